@@ -1,0 +1,86 @@
+"""Every limit of the service in one place. A queue, loop or request without one is a fault."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- requests ---------------------------------------------------------------------------------------------------
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+METADATA_BYTES_MAX: Final = 8 * 1024
+CONCURRENT_RPCS_MAX: Final = 2_000
+CONCURRENT_STREAMS_MAX: Final = 1_000
+BATCH_MAX: Final = 1_000
+PAGE_SIZE_DEFAULT: Final = 50
+PAGE_SIZE_MAX: Final = 1_000
+REQUEST_ID_CHARS_MAX: Final = 64
+REQUEST_ID_WINDOW_MS: Final = 24 * 3_600_000
+REQUEST_IDS_KEPT_MAX: Final = 2_000_000
+DEADLINE_DEFAULT_MS: Final = 5_000
+FILTER_CHARS_MAX: Final = 1_000
+
+# --- intake -----------------------------------------------------------------------------------------------------
+INTAKE_BATCH_MAX: Final = 4_096
+INTAKE_PENDING_MAX: Final = 20_000
+GROUP_ID_MIN: Final = 10_000
+GROUP_CAPACITY_MAX: Final = 5_000
+GROUPS_OPEN_MAX: Final = 100_000
+ORDER_NUMBER_BITS: Final = 20
+ORDER_QUANTITY_MAX: Final = 100
+SKU_CHARS_MAX: Final = 64
+TIMESTAMP_SKEW_MS_MAX: Final = 24 * 3_600_000
+
+# --- decisions --------------------------------------------------------------------------------------------------
+DECISION_BUDGET_MS: Final = 300
+DECISION_BATCH_ORDERS_MAX: Final = 500
+DECISION_PENDING_GROUPS_MAX: Final = 50_000
+RESERVE_TRIES_MAX: Final = 3
+DISPATCH_RETRIES_MAX: Final = 3
+INTERVENTIONS_OPEN_MAX: Final = 1_000_000
+SHOPS_MAX: Final = 10_000
+RIDERS_MAX: Final = 50_000
+SKUS_PER_SHOP_MAX: Final = 500
+
+# --- tasks ------------------------------------------------------------------------------------------------------
+TASKS_PENDING_MAX: Final = 10_000_000
+TASK_PAYLOAD_BYTES_MAX: Final = 64 * 1024
+TASK_RESULT_BYTES_MAX: Final = 64 * 1024
+TASK_ERROR_MESSAGE_CHARS_MAX: Final = 4_096
+TASK_RETRIES_DEFAULT: Final = 2
+TASK_RETRIES_MAX: Final = 100
+TASK_BACKOFF_DEFAULT_MS: Final = 1_000
+TASK_BACKOFF_MAX_MS: Final = 3_600_000
+TASK_DUE_AHEAD_MAX_MS: Final = 10 * 366 * 86_400_000
+TRIGGER_BATCH_MAX: Final = 2_048
+READY_TASKS_HELD_MAX: Final = 100_000
+LEASE_DEFAULT_MS: Final = 30_000
+LEASE_MIN_MS: Final = 1_000
+LEASE_MAX_MS: Final = 600_000
+WORKER_CREDITS_MAX: Final = 10_000
+WORKER_QUEUES_MAX: Final = 64
+WORKERS_MAX: Final = 1_000
+
+# --- schedules --------------------------------------------------------------------------------------------------
+SCHEDULES_MAX: Final = 1_000_000
+TRIGGER_WINDOW_MS: Final = 300_000
+PLAN_PERIOD_MS: Final = 60_000
+FIRINGS_PER_WINDOW_MAX: Final = 30_000
+EVERY_MIN_MS: Final = 10
+PREVIEW_MAX: Final = 1_000
+CRON_CHARS_MAX: Final = 200
+
+# --- rules ------------------------------------------------------------------------------------------------------
+RULE_SOURCE_BYTES_MAX: Final = 1024 * 1024
+RULE_YAML_DEPTH_MAX: Final = 16
+RULES_MAX: Final = 10_000
+RULE_CONDITION_CHARS_MAX: Final = 4_096
+RULE_REVISIONS_KEPT_MAX: Final = 10_000
+
+# --- storage ----------------------------------------------------------------------------------------------------
+WRITER_PENDING_UNITS_MAX: Final = 20_000
+COMMIT_UNITS_MAX: Final = 2_000
+COMMIT_ROWS_MAX: Final = 20_000
+BUSY_TIMEOUT_MS: Final = 5_000
+
+# --- watchers ---------------------------------------------------------------------------------------------------
+WATCHERS_MAX: Final = 1_000
+WATCH_QUEUE_MAX: Final = 1_000

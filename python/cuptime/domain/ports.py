@@ -1,0 +1,289 @@
+"""What the capabilities need from outside, as Protocols. Adapters implement them; `app` puts them together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cuptime.domain.values import (
+    DecisionRow,
+    Fence,
+    Group,
+    GroupState,
+    InterventionRow,
+    OrderRow,
+    RefusalRow,
+    RequestRow,
+    RiderRow,
+    RuleRevisionRow,
+    Schedule,
+    ScheduleState,
+    ShopRow,
+    StockRow,
+    Task,
+    TaskState,
+    Timing,
+)
+from cuptime.domain.writes import Write
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit gave back."""
+
+    results: tuple[tuple[int, ...], ...]
+    """One for each write: the ids it moved, for writes that say so; else empty."""
+    first_sequence: int
+    """The first decision sequence number given out, 0 when there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFilter:
+    """All terms must hold; None is any."""
+
+    state: TaskState | None = None
+    queue: str | None = None
+    schedule_seq: int | None = None
+    due_from_ms: int | None = None
+    due_until_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """The highest ids in use, for the counters in memory."""
+
+    group_seq: int
+    task_id: int
+    schedule_seq: int
+    rule_revision: int
+    decision: int
+
+
+class Storage(Protocol):
+    """The durable database, and the only truth.
+
+    `commit` returns after the transaction is on disk. Many commits are put into one transaction (group commit), but
+    each tuple of writes stands alone: one that is refused takes no other with it. Reads see every commit that was
+    acknowledged before they began.
+    """
+
+    async def open(self) -> None:
+        """Checks the engine, migrates the schema. Raises CuptimeError(STORAGE_UNAVAILABLE) with what to do."""
+        ...
+
+    async def close(self) -> None: ...
+
+    async def claim(self, shard_id: int, owner: str, epoch: int | None = None) -> Fence:
+        """Takes a shard: its epoch becomes `epoch`, or one more than before when None. Raises EPOCH_STALE when the
+        stored epoch is newer."""
+        ...
+
+    async def commit(self, fence: Fence, writes: Sequence[Write]) -> Committed:
+        """Raises the error that a write names, EPOCH_STALE, OVERLOADED when too many units wait, or
+        STORAGE_UNAVAILABLE when the engine fails (then nothing was kept)."""
+        ...
+
+    def pending_units(self) -> int:
+        """Units that wait for their commit; for back-pressure and metrics."""
+        ...
+
+    # Reads. Lists are ordered by id; `after` is exclusive; `limit` is required.
+    async def sequences(self) -> Sequences: ...
+    async def group(self, group_id: int) -> Group | None: ...
+    async def group_by_seq(self, group_seq: int) -> Group | None: ...
+    async def groups(
+        self, *, before_seq: int, limit: int, state: GroupState | None = None, park: str | None = None
+    ) -> list[Group]:
+        """Newest first: group_seq < before_seq."""
+        ...
+
+    async def order(self, order_id: int) -> OrderRow | None: ...
+    async def orders_of(self, group_seq: int, *, after: int, limit: int) -> list[OrderRow]: ...
+    async def orders_since(self, created_from_ms: int, *, after: int, limit: int) -> list[OrderRow]:
+        """Every order made at or after the instant, for the request-id window; a table scan, used at start."""
+        ...
+
+    async def refusal(self, request_id: str) -> RefusalRow | None: ...
+    async def refusals_since(self, created_from_ms: int, *, limit: int) -> list[RefusalRow]: ...
+    async def decision(self, order_id: int) -> DecisionRow | None:
+        """The latest."""
+        ...
+
+    async def decisions(self, *, after: int, limit: int, group_seq: int | None = None) -> list[DecisionRow]:
+        """By sequence."""
+        ...
+
+    async def undecided_orders(self, *, after: int, limit: int) -> list[OrderRow]:
+        """ADMITTED orders of COMPLETED groups without a decision."""
+        ...
+
+    async def standing_assignments(self, *, pack_out_from_ms: int, after: int, limit: int) -> list[DecisionRow]:
+        """ASSIGNED and not released, by sequence: what the gate is rebuilt from."""
+        ...
+
+    async def intervention(self, order_id: int) -> InterventionRow | None: ...
+    async def interventions(self, *, after: int, limit: int) -> list[InterventionRow]:
+        """Open ones."""
+        ...
+
+    async def shops(self, *, after: int, limit: int) -> list[ShopRow]: ...
+    async def shop(self, shop_id: int) -> ShopRow | None: ...
+    async def stock(self, *, shop_id: int | None = None) -> list[StockRow]: ...
+    async def riders(self, *, after: int, limit: int) -> list[RiderRow]: ...
+    async def rider(self, rider_id: int) -> RiderRow | None: ...
+    async def task(self, task_id: int) -> Task | None: ...
+    async def tasks_by_id(self, task_ids: Sequence[int]) -> list[Task]: ...
+    async def tasks(self, where: TaskFilter, *, after: int, limit: int) -> list[Task]: ...
+    async def waiting_tasks(self, *, after: int, limit: int) -> list[tuple[int, int, int, int]]:
+        """(task_id, due_ms, state, lease_until_ms) of every task PENDING, SCHEDULED or TRIGGERED: what the wheel is
+        rebuilt from."""
+        ...
+
+    async def executed_result(self, result_hash: bytes) -> Task | None:
+        """A task EXECUTED with this hash."""
+        ...
+
+    async def schedule(self, schedule_id: str) -> Schedule | None:
+        """The one that is not unregistered, else the last unregistered one."""
+        ...
+
+    async def schedule_by_seq(self, schedule_seq: int) -> Schedule | None: ...
+    async def schedules(self, *, after: int, limit: int, state: ScheduleState | None = None) -> list[Schedule]: ...
+    async def rule_revision(self, revision: int | None) -> RuleRevisionRow | None:
+        """None is the active one."""
+        ...
+
+    async def rule_revisions(self, *, before: int, limit: int) -> list[RuleRevisionRow]:
+        """Newest first."""
+        ...
+
+    async def request(self, request_id: str) -> RequestRow | None: ...
+    async def counts(self) -> dict[str, int]:
+        """Rows per table, for the audit and metrics."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What one assignment takes: one order of a shop's day, one fridge slot when cold, one order of a rider's load,
+    `quantity` cups. `order_id` names it; a repeat of the same reservation is the same reservation."""
+
+    order_id: int
+    shop_id: int
+    rider_id: int
+    sku: str
+    quantity: int
+    cold: bool
+    pack_out_ms: int
+    pickup_ms: int
+
+
+class Gate(Protocol):
+    """Live counters in front of storage: never more taken than there is. A cache: rebuilt from storage at start.
+
+    Counter keys: `capacity/{shop_id}/{yyyymmdd of pack-out, UTC}`, `fridge/{shop_id}`, `load/{rider_id}`,
+    `stock/{shop_id}/{sku}`. Reserve is all-or-nothing for one reservation; a reservation that is neither committed nor
+    released by its deadline is released by `expire`. A fridge slot is free again at `pickup_ms`. A release before its
+    reserve leaves a tombstone that refuses the late reserve.
+    """
+
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+
+    async def reset(self, limits: Sequence[tuple[str, int]], standing: Sequence[Reservation], now_ms: int) -> None:
+        """Forgets everything and starts again from storage: limit by key, and the committed reservations. A day's
+        capacity key that has no limit of its own takes `capacity/{shop_id}`."""
+        ...
+
+    async def set_limits(self, limits: Sequence[tuple[str, int]]) -> None:
+        """A limit may be lowered below what is taken: nothing new is then given until enough is released."""
+        ...
+
+    async def reserve(self, reservations: Sequence[Reservation], now_ms: int, hold_ms: int) -> list[str]:
+        """For each, "" when reserved, else the key that refused it."""
+        ...
+
+    async def commit(self, order_ids: Sequence[int]) -> list[int]:
+        """Makes reservations last; the result is those that were not held any more."""
+        ...
+
+    async def release(self, order_ids: Sequence[int], now_ms: int) -> list[Reservation]:
+        """Gives back what was reserved or committed; the result is what was given back."""
+        ...
+
+    async def expire(self, now_ms: int) -> list[tuple[str, int]]:
+        """Releases what ran out; the result is (key, amount given back)."""
+        ...
+
+    async def free(self, keys: Sequence[str]) -> list[int]: ...
+
+
+class CronEngine(Protocol):
+    """Computes firings. Today `croniter` does; the Rust engine will fill this port."""
+
+    def check(self, timing: Timing) -> None:
+        """Raises CRON_INVALID, CRON_NEVER_FIRES or TIME_ZONE_UNKNOWN naming the field."""
+        ...
+
+    def firings(self, timing: Timing, anchor_ms: int, after_ms: int, until_ms: int, limit: int) -> list[int]:
+        """Nominal times t with after_ms < t <= until_ms, ascending, at most `limit`."""
+        ...
+
+    def next(self, timing: Timing, anchor_ms: int, after_ms: int) -> int:
+        """The first nominal time after `after_ms`, 0 when there is none."""
+        ...
+
+
+class Coordination(Protocol):
+    """Leadership. One node alone always leads; etcd comes with several nodes."""
+
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
+    async def lead(self, shard_id: int) -> int | None:
+        """The epoch under which this node owns the shard; None lets storage count it up (one node alone)."""
+        ...
+
+    def trusted(self) -> bool:
+        """May this node still act as owner, by its own monotonic clock?"""
+        ...
+
+
+class Metrics(Protocol):
+    """What the capabilities count and time; `telemetry` puts it on /metrics."""
+
+    def orders_admitted(self, count: int) -> None: ...
+    def orders_refused(self, reason: str, count: int) -> None: ...
+    def decision(self, outcome: str, latency_ms: float, count: int) -> None: ...
+    def trigger(self, lateness_ms: Sequence[int]) -> None: ...
+    def commit(self, units: int, rows: int, seconds: float) -> None: ...
+    def rules(self, evaluated: int, hits: Sequence[tuple[str, int]], errors: Sequence[tuple[str, int]]) -> None: ...
+    def task(self, state: str, count: int) -> None: ...
+    def depth(self, queue: str, depth: Callable[[], int]) -> None:
+        """Registers a gauge that is read when scraped."""
+        ...
+
+
+InternalTaskRunner = Callable[[Task], Awaitable[bytes]]
+"""Runs an internal task (queue `cuptime.*`) in this process; the bytes are its result. Raises to fail it."""
+
+
+class TaskQueue(Protocol):
+    """What other capabilities need from tasks: make durable waits, and run their own."""
+
+    def new_task(
+        self, queue: str, payload: bytes, due_ms: int, *, priority: int = 50, max_retries: int = 0, traceparent: str = ""
+    ) -> Task:
+        """A task with a fresh id, to be put into an InsertTasks of the caller's own commit."""
+        ...
+
+    def armed(self, tasks: Sequence[Task]) -> None:
+        """Arms tasks after their commit."""
+        ...
+
+    def internal(self, queue: str, run: InternalTaskRunner) -> None:
+        """Who runs the internal tasks of a queue. Running must be idempotent by the task's id."""
+        ...
+
+
+DecisionStream = AsyncIterator[list[DecisionRow]]

@@ -1,0 +1,285 @@
+"""The rows of the service as frozen values. Instants are UTC milliseconds, places are degrees, 0 or "" is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+from cuptime.domain.limits import ORDER_NUMBER_BITS
+
+ORDER_NUMBER_MASK: Final = (1 << ORDER_NUMBER_BITS) - 1
+
+
+def order_id_of(group_seq: int, number: int) -> int:
+    """The id of order `number` (from 1) of the group whose storage sequence is `group_seq`.
+
+    The group is in the high bits, so that the orders of a group are one range of the primary key and need no index.
+    """
+    return (group_seq << ORDER_NUMBER_BITS) | number
+
+
+def group_seq_of(order_id: int) -> int:
+    return order_id >> ORDER_NUMBER_BITS
+
+
+def order_number_of(order_id: int) -> int:
+    return order_id & ORDER_NUMBER_MASK
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Which shard a write belongs to and the epoch its owner holds; storage refuses an older epoch."""
+
+    shard_id: int
+    epoch: int
+
+
+class GroupState(IntEnum):
+    OPEN = 1
+    COMPLETED = 2
+    FAILED = 3
+    DECIDED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    group_seq: int
+    group_id: int
+    park: str
+    latitude: float
+    longitude: float
+    capacity: int
+    min_size: int
+    deadline_ms: int
+    purchase_limit: int
+    pack_out_after_ms: int
+    deliver_within_ms: int
+    state: GroupState
+    member_count: int
+    created_ms: int
+    completed_ms: int = 0
+    etag: int = 1
+
+
+class OrderState(IntEnum):
+    ADMITTED = 1
+    CANCELLED = 2
+    RELEASED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """An order as admitted; `body` is the `cuptime.v1.Order` as the caller sent it."""
+
+    order_id: int
+    user_id: int
+    request_id: str
+    fingerprint: int
+    """Of the request's bytes, signed 64 bits: tells a repeat from a reuse of its request_id."""
+    sku: str
+    quantity: int
+    created_ms: int
+    rule_revision: int
+    state: OrderState
+    body: bytes
+
+
+class Outcome(IntEnum):
+    ASSIGNED = 1
+    UNASSIGNED = 2
+    RELEASED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """One entry of the append-only ledger of decisions; `body` is the `cuptime.v1.Decision` less name and sequence."""
+
+    sequence: int
+    order_id: int
+    attempt: int
+    outcome: Outcome
+    shop_id: int
+    rider_id: int
+    priority: int
+    completed_ms: int
+    decided_ms: int
+    rule_revision: int
+    sku: str
+    quantity: int
+    cold: bool
+    pack_out_ms: int
+    pickup_ms: int
+    body: bytes
+
+
+class TaskState(IntEnum):
+    PENDING = 1
+    SCHEDULED = 2
+    TRIGGERED = 3
+    EXECUTED = 4
+    FAILED = 5
+    CANCELLED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """The business context of spec section 7."""
+
+    group_id: int
+    sku_version: str
+    stock_snapshot: int
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    task_id: int
+    queue: str
+    payload: bytes
+    due_ms: int
+    priority: int
+    max_retries: int
+    backoff_ms: int
+    state: TaskState
+    created_ms: int
+    updated_ms: int
+    scheduled_ms: int = 0
+    retry_count: int = 0
+    context: TaskContext | None = None
+    trigger_id: str = ""
+    trigger_ms: int = 0
+    execution_id: str = ""
+    attempt: int = 0
+    lease_until_ms: int = 0
+    worker: str = ""
+    result_hash: bytes = b""
+    result: bytes = b""
+    error_code: str = ""
+    error_message: str = ""
+    retriable: bool = False
+    failed_input: bytes = b""
+    schedule_seq: int = 0
+    generation: int = 0
+    nominal_ms: int = 0
+    traceparent: str = ""
+
+
+class ScheduleState(IntEnum):
+    ACTIVE = 1
+    PAUSED = 2
+    FINISHED = 3
+    UNREGISTERED = 4
+
+
+class TimingKind(IntEnum):
+    CRON = 1
+    AT = 2
+    AFTER = 3
+    EVERY = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When a schedule fires. `expression` is for CRON; `value_ms` is the instant (AT) or the length (AFTER, EVERY)."""
+
+    kind: TimingKind
+    expression: str = ""
+    value_ms: int = 0
+    time_zone: str = "UTC"
+    start_ms: int = 0
+    end_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    schedule_seq: int
+    schedule_id: str
+    timing: Timing
+    target: bytes
+    """`cuptime.v1.Target`, serialized."""
+    state: ScheduleState
+    generation: int
+    anchor_ms: int
+    """From where AFTER and EVERY count: the registration or the change of timing."""
+    planned_until_ms: int
+    """The watermark: every firing before it (half-open) has its task, in the generation given."""
+    next_ms: int
+    fire_count: int
+    note: str
+    created_ms: int
+    updated_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShopRow:
+    shop_id: int
+    body: bytes
+    """`cuptime.v1.Shop` as the caller gave it, less outputs and stock."""
+    daily_capacity: int
+    fridge_slots: int
+    updated_ms: int
+    etag: int
+
+
+@dataclass(frozen=True, slots=True)
+class StockRow:
+    shop_id: int
+    sku: str
+    on_hand: int
+
+
+@dataclass(frozen=True, slots=True)
+class RiderRow:
+    rider_id: int
+    body: bytes
+    """`cuptime.v1.Rider` as the caller gave it, less outputs."""
+    max_load: int
+    updated_ms: int
+    etag: int
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRevisionRow:
+    revision: int
+    digest: str
+    source: str
+    note: str
+    created_ms: int
+    rule_count: int
+    active: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InterventionRow:
+    order_id: int
+    attempts: int
+    created_ms: int
+    resolved_ms: int = 0
+    resolution: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """The first answer to a request_id, kept for 24 hours (orders keep theirs in their own row)."""
+
+    request_id: str
+    method: str
+    fingerprint: int
+    response: bytes
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalRow:
+    """An order that was refused: the first answer for its request_id and a line for whoever asks why."""
+
+    request_id: str
+    fingerprint: int
+    group_id: int
+    user_id: int
+    reason: str
+    created_ms: int
+    status: bytes
+    """`google.rpc.Status`, serialized."""

@@ -1,0 +1,275 @@
+"""The closed set of writes. A use case makes a tuple of them; storage commits the tuple whole or not at all.
+
+Rows that come in numbers stay plain tuples in the column order given, so that the core can make thousands of them
+without a Python object for each. Writes with a precondition say so; when it does not hold, the whole tuple is refused
+with the error named and nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cuptime.domain.values import (
+    Group,
+    GroupState,
+    InterventionRow,
+    OrderState,
+    RequestRow,
+    RiderRow,
+    RuleRevisionRow,
+    Schedule,
+    ShopRow,
+    StockRow,
+    Task,
+    TaskState,
+)
+
+Row = tuple[object, ...]
+
+
+# --- groups and orders --------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class InsertGroup:
+    """Refused with GROUP_EXISTS when the group_id is taken."""
+
+    group: Group
+
+
+@dataclass(frozen=True, slots=True)
+class InsertOrders:
+    """Rows in the field order of :class:`OrderRow`."""
+
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class InsertRefusals:
+    """Rows in the field order of :class:`RefusalRow`. A request_id already refused keeps its first row."""
+
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class SetMemberCounts:
+    """Rows of (group_seq, member_count)."""
+
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class MoveGroups:
+    """Moves groups to `to`; refused with STATE_CONFLICT when one is not in a state of `allowed`.
+
+    Rows of (group_seq, completed_ms, member_count); completed_ms 0 leaves what is there. The etag grows by one.
+    """
+
+    to: GroupState
+    allowed: tuple[GroupState, ...]
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class MoveOrder:
+    """Moves one order; refused with STATE_CONFLICT when it is not in state `expected`."""
+
+    order_id: int
+    expected: OrderState
+    to: OrderState
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseOrders:
+    """Moves every ADMITTED order of a group to RELEASED."""
+
+    group_seq: int
+    at_ms: int
+
+
+# --- decisions ----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class InsertDecisions:
+    """Rows in the field order of :class:`DecisionRow` without `sequence`, which storage gives in the order of commit.
+
+    Refused with STATE_CONFLICT when an order already has an ASSIGNED decision that was not released: no order is
+    decided twice.
+    """
+
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenInterventions:
+    """Rows in the field order of :class:`InterventionRow`; one that is open already stays as it is."""
+
+    rows: Sequence[InterventionRow]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveIntervention:
+    """Refused with INTERVENTION_NOT_FOUND when it is not open."""
+
+    order_id: int
+    resolved_ms: int
+    resolution: str
+    note: str
+
+
+# --- shops and riders ---------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class PutShops:
+    """Creates or replaces; `etag` in the row is the new one."""
+
+    rows: Sequence[ShopRow]
+
+
+@dataclass(frozen=True, slots=True)
+class PutStock:
+    """Creates or replaces the cups on hand by (shop_id, sku)."""
+
+    rows: Sequence[StockRow]
+
+
+@dataclass(frozen=True, slots=True)
+class PutRiders:
+    """Creates or replaces; `etag` in the row is the new one."""
+
+    rows: Sequence[RiderRow]
+
+
+# --- tasks --------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class InsertTasks:
+    """New tasks, ids given by the caller. A task of a schedule whose (schedule_seq, generation, nominal_ms) is there
+    already is left out silently: planning is idempotent."""
+
+    tasks: Sequence[Task]
+
+
+@dataclass(frozen=True, slots=True)
+class MoveTasks:
+    """Moves many tasks at once, for the trigger: those not in a state of `allowed`, or whose due_ms differs from the
+    row's, are left out; the result of the write is the list of task ids that moved.
+
+    Rows of (task_id, due_ms); `to` is TRIGGERED: trigger_ms = at_ms, trigger_id = trigger_id.
+    """
+
+    to: TaskState
+    allowed: tuple[TaskState, ...]
+    rows: Sequence[tuple[int, int]]
+    at_ms: int
+    trigger_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTasks:
+    """Gives TRIGGERED tasks to a worker. Rows of (task_id, execution_id, lease_until_ms, attempt); the result is the
+    list of ids leased (others are left out)."""
+
+    worker: str
+    rows: Sequence[tuple[int, str, int, int]]
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExtendLeases:
+    """Rows of (task_id, execution_id, lease_until_ms); the result is the list of ids extended."""
+
+    rows: Sequence[tuple[int, str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceTask:
+    """Writes one task whole; refused with STATE_CONFLICT when the stored one is not in state `expected`, or its
+    execution_id differs from `expected_execution_id` (None: any)."""
+
+    task: Task
+    expected: tuple[TaskState, ...]
+    expected_execution_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTasksOfSchedule:
+    """Cancels every PENDING or SCHEDULED task of a schedule with a generation below `generation`; the result is the
+    list of ids cancelled."""
+
+    schedule_seq: int
+    generation: int
+    at_ms: int
+
+
+# --- schedules ----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class InsertSchedule:
+    """Refused with SCHEDULE_EXISTS when the schedule_id is in use by one that is not unregistered."""
+
+    schedule: Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceSchedule:
+    """Refused with ETAG_MISMATCH when the stored generation or update time differs from what is expected."""
+
+    schedule: Schedule
+    expected_generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceSchedules:
+    """The planner's watermark. Rows of (schedule_seq, generation, planned_until_ms, next_ms, fired, state); a row whose
+    generation is not the stored one is left out."""
+
+    rows: Sequence[tuple[int, int, int, int, int, int]]
+
+
+# --- rules, requests, ownership -----------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class InsertRuleRevision:
+    """Makes it the active one; refused with STATE_CONFLICT when its number is not the next."""
+
+    row: RuleRevisionRow
+
+
+@dataclass(frozen=True, slots=True)
+class RememberRequest:
+    """The first answer to a request_id; refused with REQUEST_ID_REUSED when there is one."""
+
+    row: RequestRow
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetRequests:
+    """Drops answers that expired before `before_ms`, and refusals made before `refusals_before_ms`."""
+
+    before_ms: int
+    refusals_before_ms: int
+
+
+Write = (
+    InsertGroup
+    | InsertOrders
+    | InsertRefusals
+    | SetMemberCounts
+    | MoveGroups
+    | MoveOrder
+    | ReleaseOrders
+    | InsertDecisions
+    | OpenInterventions
+    | ResolveIntervention
+    | PutShops
+    | PutStock
+    | PutRiders
+    | InsertTasks
+    | MoveTasks
+    | LeaseTasks
+    | ExtendLeases
+    | ReplaceTask
+    | CancelTasksOfSchedule
+    | InsertSchedule
+    | ReplaceSchedule
+    | AdvanceSchedules
+    | InsertRuleRevision
+    | RememberRequest
+    | ForgetRequests
+)
