@@ -16,6 +16,7 @@ from maturin import (
     prepare_metadata_for_build_editable,
     prepare_metadata_for_build_wheel,
 )
+
 from protos import generate
 
 __all__ = [

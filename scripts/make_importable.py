@@ -1,7 +1,7 @@
 """Makes the package importable where it stands, and puts the `cuptime` command into `.venv/bin`.
 
-A .pth file is what an editable install would write too; without the install there is no second Rust build and nothing to
-repeat when files move.
+A .pth file is what an editable install would write too; without the install there is no second Rust build and
+nothing to repeat when files move.
 """
 
 import stat

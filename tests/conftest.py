@@ -96,7 +96,9 @@ async def _wait_until(predicate: Callable[[], _T | Awaitable[_T]], timeout: floa
         if value:
             return value
         if loop.time() >= deadline:
-            raise AssertionError(f"not reached within {timeout} s: {why or predicate!r}; last value {value!r}")
+            raise AssertionError(
+                f"not reached within {timeout} s: {why or predicate!r}; last value {value!r}"
+            )
         await asyncio.sleep(_POLL_S)
 
 

