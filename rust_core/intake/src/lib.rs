@@ -1,1 +1,3 @@
-//! intake
+#![forbid(unsafe_code)]
+//! wip
+pub mod wire;
