@@ -3,7 +3,7 @@
 # What is built, and what builds it again:
 #   .venv                              requirements/*.txt           (hashed; `make lock` compiles them from the .in files)
 #   python/cuptime/_gen/               proto/**/*.proto             (build_backend/protos.py; not committed)
-#   python/cuptime/_core.abi3.so       rust_core/**, Cargo.lock     (scripts/build_ext.sh; not committed)
+#   python/cuptime/_core.abi3.so       rust_core/**, Cargo.lock, proto (scripts/build_ext.sh; not committed)
 # Generated messages are imported by proto folder:  from cuptime._gen.cuptime.v1 import task_service_pb2
 # The package is used where it stands (a .pth file in .venv); nothing is copied and nothing needs a re-install.
 
@@ -117,7 +117,7 @@ $(GEN): $(PROTO_SOURCES) build_backend/protos.py $(STAMPS)/build
 	@flock $(STAMPS)/.proto $(PY) build_backend/protos.py
 	@touch $@
 
-$(SO): $(RUST_SOURCES) scripts/build_ext.sh | $(STAMPS)/venv
+$(SO): $(RUST_SOURCES) $(PROTO_SOURCES) scripts/build_ext.sh | $(STAMPS)/venv
 	@scripts/build_ext.sh $(PY)
 
 # ---- for maintainers ------------------------------------------------------------------------------------------------
