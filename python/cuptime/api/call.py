@@ -1,0 +1,261 @@
+"""One call: its deadline, its trace, and the wrapper that turns endpoint functions into gRPC handlers.
+
+An endpoint is a plain coroutine `async def enqueue_task(self, request, call) -> response` on a class named for its
+service. The wrapper around it, made once per method, does what every call needs: in-flight limit, deadline, unknown
+fields, trace context, error -> status, metrics. Methods named in `RAW` take and give bytes, because the core reads
+them itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import grpc
+import structlog
+from google.protobuf import descriptor as proto_descriptor
+from google.protobuf import message as proto_message
+from google.protobuf import message_factory, unknown_fields
+from google.rpc import status_pb2
+
+from cuptime.api.status import DETAILS_KEY, grpc_code, overloaded, status_of
+from cuptime.domain.clock import Clock
+from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.limits import CONCURRENT_RPCS_MAX, CONCURRENT_STREAMS_MAX, DEADLINE_DEFAULT_MS
+from cuptime.telemetry import trace
+
+_log = structlog.get_logger("cuptime.api")
+_SNAKE = re.compile(r"(?<!^)(?=[A-Z])")
+_NESTING_MAX: Final = 32
+
+
+class CallMetrics(Protocol):
+    """What the wrapper counts."""
+
+    def call(self, method: str, code: str, duration_ms: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What an endpoint may know about its call."""
+
+    method: str
+    deadline_ms: int
+    """UTC; the caller's, or the default when the caller gave none."""
+    traceparent: str
+    """Of this hop, to be passed on."""
+
+
+RawReply = tuple[int, bytes]
+"""(0, response) or (google.rpc.Code, google.rpc.Status), both serialized."""
+
+
+def snake(name: str) -> str:
+    return _SNAKE.sub("_", name).lower()
+
+
+def unknown_field(message: proto_message.Message, depth: int = 0) -> str | None:
+    """The path of a field this server does not know, or None. A wish that cannot be read must not be dropped."""
+    for field in unknown_fields.UnknownFieldSet(message):  # type: ignore[no-untyped-call]
+        return f"#{field.field_number}"
+    if depth >= _NESTING_MAX:
+        return None
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is None or descriptor.message_type.GetOptions().map_entry:
+            continue
+        parts = [value] if isinstance(value, proto_message.Message) else value
+        for part in parts:
+            found = unknown_field(part, depth + 1)
+            if found is not None:
+                return f"{descriptor.name}.{found}"
+    return None
+
+
+def parse(message_type: type[proto_message.Message], raw: bytes) -> Any:
+    """Raises MESSAGE_MALFORMED or FIELD_UNKNOWN."""
+    try:
+        message = message_type.FromString(raw)
+    except proto_message.DecodeError:
+        raise CuptimeError(Reason.MESSAGE_MALFORMED, metadata={"message": message_type.DESCRIPTOR.full_name}) from None
+    found = unknown_field(message)
+    if found is not None:
+        raise CuptimeError(
+            Reason.FIELD_UNKNOWN,
+            f"field {found} is not known to this server; send only fields of its version",
+            field=found,
+        )
+    return message
+
+
+class Wrapper:
+    """Makes gRPC handlers out of endpoints. `draining` is read at every call."""
+
+    def __init__(self, clock: Clock, metrics: CallMetrics, raw_methods: frozenset[str]) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._raw = raw_methods
+        self.in_flight = 0
+        self.streams = 0
+        self.draining = False
+
+    def handlers(
+        self, service: proto_descriptor.ServiceDescriptor, endpoints: object
+    ) -> Iterator[tuple[str, grpc.RpcMethodHandler[Any, Any]]]:
+        """One handler for each method of the service; a method without its endpoint fails at start."""
+        for method in service.methods:
+            run = getattr(endpoints, snake(method.name))
+            yield method.name, self._handler(f"{service.name}/{method.name}", method, run)
+
+    def _handler(
+        self, name: str, method: proto_descriptor.MethodDescriptor, run: Callable[..., Any]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        raw = name in self._raw
+        request_type = message_factory.GetMessageClass(method.input_type)
+        if not method.client_streaming and not method.server_streaming:
+            return grpc.unary_unary_rpc_method_handler(self._unary(name, None if raw else request_type, run))
+        streaming = self._stream(name, None if raw else request_type, run, from_client=method.client_streaming)
+        if method.client_streaming and method.server_streaming:
+            return grpc.stream_stream_rpc_method_handler(streaming)
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(streaming)
+        return grpc.stream_unary_rpc_method_handler(self._client_stream(name, request_type, run))
+
+    def _unary(
+        self, name: str, request_type: type[proto_message.Message] | None, run: Callable[..., Awaitable[Any]]
+    ) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        async def handle(raw: bytes, context: Any) -> bytes:
+            started = time.perf_counter()
+            if self.in_flight >= CONCURRENT_RPCS_MAX:
+                await self._abort(name, context, overloaded("calls"), started)
+            self.in_flight += 1
+            try:
+                self._check_draining()
+                if request_type is None:
+                    code, reply = await run(raw)
+                    if code:
+                        await self._abort_raw(name, context, code, reply, started)
+                else:
+                    call = self._call(name, context)
+                    response = await run(parse(request_type, raw), call)
+                    reply = response.SerializeToString()
+                self._done(name, "OK", started)
+                return reply
+            except CuptimeError as error:
+                await self._abort(name, context, error, started)
+            except (asyncio.CancelledError, grpc.aio.AbortError):
+                raise
+            except Exception:
+                _log.exception("fault", method=name)
+                await self._abort(name, context, CuptimeError(Reason.INTERNAL), started)
+            finally:
+                self.in_flight -= 1
+            raise AssertionError("abort always raises")
+
+        return handle
+
+    def _stream(
+        self,
+        name: str,
+        request_type: type[proto_message.Message] | None,
+        run: Callable[..., AsyncIterator[Any]],
+        *,
+        from_client: bool,
+    ) -> Callable[[Any, Any], AsyncIterator[bytes]]:
+        async def handle(incoming: Any, context: Any) -> AsyncIterator[bytes]:
+            started = time.perf_counter()
+            if self.streams >= CONCURRENT_STREAMS_MAX:
+                await self._abort(name, context, overloaded("streams"), started)
+            self.streams += 1
+            try:
+                self._check_draining()
+                call = self._call(name, context, streaming=True)
+                if not from_client:
+                    assert request_type is not None
+                    requests: Any = parse(request_type, incoming)
+                else:
+                    requests = incoming if request_type is None else _parsed(request_type, incoming)
+                async for response in run(requests, call):
+                    yield response if isinstance(response, bytes) else response.SerializeToString()
+                self._done(name, "OK", started)
+            except CuptimeError as error:
+                await self._abort(name, context, error, started)
+            except (asyncio.CancelledError, GeneratorExit, grpc.aio.AbortError):
+                raise
+            except Exception:
+                _log.exception("fault", method=name)
+                await self._abort(name, context, CuptimeError(Reason.INTERNAL), started)
+            finally:
+                self.streams -= 1
+
+        return handle
+
+    def _client_stream(
+        self, name: str, request_type: type[proto_message.Message], run: Callable[..., Awaitable[Any]]
+    ) -> Callable[[Any, Any], Awaitable[bytes]]:
+        async def handle(incoming: Any, context: Any) -> bytes:
+            started = time.perf_counter()
+            if self.streams >= CONCURRENT_STREAMS_MAX:
+                await self._abort(name, context, overloaded("streams"), started)
+            self.streams += 1
+            try:
+                self._check_draining()
+                call = self._call(name, context, streaming=True)
+                response = await run(_parsed(request_type, incoming), call)
+                self._done(name, "OK", started)
+                reply: bytes = response.SerializeToString()
+                return reply
+            except CuptimeError as error:
+                await self._abort(name, context, error, started)
+            except (asyncio.CancelledError, grpc.aio.AbortError):
+                raise
+            except Exception:
+                _log.exception("fault", method=name)
+                await self._abort(name, context, CuptimeError(Reason.INTERNAL), started)
+            finally:
+                self.streams -= 1
+            raise AssertionError("abort always raises")
+
+        return handle
+
+    def _call(self, name: str, context: Any, *, streaming: bool = False) -> Call:
+        remaining_s = context.time_remaining()
+        if remaining_s is not None and remaining_s <= 0:
+            raise CuptimeError(Reason.DEADLINE_TOO_SHORT)
+        left_ms = DEADLINE_DEFAULT_MS if remaining_s is None else int(remaining_s * 1_000)
+        if streaming and remaining_s is None:
+            left_ms = 2**62 - self._clock.now_ms()
+        incoming = None
+        for key, value in context.invocation_metadata() or ():
+            if key == trace.HEADER and isinstance(value, str):
+                incoming = trace.parse(value)
+        hop = trace.next_hop(incoming, self._clock.token())
+        structlog.contextvars.bind_contextvars(trace_id=hop.trace_id, method=name)
+        if incoming is not None:
+            context.set_trailing_metadata(((trace.HEADER, hop.header()),))
+        return Call(name, self._clock.now_ms() + left_ms, hop.header())
+
+    def _check_draining(self) -> None:
+        if self.draining:
+            raise CuptimeError(Reason.DRAINING)
+
+    async def _abort(self, name: str, context: Any, error: CuptimeError, started: float) -> None:
+        self._done(name, error.reason.code.name, started)
+        details = status_of(error).SerializeToString()
+        await context.abort(grpc_code(int(error.reason.code)), error.message, ((DETAILS_KEY, details),))
+
+    async def _abort_raw(self, name: str, context: Any, code: int, details: bytes, started: float) -> None:
+        status_code = grpc_code(code)
+        self._done(name, status_code.name, started)
+        await context.abort(status_code, status_pb2.Status.FromString(details).message, ((DETAILS_KEY, details),))
+
+    def _done(self, name: str, code: str, started: float) -> None:
+        self._metrics.call(name, code, (time.perf_counter() - started) * 1_000)
+
+
+async def _parsed(request_type: type[proto_message.Message], incoming: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    async for raw in incoming:
+        yield parse(request_type, raw)

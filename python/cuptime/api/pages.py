@@ -1,0 +1,39 @@
+"""Page sizes and page tokens (AIP-158). A token is opaque to callers and belongs to one list and its filters."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+
+from cuptime.domain.errors import CuptimeError, Reason, invalid
+from cuptime.domain.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
+
+
+def page_size(wanted: int) -> int:
+    """0 is the default; more than the maximum is the maximum; negative is refused."""
+    if wanted < 0:
+        raise invalid("page_size", f"0 to {PAGE_SIZE_MAX}", wanted)
+    return min(wanted or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+
+
+def _mark(list_name: str) -> bytes:
+    return hashlib.blake2b(list_name.encode(), digest_size=4).digest()
+
+
+def token(list_name: str, cursor: int) -> str:
+    """`list_name` names the list with its filters, so that a token of another list is refused."""
+    return base64.urlsafe_b64encode(_mark(list_name) + cursor.to_bytes(8, "big")).decode().rstrip("=")
+
+
+def cursor(list_name: str, page_token: str, start: int) -> int:
+    """The cursor in a token; `start` for the first page."""
+    if not page_token:
+        return start
+    try:
+        raw = base64.b64decode(page_token + "=" * (-len(page_token) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != 12 or raw[:4] != _mark(list_name):
+        raise CuptimeError(Reason.PAGE_TOKEN_INVALID, field="page_token")
+    return int.from_bytes(raw[4:], "big")

@@ -1,0 +1,1 @@
+"""Settings, assembly (the one place that knows every adapter), life cycle, the command line and the main job."""

@@ -1,0 +1,272 @@
+"""Compares what storage holds with what the clients were told, after a run. It trusts neither side and shares no code
+with the service: it reads the database file and the clients' own records.
+
+Each check returns sentences; none is good. Used by the morning, by the kill tests and by `make torture`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from cuptime.app.morning import records
+
+SHOWN_MAX: Final = 5
+_NUMBER_BITS: Final = 20
+_ADMITTED, _CANCELLED, _RELEASED = 1, 2, 3
+_GROUP_OPEN, _GROUP_COMPLETED, _GROUP_FAILED, _GROUP_DECIDED = 1, 2, 3, 4
+_ASSIGNED: Final = 1
+_TASK_EXECUTED: Final = 4
+
+
+@dataclass(slots=True)
+class Told:
+    """What the clients wrote down."""
+
+    orders: dict[str, str] = field(default_factory=dict)
+    """request_id -> order name, acknowledged."""
+    refused: dict[str, str] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
+    wrong: list[list[Any]] = field(default_factory=list)
+    tasks: set[str] = field(default_factory=set)
+    executed: Counter[str] = field(default_factory=Counter)
+    """Executions by idempotency key."""
+    acknowledged: set[str] = field(default_factory=set)
+    """Tasks whose completion was acknowledged."""
+    lateness_ms: list[int] = field(default_factory=list)
+    decisions: dict[str, set[str]] = field(default_factory=dict)
+    """Order name -> shops it was told to be assigned to."""
+    latency_ms: list[int] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Findings:
+    """The outcome: counts for the report, and violations."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    violations: list[str] = field(default_factory=list)
+
+    def check(self, what: str, wrong: list[Any]) -> None:
+        if wrong:
+            shown = ", ".join(str(entry) for entry in wrong[:SHOWN_MAX])
+            self.violations.append(f"{what}: {len(wrong)}, for example {shown}")
+
+
+def told(folder: Path) -> Told:
+    """Reads every record file."""
+    found = Told()
+    for line in records.read(folder):
+        kind, *fields = line
+        if kind == "order":
+            before = found.orders.setdefault(fields[0], fields[1])
+            if before != fields[1]:
+                found.twice.append(f"{fields[0]} -> {before} and {fields[1]}")
+        elif kind == "refused":
+            found.refused[fields[0]] = fields[1]
+        elif kind == "unknown":
+            found.unknown.add(fields[0])
+        elif kind == "wrong":
+            found.wrong.append(fields)
+        elif kind == "task":
+            found.tasks.add(fields[0])
+        elif kind == "executed":
+            found.executed[fields[0]] += 1
+            found.lateness_ms.append(fields[2])
+        elif kind == "acknowledged":
+            found.acknowledged.add(fields[0])
+        elif kind == "decision":
+            if fields[1] == "ASSIGNED":
+                found.decisions.setdefault(fields[0], set()).add(fields[5])
+            if fields[4] == 1:
+                found.latency_ms.append(fields[2])
+    return found
+
+
+class Audit:
+    """One audit of one database."""
+
+    def __init__(self, database: Path, clients: Told, *, settled: bool = True, repeats_allowed: bool = False) -> None:
+        """`settled`: the run came to rest, so every completed group must be decided and every due task executed.
+        `repeats_allowed`: the server was killed, so a worker may have seen a task twice (never acknowledged twice)."""
+        self._db = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
+        self._told = clients
+        self._settled = settled
+        self._repeats_allowed = repeats_allowed
+        self.findings = Findings()
+
+    def run(self) -> Findings:
+        try:
+            self._engine()
+            self._orders()
+            self._groups()
+            self._decisions()
+            self._capacities()
+            self._tasks()
+        finally:
+            self._db.close()
+        self.findings.check("answers that were not the ones the plan wanted", self._told.wrong)
+        self.findings.check("request ids answered with two different orders", self._told.twice)
+        return self.findings
+
+    def _rows(self, sql: str, *bindings: Any) -> list[Any]:
+        return list(self._db.execute(sql, bindings))
+
+    def _count(self, name: str, sql: str) -> None:
+        self.findings.counts[name] = self._rows(sql)[0][0]
+
+    def _engine(self) -> None:
+        state = self._rows("PRAGMA integrity_check")
+        if state != [("ok",)]:
+            self.findings.violations.append(f"the database is damaged: {state[:SHOWN_MAX]}")
+
+    def _orders(self) -> None:
+        """Acknowledged = stored; refused is not stored."""
+        names: dict[str, str] = {}
+        doubled = []
+        for request_id, group_id, order_id in self._rows(
+            f"SELECT o.request_id, g.group_id, o.order_id FROM orders o JOIN groups g"
+            f" ON g.group_seq = o.order_id >> {_NUMBER_BITS}"
+        ):
+            name = f"groups/{group_id}/orders/{order_id & ((1 << _NUMBER_BITS) - 1)}"
+            if request_id in names:
+                doubled.append(request_id)
+            names[request_id] = name
+        told = self._told
+        self._count("orders stored", "SELECT count(*) FROM orders")
+        self.findings.counts["orders acknowledged"] = len(told.orders)
+        self.findings.check("request ids stored twice", doubled)
+        lost = [entry for entry in told.orders.items() if names.get(entry[0]) != entry[1]]
+        self.findings.check("orders acknowledged and not stored as told", lost)
+        ghosts = [request_id for request_id in told.refused if request_id in names and request_id not in told.orders]
+        self.findings.check("orders refused and yet stored", ghosts)
+        known = told.orders.keys() | told.unknown
+        stray = [request_id for request_id in names if request_id not in known]
+        if not self._repeats_allowed:
+            self.findings.check("orders stored that no client was told of", stray)
+
+    def _groups(self) -> None:
+        counted = self._rows(
+            "SELECT g.group_id, g.member_count, g.capacity, g.state,"
+            f" (SELECT count(*) FROM orders o WHERE o.order_id BETWEEN g.group_seq << {_NUMBER_BITS}"
+            f" AND ((g.group_seq + 1) << {_NUMBER_BITS}) - 1 AND o.state != ?) FROM groups g",
+            _CANCELLED,
+        )
+        self.findings.counts["groups"] = len(counted)
+        for state, name in ((_GROUP_DECIDED, "decided"), (_GROUP_FAILED, "failed")):
+            self.findings.counts[f"groups {name}"] = sum(1 for row in counted if row[3] == state)
+        self.findings.check("groups with more orders than seats", [row[0] for row in counted if row[4] > row[2]])
+        wrong = [row[0] for row in counted if row[1] != row[4]]
+        self.findings.check("groups whose member count is not their orders", wrong)
+        if self._settled:
+            undone = [row[0] for row in counted if row[3] == _GROUP_COMPLETED]
+            self.findings.check("completed groups that are not decided", undone)
+            full = [row[0] for row in counted if row[3] == _GROUP_OPEN and row[1] >= row[2]]
+            self.findings.check("full groups that are still open", full)
+        kept = self._rows(
+            f"SELECT o.order_id FROM orders o JOIN groups g ON g.group_seq = o.order_id >> {_NUMBER_BITS}"
+            " WHERE g.state = ? AND o.state = ?",
+            _GROUP_FAILED,
+            _ADMITTED,
+        )
+        self.findings.check("orders of failed groups that were not released", kept)
+
+    def _decisions(self) -> None:
+        for outcome, name in ((1, "assigned"), (2, "unassigned"), (3, "released")):
+            self._count(f"decisions {name}", f"SELECT count(*) FROM decisions WHERE outcome = {outcome}")
+        twice = self._rows(
+            "SELECT order_id FROM decisions GROUP BY order_id"
+            " HAVING sum(outcome = 1) - sum(outcome = 3) > 1 OR sum(outcome = 1) > 1 + sum(outcome = 3)"
+        )
+        self.findings.check("orders decided twice", twice)
+        homeless = self._rows(
+            f"SELECT d.order_id FROM decisions d LEFT JOIN orders o ON o.order_id = d.order_id WHERE o.order_id IS NULL"
+        )
+        self.findings.check("decisions without an order", homeless)
+        two = [name for name, shops in self._told.decisions.items() if len(shops) > 1]
+        self.findings.check("orders whose clients heard two different shops", two)
+        if self._settled:
+            silent = self._rows(
+                f"SELECT o.order_id FROM orders o JOIN groups g ON g.group_seq = o.order_id >> {_NUMBER_BITS}"
+                " LEFT JOIN decisions d ON d.order_id = o.order_id"
+                " WHERE o.state = ? AND g.state IN (?, ?) AND d.order_id IS NULL",
+                _ADMITTED,
+                _GROUP_COMPLETED,
+                _GROUP_DECIDED,
+            )
+            self.findings.check("orders of completed groups without a decision", silent)
+            waiting = self._rows(
+                "SELECT l.order_id FROM (SELECT order_id, outcome, max(sequence) FROM decisions GROUP BY order_id) l"
+                " JOIN orders o ON o.order_id = l.order_id"
+                " LEFT JOIN interventions i ON i.order_id = l.order_id AND i.resolved_ms = 0"
+                " WHERE l.outcome = 2 AND o.state = 1 AND i.order_id IS NULL AND NOT EXISTS"
+                " (SELECT 1 FROM tasks t WHERE t.queue = 'cuptime.dispatch_retry' AND t.state IN (1, 2, 3, 5))"
+            )
+            self.findings.check("unassigned orders that wait nowhere", waiting)
+        self._count("interventions open", "SELECT count(*) FROM interventions WHERE resolved_ms = 0")
+
+    def _capacities(self) -> None:
+        """What stands assigned never exceeds what there is."""
+        standing = (
+            "(SELECT d.* FROM decisions d JOIN assignments a ON a.order_id = d.order_id AND a.sequence = d.sequence)"
+        )
+        over = self._rows(
+            f"SELECT s.shop_id, count(*), s.daily_capacity FROM {standing} d JOIN shops s ON s.shop_id = d.shop_id"
+            " GROUP BY d.shop_id, d.pack_out_ms / 86400000 HAVING count(*) > s.daily_capacity"
+        )
+        self.findings.check("shops over their daily capacity", over)
+        over = self._rows(
+            f"SELECT k.shop_id, k.sku, sum(d.quantity), k.on_hand FROM {standing} d"
+            " JOIN stock k ON k.shop_id = d.shop_id AND k.sku = d.sku"
+            " GROUP BY k.shop_id, k.sku HAVING sum(d.quantity) > k.on_hand"
+        )
+        self.findings.check("stock sold more than once", over)
+        unknown = self._rows(
+            f"SELECT d.order_id FROM {standing} d LEFT JOIN stock k ON k.shop_id = d.shop_id AND k.sku = d.sku"
+            " WHERE k.sku IS NULL"
+        )
+        self.findings.check("orders given to a shop without their SKU", unknown)
+        over = self._rows(
+            f"SELECT r.rider_id, count(*), r.max_load FROM {standing} d JOIN riders r ON r.rider_id = d.rider_id"
+            " GROUP BY d.rider_id HAVING count(*) > r.max_load"
+        )
+        self.findings.check("riders over their load", over)
+        self._fridges(standing)
+
+    def _fridges(self, standing: str) -> None:
+        """A cold order holds its slot from its decision to its pick-up: the most held at any instant."""
+        slots = dict(self._rows("SELECT shop_id, fridge_slots FROM shops"))
+        edges: dict[int, list[tuple[int, int]]] = {}
+        for shop_id, from_ms, until_ms in self._rows(
+            f"SELECT shop_id, decided_ms, pickup_ms FROM {standing} WHERE cold = 1"
+        ):
+            edges.setdefault(shop_id, []).extend(((from_ms, 1), (until_ms, -1)))
+        over = []
+        for shop_id, changes in edges.items():
+            held = most = 0
+            for _, change in sorted(changes):
+                held += change
+                most = max(most, held)
+            if most > slots.get(shop_id, 0):
+                over.append((shop_id, most, slots.get(shop_id, 0)))
+        self.findings.check("shops over their fridge slots", over)
+
+    def _tasks(self) -> None:
+        states = dict(self._rows("SELECT 'tasks/' || task_id, state FROM tasks"))
+        told = self._told
+        self.findings.counts["tasks acknowledged"] = len(told.tasks)
+        self.findings.counts["tasks executed by workers"] = sum(told.executed.values())
+        self.findings.check("tasks acknowledged and not stored", [name for name in told.tasks if name not in states])
+        forgotten = [name for name in told.acknowledged if states.get(name) != _TASK_EXECUTED]
+        self.findings.check("completions acknowledged and not stored", forgotten)
+        repeated = [key for key, times in told.executed.items() if times > 1]
+        self.findings.counts["tasks attempted more than once"] = len(repeated)
+        if not self._repeats_allowed:
+            self.findings.check("tasks executed twice", repeated)
+        if self._settled:
+            undone = [name for name in told.tasks if states.get(name) != _TASK_EXECUTED]
+            self.findings.check("tasks that were not executed", undone)

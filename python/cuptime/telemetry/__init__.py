@@ -1,0 +1,1 @@
+"""Metrics, logs and trace context: how the service is seen from outside."""

@@ -1,0 +1,89 @@
+"""Prometheus metrics: what the capabilities count and time, and a small HTTP door for /metrics.
+
+Buckets are in milliseconds and fine where the promises are: 25 ms and 300 ms for a decision, 2, 10 and 25 ms for a
+trigger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_DECISION_MS: Final = (1, 2, 5, 10, 15, 20, 25, 35, 50, 75, 100, 150, 200, 250, 300, 500, 1_000, 5_000)
+_LATENESS_MS: Final = (0, 1, 2, 3, 5, 7, 10, 15, 25, 50, 100, 250, 500, 1_000, 5_000, 60_000)
+_CALL_MS: Final = (0.5, 1, 2, 3, 4, 5, 8, 10, 15, 25, 50, 100, 250, 500, 1_000, 5_000)
+_COMMIT_MS: Final = (0.2, 0.5, 1, 2, 3, 5, 10, 20, 50, 100, 500, 2_000)
+_COMMIT_ROWS: Final = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000)
+
+
+class PrometheusMetrics:
+    """Implements :class:`cuptime.domain.ports.Metrics` on a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        make = {"registry": self.registry}
+        self._admitted = Counter("cuptime_orders_admitted_total", "Orders admitted and durable.", **make)
+        self._refused = Counter("cuptime_orders_refused_total", "Orders refused, by reason.", ["reason"], **make)
+        self._decisions = Counter("cuptime_decisions_total", "Decisions made durable, by outcome.", ["outcome"], **make)
+        self._decision_ms = Histogram(
+            "cuptime_decision_latency_ms",
+            "From the completion of a group to the durable decision of its orders.",
+            buckets=_DECISION_MS,
+            **make,
+        )
+        self._lateness_ms = Histogram(
+            "cuptime_trigger_lateness_ms", "Trigger time less due time of durable tasks.", buckets=_LATENESS_MS, **make
+        )
+        self._commit_ms = Histogram("cuptime_commit_duration_ms", "Duration of a commit.", buckets=_COMMIT_MS, **make)
+        self._commit_rows = Histogram("cuptime_commit_rows", "Rows in a commit.", buckets=_COMMIT_ROWS, **make)
+        self._commit_units = Histogram("cuptime_commit_units", "Callers in a commit.", buckets=_COMMIT_ROWS, **make)
+        self._rules = Counter(
+            "scheduler_rule_evaluations_total", "Rule evaluations by result.", ["result", "rule"], **make
+        )
+        self._rules_evaluated = Counter("scheduler_rule_orders_total", "Orders that rules were evaluated for.", **make)
+        self._tasks = Counter("cuptime_tasks_total", "Tasks that entered a state.", ["state"], **make)
+        self._call_ms = Histogram(
+            "cuptime_call_duration_ms", "Duration of a call, by method.", ["method"], buckets=_CALL_MS, **make
+        )
+        self._calls = Counter("cuptime_calls_total", "Calls by method and status code.", ["method", "code"], **make)
+        self._depth = Gauge("cuptime_queue_depth", "What waits, by queue.", ["queue"], **make)
+
+    def orders_admitted(self, count: int) -> None:
+        self._admitted.inc(count)
+
+    def orders_refused(self, reason: str, count: int) -> None:
+        self._refused.labels(reason).inc(count)
+
+    def decision(self, outcome: str, latency_ms: float, count: int) -> None:
+        self._decisions.labels(outcome).inc(count)
+        for _ in range(count):
+            self._decision_ms.observe(latency_ms)
+
+    def trigger(self, lateness_ms: Sequence[int]) -> None:
+        for value in lateness_ms:
+            self._lateness_ms.observe(value)
+
+    def commit(self, units: int, rows: int, seconds: float) -> None:
+        self._commit_units.observe(units)
+        self._commit_rows.observe(rows)
+        self._commit_ms.observe(seconds * 1_000)
+
+    def rules(self, evaluated: int, hits: Sequence[tuple[str, int]], errors: Sequence[tuple[str, int]]) -> None:
+        # Misses are evaluated - hits - errors: counted by nobody, known to everybody.
+        self._rules_evaluated.inc(evaluated)
+        for rule, count in hits:
+            self._rules.labels("hit", rule).inc(count)
+        for rule, count in errors:
+            self._rules.labels("error", rule).inc(count)
+
+    def task(self, state: str, count: int) -> None:
+        self._tasks.labels(state).inc(count)
+
+    def depth(self, queue: str, depth: Callable[[], int]) -> None:
+        self._depth.labels(queue).set_function(lambda: float(depth()))
+
+    def call(self, method: str, code: str, duration_ms: float) -> None:
+        self._calls.labels(method, code).inc()
+        self._call_ms.labels(method).observe(duration_ms)
