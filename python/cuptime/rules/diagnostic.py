@@ -1,0 +1,68 @@
+"""What is wrong in a rule file, said so that a person can mend it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+DIAGNOSTICS_MAX: Final = 100
+"""Faults reported for one rule set; the rest is counted only."""
+
+CODES: Final = frozenset(
+    {
+        "LIMIT_BYTES",
+        "LIMIT_DEPTH",
+        "LIMIT_RULES",
+        "LIMIT_CONDITION",
+        "NOT_UTF8",
+        "YAML_SYNTAX",
+        "YAML_ALIAS",
+        "YAML_TAG",
+        "YAML_DOCUMENTS",
+        "DUPLICATE_KEY",
+        "DUPLICATE_RULE",
+        "UNKNOWN_KEY",
+        "MISSING_KEY",
+        "BAD_VALUE",
+        "BAD_VALIDITY",
+        "UNKNOWN_ACTION",
+        "BAD_ACTION",
+    }
+)
+"""The codes of faults in the YAML itself; those of conditions are the core's own, in capitals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One fault. Line and column count from 1, columns in code points; `rule` is its id when known."""
+
+    code: str
+    file: str
+    line: int
+    column: int
+    rule: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file or 'rules'}:{self.line}:{self.column}"
+        subject = f" [{self.rule}]" if self.rule else ""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{place}: {self.code}{subject}: {self.message}{hint}"
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """«did you mean …?» for a slip of the fingers, else what there is."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean `{close[0]}`?" if close else "known: " + ", ".join(names)
+
+
+def summary(diagnostics: Sequence[Diagnostic]) -> str:
+    """The first fault and how many more there are, for one-line messages."""
+    if not diagnostics:
+        return ""
+    more = f" (and {len(diagnostics) - 1} more)" if len(diagnostics) > 1 else ""
+    return f"{diagnostics[0]}{more}"

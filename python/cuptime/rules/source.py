@@ -1,0 +1,275 @@
+"""One rule as written: its keys read and checked, its condition still text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cuptime.domain.limits import RULE_CONDITION_CHARS_MAX
+from cuptime.rules.diagnostic import Diagnostic, suggestion
+
+KEYS: Final = (
+    "name", "id", "description", "priority", "enabled", "valid_from", "valid_to", "tags", "condition", "action",
+)  # fmt: skip
+PRIORITY_DEFAULT: Final = 50
+PRIORITY_MAX: Final = 1_000_000
+NAME_CHARS_MAX: Final = 128
+DESCRIPTION_CHARS_MAX: Final = 2_000
+TAGS_MAX: Final = 32
+_NAME: Final = re.compile(r"[^\W_][\w .:/-]*")
+_INTEGER: Final = re.compile(r"[+-]?\d{1,18}")
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A YAML scalar with its place: line and column from 1, `start` and `end` as offsets into the text."""
+
+    line: int
+    column: int
+    value: str
+    style: str
+    start: int
+    end: int
+
+    @property
+    def plain(self) -> bool:
+        return self.style == ""
+
+
+Value = Scalar | list[Scalar] | list[tuple[Scalar, Scalar]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSource:
+    """One rule, checked but for its condition. Instants are UTC ms, 0 is no bound; `argument` is the action's."""
+
+    rule_id: str
+    name: str
+    description: str
+    priority: int
+    enabled: bool
+    valid_from_ms: int
+    valid_to_ms: int
+    tags: tuple[str, ...]
+    condition: Scalar
+    action: str
+    argument: int | str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActionKind:
+    """What an action's argument must be. `parse` returns None for a bad one."""
+
+    wanted: str
+    parse: Callable[[str], int | str | None]
+
+
+def _priority_argument(text: str) -> int | None:
+    return int(text) if _INTEGER.fullmatch(text) and 1 <= int(text) <= 100 else None
+
+
+def _text_argument(text: str) -> str | None:
+    return text if 1 <= len(text) <= 200 else None
+
+
+ACTIONS: Final[dict[str, ActionKind]] = {
+    "assign_rider_priority": ActionKind("a whole number from 1 (highest) to 100", _priority_argument),
+    "refuse": ActionKind("a text of 1 to 200 characters for the caller", _text_argument),
+}
+"""The closed list of actions."""
+
+
+class _Reader:
+    """Collects the faults of one rule while its keys are read."""
+
+    def __init__(self, file: str, place: tuple[int, int], pairs: Sequence[tuple[Scalar, Value]]) -> None:
+        self.file = file
+        self.place = place
+        self.values = {key.value: (key, value) for key, value in pairs}
+        self.rule = self._first_text("id") or self._first_text("name")
+        self.faults: list[Diagnostic] = []
+
+    def _first_text(self, key: str) -> str:
+        value = self.values.get(key, (None, None))[1]
+        return value.value if isinstance(value, Scalar) else ""
+
+    def add(self, code: str, place: tuple[int, int], message: str, hint: str = "") -> None:
+        self.faults.append(Diagnostic(code, self.file, *place, self.rule, message, hint))
+
+    def place_of(self, key: str) -> tuple[int, int]:
+        name, value = self.values[key]
+        scalar = value if isinstance(value, Scalar) else name
+        return scalar.line, scalar.column
+
+    def scalar(self, key: str, *, required: bool = False) -> Scalar | None:
+        if key not in self.values:
+            if required:
+                self.add("MISSING_KEY", self.place, f"the rule has no `{key}`", f"add `{key}:` to it")
+            return None
+        value = self.values[key][1]
+        if isinstance(value, Scalar):
+            return value
+        self.add("BAD_VALUE", self.place_of(key), f"`{key}` must be one value, not a list or mapping")
+        return None
+
+    def text(self, key: str, chars_max: int, *, required: bool = False) -> str:
+        scalar = self.scalar(key, required=required)
+        if scalar is None:
+            return ""
+        if len(scalar.value) > chars_max or (required and not scalar.value.strip()):
+            self.add(
+                "BAD_VALUE", (scalar.line, scalar.column), f"`{key}` must have 1 to {chars_max} characters"
+            )
+            return ""
+        return scalar.value
+
+    def name(self, key: str, *, required: bool) -> str:
+        text = self.text(key, NAME_CHARS_MAX, required=required)
+        if text and not _NAME.fullmatch(text):
+            hint = "letters, digits and _ . : / - and spaces, a letter or digit first"
+            self.add(
+                "BAD_VALUE", self.place_of(key), f"`{key}` has characters that a name may not have", hint
+            )
+            return ""
+        return text
+
+    def whole(self, key: str, default: int, lowest: int, highest: int) -> int:
+        scalar = self.scalar(key)
+        if scalar is None:
+            return default
+        if _INTEGER.fullmatch(scalar.value) and lowest <= int(scalar.value) <= highest:
+            return int(scalar.value)
+        message = f"`{key}` must be a whole number from {lowest} to {highest}, not `{scalar.value[:40]}`"
+        self.add("BAD_VALUE", (scalar.line, scalar.column), message)
+        return default
+
+    def truth(self, key: str, default: bool) -> bool:
+        scalar = self.scalar(key)
+        if scalar is None:
+            return default
+        if scalar.plain and scalar.value in ("true", "false"):
+            return scalar.value == "true"
+        message = f"`{key}` must be true or false, not `{scalar.value[:40]}`"
+        self.add("BAD_VALUE", (scalar.line, scalar.column), message, "without quotes")
+        return default
+
+    def instant_ms(self, key: str) -> int:
+        scalar = self.scalar(key)
+        if scalar is None:
+            return 0
+        try:
+            at = datetime.fromisoformat(scalar.value)
+        except ValueError:
+            at = None
+        if at is not None and at.tzinfo is not None and at.year >= 1970:
+            return int(at.timestamp() * 1_000)
+        hint = "for example 2026-11-24T09:00:00+08:00"
+        self.add(
+            "BAD_VALUE", (scalar.line, scalar.column), f"`{key}` must be an instant with its time zone", hint
+        )
+        return 0
+
+    def tags(self) -> tuple[str, ...]:
+        if "tags" not in self.values:
+            return ()
+        value = self.values["tags"][1]
+        texts = (
+            [entry.value for entry in value if isinstance(entry, Scalar)] if isinstance(value, list) else []
+        )
+        good = isinstance(value, list) and len(texts) == len(value) <= TAGS_MAX
+        if not good or not all(1 <= len(text) <= NAME_CHARS_MAX for text in texts):
+            self.add("BAD_VALUE", self.place_of("tags"), f"`tags` must be a list of at most {TAGS_MAX} texts")
+            return ()
+        return tuple(texts)
+
+
+def rule_of(
+    file: str, place: tuple[int, int], pairs: Sequence[tuple[Scalar, Value]]
+) -> tuple[RuleSource | None, list[Diagnostic]]:
+    """One rule of a file from its keys and values, and all its faults; None when there are any."""
+    reader = _Reader(file, place, pairs)
+    for key, _ in pairs:
+        if key.value not in KEYS:
+            reader.add(
+                "UNKNOWN_KEY",
+                (key.line, key.column),
+                f"unknown key `{key.value}`",
+                suggestion(key.value, KEYS),
+            )
+    name = reader.name("name", required=True)
+    rule_id = reader.name("id", required=False) or name
+    condition = _condition(reader)
+    action, argument = _action(reader)
+    valid_from_ms, valid_to_ms = reader.instant_ms("valid_from"), reader.instant_ms("valid_to")
+    if valid_from_ms and valid_to_ms and valid_from_ms >= valid_to_ms:
+        reader.add("BAD_VALIDITY", reader.place_of("valid_to"), "`valid_to` is not after `valid_from`")
+    rule = RuleSource(
+        rule_id=rule_id,
+        name=name,
+        description=reader.text("description", DESCRIPTION_CHARS_MAX),
+        priority=reader.whole("priority", PRIORITY_DEFAULT, 0, PRIORITY_MAX),
+        enabled=reader.truth("enabled", default=True),
+        valid_from_ms=valid_from_ms,
+        valid_to_ms=valid_to_ms,
+        tags=reader.tags(),
+        condition=condition or Scalar(*place, "", "", 0, 0),
+        action=action,
+        argument=argument,
+        line=place[0],
+        column=place[1],
+    )
+    return (None if reader.faults else rule), reader.faults
+
+
+def _condition(reader: _Reader) -> Scalar | None:
+    scalar = reader.scalar("condition", required=True)
+    if scalar is None:
+        return None
+    if not scalar.value.strip():
+        reader.add(
+            "BAD_VALUE",
+            (scalar.line, scalar.column),
+            "the condition is empty",
+            "write `true` to match always",
+        )
+    if len(scalar.value) > RULE_CONDITION_CHARS_MAX:
+        message = f"{len(scalar.value)} characters, at most {RULE_CONDITION_CHARS_MAX}"
+        reader.add("LIMIT_CONDITION", (scalar.line, scalar.column), message, "split the rule")
+    return scalar
+
+
+def _action(reader: _Reader) -> tuple[str, int | str]:
+    """`assign_rider_priority: 1`, as one text or as a mapping of one key."""
+    form = "for example `assign_rider_priority: 1`"
+    if "action" not in reader.values:
+        reader.add("MISSING_KEY", reader.place, "the rule has no `action`", form)
+        return "", 0
+    place = reader.place_of("action")
+    value = reader.values["action"][1]
+    if isinstance(value, Scalar):
+        name, colon, argument = (part.strip() for part in value.value.partition(":"))
+        if not colon:
+            reader.add("BAD_ACTION", place, f"`{value.value[:60]}` has no argument", form)
+            return "", 0
+    elif isinstance(value, list) and len(value) == 1 and isinstance(value[0], tuple):
+        name, argument = value[0][0].value, value[0][1].value.strip()
+        place = (value[0][0].line, value[0][0].column)
+    else:
+        reader.add("BAD_ACTION", place, "an action is one name with its argument", form)
+        return "", 0
+    kind = ACTIONS.get(name)
+    if kind is None:
+        reader.add("UNKNOWN_ACTION", place, f"unknown action `{name[:60]}`", suggestion(name, ACTIONS))
+        return "", 0
+    parsed = kind.parse(argument)
+    if parsed is None:
+        reader.add(
+            "BAD_ACTION", place, f"the argument of `{name}` must be {kind.wanted}, not `{argument[:60]}`"
+        )
+        return name, 0
+    return name, parsed
