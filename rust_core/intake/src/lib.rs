@@ -1,3 +1,28 @@
+//! Admission: from the bytes of a request to the bytes of its reply and the rows that must be stored first.
+//!
+//! ```text
+//! bytes -> envelope -> request id -> form -> group -> credit -> limit -> stock -> rules -> seat
+//!          (wire)      (requests)    (form)  '------------- judge --------------'        (table)
+//! ```
+//! [`Table`] is a cache of what storage knows: open groups, cups left, request ids of the last day. [`Table::admit`]
+//! judges whole requests and lets orders in; the caller stores what it returns and only then lets the replies go.
+//! Pure: no clock, no threads, no I/O, no Python; same calls, same answers.
 #![forbid(unsafe_code)]
-//! wip
+
+mod admission;
+mod form;
+mod judge;
+pub mod limits;
+mod refusal;
+mod requests;
+mod table;
 pub mod wire;
+
+pub use admission::{Admission, Kind, Reply};
+pub use judge::{NewOrder, NoRules, OrderFacts, RefuseRules};
+pub use refusal::{Reason, Refusal};
+pub use requests::{fingerprint, Answer};
+pub use table::{
+    group_seq_of, order_id_of, order_name, order_number_of, Cups, Group, GroupFacts, GroupState, Placed, Stats,
+    StoredOrder, StoredRefusal, Table,
+};
