@@ -1,1 +1,65 @@
-//! rules
+//! The rule engine: conditions in CEL, the Common Expression Language, over the facts of an order.
+//!
+//! ```text
+//! text -> lexer -> parser -> ast -> check (types, slots) -> program -> eval on Columns -> matches
+//!                                                                   \-> explain
+//! ```
+//! The language is CEL as its definition and conformance suite say: 64-bit integers that fault on overflow,
+//! numbers compared by value across types, texts measured in code points, three-valued logic in which a
+//! deciding side absorbs a fault on the other. What this version does not have (messages, optionals, the
+//! extension libraries, two-variable macros, named time zones, patterns that are not literals) is
+//! refused at compile time with the code `unsupported`; it is never evaluated to something else.
+//!
+//! The crate knows no clock, no thread and no file: the same rules, row and `now_ms` give the same answer.
+//!
+//! ```
+//! use cuptime_rules::{Action, Limits, Mode, RuleSet, RuleSource, Schema, Tally, Type};
+//!
+//! let schema = Schema::new(vec![("user.credit_score".into(), Type::Int), ("order.time_slot".into(), Type::String)]);
+//! let rule = RuleSource {
+//!     id: "early".into(), name: "early".into(), priority: 1, enabled: true, valid_from_ms: None, valid_to_ms: None,
+//!     condition: "user.credit_score >= 90 && order.time_slot == 'morning'".into(),
+//!     action: Action { kind: "assign_rider_priority".into(), value: "1".into() },
+//! };
+//! let set = RuleSet::compile(vec![rule], &schema, &Limits::default()).unwrap();
+//! let mut columns = set.columns();
+//! columns.push_int(0, 93);
+//! columns.push_str(1, "morning");
+//! columns.end_row();
+//! let (mut matches, mut tally) = (Vec::new(), Tally::new(&set));
+//! set.evaluate(&columns, 0, 0, Mode::First, &mut matches, &mut tally);
+//! assert_eq!(matches, [0]);
+//! ```
+pub mod ast;
+mod check;
+mod columns;
+mod convert;
+mod diagnostic;
+mod digest;
+mod eval;
+mod explain;
+mod lexer;
+mod limits;
+mod matcher;
+mod overloads;
+mod parser;
+mod pattern;
+mod program;
+mod schema;
+mod time;
+mod unify;
+mod value;
+
+pub use check::{compile, Options, Program};
+pub use columns::{Columns, SlotKind};
+pub use diagnostic::{Code, Diagnostic, Position, Span};
+pub use eval::Facts;
+pub use explain::{Outcome, Verdict};
+pub use limits::Limits;
+pub use matcher::{compile_rule, Action, Mode, Rule, RuleIndex, RuleSet, RuleSource, RuleTally, Tally};
+pub use overloads::Declaration;
+pub use parser::parse;
+pub use program::{Fault, FaultKind};
+pub use schema::{Schema, Type};
+pub use time::Timestamp;
+pub use value::{KeyProblem, Map, Value};

@@ -1,0 +1,311 @@
+//! Rule sets: many conditions compiled together, and which of them match an order.
+//!
+//! Rules are kept in rank order: priority first (a smaller number is a higher priority), then identifier.
+//! A [`RuleIndex`] is a rank, so matches come out in order and the first match is the smallest index. Today every
+//! active rule is evaluated in turn; an index over the leaves of the compiled programs replaces that
+//! scan without changing this interface.
+use crate::check::{self, Options, Program};
+use crate::diagnostic::{Code, Diagnostic, Position, Span};
+use crate::digest;
+use crate::eval::{Evaluation, Facts};
+use crate::explain::{self, Verdict};
+use crate::limits::Limits;
+use crate::parser;
+use crate::program::Fault;
+use crate::schema::{Schema, Type};
+use crate::Columns;
+
+/// A rule's rank in its set, from 0.
+pub type RuleIndex = u32;
+
+/// What follows when a rule matches. The engine does not read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// The action's name, as `assign_rider_priority`.
+    pub kind: String,
+    /// Its argument, as written.
+    pub value: String,
+}
+
+/// A rule as it is loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleSource {
+    /// Unique in its set; breaks ties of priority.
+    pub id: String,
+    /// For people.
+    pub name: String,
+    /// A smaller number is a higher priority.
+    pub priority: i32,
+    /// A disabled rule is compiled and never matches.
+    pub enabled: bool,
+    /// First instant of validity, UTC milliseconds.
+    pub valid_from_ms: Option<i64>,
+    /// First instant after validity, UTC milliseconds.
+    pub valid_to_ms: Option<i64>,
+    /// A CEL expression of type bool.
+    pub condition: String,
+    /// What follows.
+    pub action: Action,
+}
+
+/// A compiled rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    source: RuleSource,
+    /// Its index in the list given to [`RuleSet::compile`].
+    source_index: usize,
+    program: Program,
+}
+
+impl Rule {
+    /// The rule as it was loaded.
+    pub fn source(&self) -> &RuleSource {
+        &self.source
+    }
+
+    /// Its index in the list given to [`RuleSet::compile`].
+    pub fn source_index(&self) -> usize {
+        self.source_index
+    }
+
+    /// Whether it counts at `now_ms`.
+    #[inline]
+    pub fn is_active(&self, now_ms: i64) -> bool {
+        self.source.enabled
+            && self.source.valid_from_ms.is_none_or(|from| from <= now_ms)
+            && self.source.valid_to_ms.is_none_or(|to| now_ms < to)
+    }
+
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+}
+
+/// How many matches are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The match of the highest rank only.
+    First,
+    /// All matches, in rank order.
+    Collect,
+}
+
+/// What happened to one rule over some evaluations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleTally {
+    /// Times its condition was evaluated.
+    pub evaluated: u64,
+    /// Times it was true.
+    pub hits: u64,
+    /// Times it had no value; such a rule does not match.
+    pub errors: u64,
+}
+
+/// Counters by rank, owned by the caller: one per thread, folded into one per batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    rules: Vec<RuleTally>,
+}
+
+impl Tally {
+    /// Counters at zero for `set`.
+    pub fn new(set: &RuleSet) -> Tally {
+        Tally { rules: vec![RuleTally::default(); set.len()] }
+    }
+
+    /// Counters in rank order.
+    pub fn rules(&self) -> &[RuleTally] {
+        &self.rules
+    }
+
+    /// Adds `other`, counted on the same set, and leaves it at zero.
+    pub fn fold(&mut self, other: &mut Tally) {
+        if self.rules.len() < other.rules.len() {
+            self.rules.resize(other.rules.len(), RuleTally::default());
+        }
+        for (mine, theirs) in self.rules.iter_mut().zip(&mut other.rules) {
+            mine.evaluated += theirs.evaluated;
+            mine.hits += theirs.hits;
+            mine.errors += theirs.errors;
+            *theirs = RuleTally::default();
+        }
+    }
+}
+
+/// A compiled, immutable rule set. `Send` and `Sync`: share it in an `Arc`.
+#[derive(Clone, Debug)]
+pub struct RuleSet {
+    rules: Vec<Rule>,
+    schema: Schema,
+    limits: Limits,
+    digest: String,
+}
+
+impl RuleSet {
+    /// Compiles all rules, or says everything that is wrong with any of them.
+    ///
+    /// # Errors
+    /// Diagnostics in the order of `rules` and then of the text; each has `rule` set to its index.
+    pub fn compile(rules: Vec<RuleSource>, schema: &Schema, limits: &Limits) -> Result<RuleSet, Vec<Diagnostic>> {
+        let mut found = Vec::new();
+        if rules.len() > limits.rules_max {
+            let message = format!("the set has {} rules; at most {} are allowed", rules.len(), limits.rules_max);
+            return Err(vec![about_rule(Code::LimitRules, None, message)]);
+        }
+        let digest = digest::of_rules(&rules, schema);
+        let mut seen = std::collections::HashSet::new();
+        let mut compiled = Vec::with_capacity(rules.len());
+        for (index, source) in rules.into_iter().enumerate() {
+            check_envelope(&source, index, limits, &mut found);
+            if !seen.insert(source.id.clone()) {
+                let message = format!("the rule identifier {:?} is used twice", source.id);
+                found.push(about_rule(Code::BadRuleId, Some(index), message));
+            }
+            match compile_rule(&source.condition, schema, limits) {
+                Ok(program) => compiled.push(Rule { source, source_index: index, program }),
+                Err(mut diagnostics) => {
+                    diagnostics.iter_mut().for_each(|d| d.rule = Some(index));
+                    found.append(&mut diagnostics);
+                }
+            }
+            if found.len() >= limits.diagnostics_max.saturating_mul(10) {
+                break;
+            }
+        }
+        if !found.is_empty() {
+            return Err(found);
+        }
+        compiled.sort_by(|a, b| (a.source.priority, &a.source.id).cmp(&(b.source.priority, &b.source.id)));
+        Ok(RuleSet { rules: compiled, schema: schema.clone(), limits: limits.clone(), digest })
+    }
+
+    /// Rules in rank order: `rules()[index]` is the rule of a [`RuleIndex`].
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Number of rules.
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether there is no rule.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The schema the set was compiled against; [`Columns`] for it are made with [`RuleSet::columns`].
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Empty columns for this set's schema.
+    pub fn columns(&self) -> Columns {
+        Columns::new(&self.schema)
+    }
+
+    /// SHA-256 in hex over the schema and the rules in rank order: equal digests, equal decisions.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Appends the matching rules of one row to `matches`, in rank order; counts what happened in `tally`.
+    ///
+    /// `columns` must have been made for this set's schema. A row that does not exist matches nothing that
+    /// reads it. A fault in a condition means: not matched, and counted.
+    pub fn evaluate(
+        &self,
+        columns: &Columns,
+        row: usize,
+        now_ms: i64,
+        mode: Mode,
+        matches: &mut Vec<RuleIndex>,
+        tally: &mut Tally,
+    ) {
+        if tally.rules.len() < self.rules.len() {
+            tally.rules.resize(self.rules.len(), RuleTally::default());
+        }
+        let facts = Facts::Row { columns, row };
+        for ((index, rule), count) in self.rules.iter().enumerate().zip(&mut tally.rules) {
+            if !rule.is_active(now_ms) {
+                continue;
+            }
+            count.evaluated += 1;
+            match rule.program.truth(facts, &self.limits) {
+                Ok(false) => {}
+                Ok(true) => {
+                    count.hits += 1;
+                    // Ranks are bounded by `Limits::rules_max`, far below 2^32.
+                    matches.push(index as RuleIndex);
+                    if mode == Mode::First {
+                        return;
+                    }
+                }
+                Err(_) => count.errors += 1,
+            }
+        }
+    }
+
+    /// For every rule, in rank order, what it says about one row and why. Lazily computed: this is the slow,
+    /// talkative twin of [`RuleSet::evaluate`] and agrees with it in `Collect` mode.
+    pub fn explain(&self, columns: &Columns, row: usize, now_ms: i64) -> Vec<Verdict> {
+        explain::explain(self, Facts::Row { columns, row }, now_ms)
+    }
+}
+
+impl Program {
+    /// The truth of a condition.
+    pub(crate) fn truth(&self, facts: Facts<'_>, limits: &Limits) -> Result<bool, Fault> {
+        Evaluation::new(facts, limits).truth(&self.root)
+    }
+
+    /// The value of an expression of any type.
+    ///
+    /// # Errors
+    /// The fault that left it without a value.
+    pub fn value(&self, facts: Facts<'_>, limits: &Limits) -> Result<crate::Value, Fault> {
+        Evaluation::new(facts, limits).value(&self.root)
+    }
+}
+
+/// Parses, checks and compiles one condition, which must be of type bool.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn compile_rule(condition: &str, schema: &Schema, limits: &Limits) -> Result<Program, Vec<Diagnostic>> {
+    let expr = parser::parse(condition, limits)?;
+    let program = check::compile(&expr, condition, schema, &Options::default(), limits)?;
+    if matches!(program.ty, Type::Bool | Type::Dyn) {
+        return Ok(program);
+    }
+    Err(vec![Diagnostic {
+        code: Code::TypeMismatch,
+        rule: None,
+        span: expr.span,
+        position: Position::of(condition, expr.span.start as usize),
+        message: format!("a condition must be bool, not {}", program.ty),
+        hint: "compare it with something".to_string(),
+    }])
+}
+
+fn about_rule(code: Code, rule: Option<usize>, message: String) -> Diagnostic {
+    let position = Position { line: 1, column: 1 };
+    Diagnostic { code, rule, span: Span::default(), position, message, hint: String::new() }
+}
+
+fn check_envelope(source: &RuleSource, index: usize, limits: &Limits, found: &mut Vec<Diagnostic>) {
+    if source.id.is_empty() || source.id.len() > limits.rule_id_bytes_max {
+        let message = format!("a rule identifier has 1 to {} bytes", limits.rule_id_bytes_max);
+        found.push(about_rule(Code::BadRuleId, Some(index), message));
+    }
+    if let (Some(from), Some(to)) = (source.valid_from_ms, source.valid_to_ms) {
+        if to <= from {
+            let message = format!("the rule's validity ends ({to} ms) before it starts ({from} ms)");
+            found.push(about_rule(Code::BadValidity, Some(index), message));
+        }
+    }
+}

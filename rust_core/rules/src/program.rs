@@ -1,0 +1,317 @@
+//! The compiled form of a condition: names resolved to slots, constants folded, and the tests that matter in
+//! practice (one slot against literals) turned into typed leaves that need no allocation.
+//!
+//! A leaf is also what an index over many rules is built from: a slot and what is asked of it.
+use std::sync::Arc;
+
+use crate::ast::{BinaryOp, FoldKind};
+use crate::diagnostic::Span;
+use crate::value::Value;
+
+/// A compiled expression and where it stood.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub op: Op,
+    pub span: Span,
+}
+
+/// What a node does.
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Const(Value),
+    /// The value of a slot. Absent: null when the slot is nullable, else a fault.
+    Slot { slot: usize, nullable: bool },
+    /// `has()` of a slot.
+    Present(usize),
+    /// A macro's variable, by its distance from the outermost.
+    Local(usize),
+    /// Always this fault (a name that could not be resolved, when checking is off).
+    Fail(FaultKind),
+    Leaf(Leaf),
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Not(Box<Node>),
+    Negate(Box<Node>),
+    Conditional(Box<[Node; 3]>),
+    Binary(BinaryOp, Box<[Node; 2]>),
+    Index(Box<[Node; 2]>),
+    Select(Box<Node>, Arc<str>),
+    Has(Box<Node>, Arc<str>),
+    /// A method's target is the first argument.
+    Call(Function, Vec<Node>),
+    /// `matches()` with its literal pattern compiled.
+    Matches(Box<Node>, Arc<regex::Regex>),
+    List(Vec<Node>),
+    Map(Vec<(Node, Node)>),
+    Fold(Box<FoldNode>),
+}
+
+/// A macro over a list or map.
+#[derive(Clone, Debug)]
+pub(crate) struct FoldNode {
+    pub kind: FoldKind,
+    pub target: Node,
+    pub filter: Option<Node>,
+    pub body: Node,
+}
+
+/// One slot against literals.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    pub slot: usize,
+    pub nullable: bool,
+    pub test: Test,
+}
+
+/// What is asked of a slot. The operator is never `In` and never arithmetic.
+#[derive(Clone, Debug)]
+pub(crate) enum Test {
+    Int(BinaryOp, i64),
+    Double(BinaryOp, f64),
+    /// `slot`, or `!slot` when false.
+    Bool(bool),
+    Str(BinaryOp, Arc<str>),
+    /// Sorted.
+    IntIn(Box<[i64]>),
+    /// Sorted.
+    StrIn(Box<[Arc<str>]>),
+    StartsWith(Arc<str>),
+    EndsWith(Arc<str>),
+    Contains(Arc<str>),
+    Matches(Arc<regex::Regex>),
+}
+
+/// Pure functions of the language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Function {
+    Size,
+    StartsWith,
+    EndsWith,
+    Contains,
+    Matches,
+    Int,
+    Uint,
+    Double,
+    String,
+    Bool,
+    Bytes,
+    Type,
+    Dyn,
+    Timestamp,
+    Duration,
+    Get(Part),
+    /// Declared without a body: known to the checker only.
+    Unbound,
+}
+
+/// What a getter reads from an instant or a duration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Part {
+    FullYear,
+    Month,
+    Date,
+    DayOfMonth,
+    DayOfWeek,
+    DayOfYear,
+    Hours,
+    Minutes,
+    Seconds,
+    Milliseconds,
+}
+
+/// Why an evaluation has no value. A fault is data, not a failure of the program: the rule does not match
+/// and the fault is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// The value is not there and may not be null.
+    Absent,
+    /// The operation does not exist for values of these types.
+    NoOverload,
+    /// The result does not fit its type.
+    Overflow,
+    /// Division by zero.
+    DivideByZero,
+    /// Remainder by zero.
+    ModulusByZero,
+    /// The map has no such key.
+    NoSuchKey,
+    /// The list has no such index.
+    IndexOutOfRange,
+    /// The text does not read as the wanted type.
+    Conversion,
+    /// The value is outside the wanted type's range.
+    Range,
+    /// The map literal has a key twice.
+    DuplicateKey,
+    /// The map literal has a key of an impossible type.
+    BadKey,
+    /// The bytes are not Unicode text.
+    InvalidUtf8,
+    /// Nothing has this name (only without type checking).
+    UnknownName,
+    /// No function has this name (only without type checking).
+    UnknownFunction,
+    /// The macros took more steps than allowed.
+    TooManySteps,
+    /// A text or list made on the way is longer than allowed.
+    TooLong,
+    /// Not supported by this version.
+    Unsupported,
+}
+
+impl FaultKind {
+    /// The stable spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FaultKind::Absent => "absent",
+            FaultKind::NoOverload => "no_such_overload",
+            FaultKind::Overflow => "overflow",
+            FaultKind::DivideByZero => "divide_by_zero",
+            FaultKind::ModulusByZero => "modulus_by_zero",
+            FaultKind::NoSuchKey => "no_such_key",
+            FaultKind::IndexOutOfRange => "index_out_of_range",
+            FaultKind::Conversion => "conversion",
+            FaultKind::Range => "range",
+            FaultKind::DuplicateKey => "duplicate_key",
+            FaultKind::BadKey => "bad_key",
+            FaultKind::InvalidUtf8 => "invalid_utf8",
+            FaultKind::UnknownName => "unknown_name",
+            FaultKind::UnknownFunction => "unknown_function",
+            FaultKind::TooManySteps => "too_many_steps",
+            FaultKind::TooLong => "too_long",
+            FaultKind::Unsupported => "unsupported",
+        }
+    }
+}
+
+/// A fault and the part of the condition that had it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Why.
+    pub kind: FaultKind,
+    /// Where.
+    pub span: Span,
+}
+
+impl Node {
+    pub(crate) fn new(op: Op, span: Span) -> Node {
+        Node { op, span }
+    }
+
+    pub(crate) fn constant(&self) -> Option<&Value> {
+        match &self.op {
+            Op::Const(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// How a slot is typed, as far as leaves care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SlotType {
+    Int,
+    Double,
+    Bool,
+    Str,
+    Other,
+}
+
+/// Turns what can be a leaf into one; everything else stays as it is. Children come already specialised.
+pub(crate) fn specialise(node: Node, slot_type: &dyn Fn(usize) -> SlotType) -> Node {
+    let test = match &node.op {
+        Op::Slot { slot, nullable } if slot_type(*slot) == SlotType::Bool => {
+            Some((*slot, *nullable, Test::Bool(true)))
+        }
+        Op::Not(inner) => match &inner.op {
+            Op::Leaf(Leaf { slot, nullable, test: Test::Bool(wanted) }) => {
+                Some((*slot, *nullable, Test::Bool(!wanted)))
+            }
+            _ => None,
+        },
+        Op::Binary(op, sides) => binary_test(*op, &sides[0], &sides[1], slot_type),
+        Op::Call(function, args) => call_test(*function, args, slot_type),
+        Op::Matches(text, regex) => match text.op {
+            Op::Slot { slot, nullable } if slot_type(slot) == SlotType::Str => {
+                Some((slot, nullable, Test::Matches(regex.clone())))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    match test {
+        Some((slot, nullable, test)) => Node::new(Op::Leaf(Leaf { slot, nullable, test }), node.span),
+        None => node,
+    }
+}
+
+type Tested = Option<(usize, bool, Test)>;
+
+fn binary_test(op: BinaryOp, left: &Node, right: &Node, slot_type: &dyn Fn(usize) -> SlotType) -> Tested {
+    if op == BinaryOp::In {
+        let (Op::Slot { slot, nullable }, Some(Value::List(list))) = (&left.op, right.constant()) else { return None };
+        return membership(slot_type(*slot), list).map(|test| (*slot, *nullable, test));
+    }
+    if op.strength() != 3 {
+        return None;
+    }
+    let (slot, nullable, literal, op) = match (&left.op, &right.op) {
+        (Op::Slot { slot, nullable }, Op::Const(literal)) => (*slot, *nullable, literal, op),
+        (Op::Const(literal), Op::Slot { slot, nullable }) => (*slot, *nullable, literal, mirrored(op)),
+        _ => return None,
+    };
+    let test = match (slot_type(slot), literal) {
+        (SlotType::Int, Value::Int(v)) => Test::Int(op, *v),
+        (SlotType::Double, Value::Double(v)) => Test::Double(op, *v),
+        (SlotType::Str, Value::Str(v)) => Test::Str(op, v.clone()),
+        // A nullable bool stays general: null == true is false, but null alone is a fault.
+        (SlotType::Bool, Value::Bool(v)) if op == BinaryOp::Eq && !nullable => Test::Bool(*v),
+        _ => return None,
+    };
+    Some((slot, nullable, test))
+}
+
+fn membership(slot: SlotType, list: &[Value]) -> Option<Test> {
+    match slot {
+        SlotType::Int => {
+            let all = list.iter().map(|v| if let Value::Int(v) = v { Some(*v) } else { None });
+            let mut all: Vec<i64> = all.collect::<Option<_>>()?;
+            all.sort_unstable();
+            Some(Test::IntIn(all.into()))
+        }
+        SlotType::Str => {
+            let all = list.iter().map(|v| if let Value::Str(v) = v { Some(v.clone()) } else { None });
+            let mut all: Vec<Arc<str>> = all.collect::<Option<_>>()?;
+            all.sort_unstable();
+            Some(Test::StrIn(all.into()))
+        }
+        _ => None,
+    }
+}
+
+fn call_test(function: Function, args: &[Node], slot_type: &dyn Fn(usize) -> SlotType) -> Tested {
+    let [Node { op: Op::Slot { slot, nullable }, .. }, Node { op: Op::Const(Value::Str(text)), .. }] = args else {
+        return None;
+    };
+    if slot_type(*slot) != SlotType::Str {
+        return None;
+    }
+    let test = match function {
+        Function::StartsWith => Test::StartsWith(text.clone()),
+        Function::EndsWith => Test::EndsWith(text.clone()),
+        Function::Contains => Test::Contains(text.clone()),
+        _ => return None,
+    };
+    Some((*slot, *nullable, test))
+}
+
+/// The operator after its sides are swapped.
+fn mirrored(op: BinaryOp) -> BinaryOp {
+    match op {
+        BinaryOp::Lt => BinaryOp::Gt,
+        BinaryOp::Le => BinaryOp::Ge,
+        BinaryOp::Gt => BinaryOp::Lt,
+        BinaryOp::Ge => BinaryOp::Le,
+        other => other,
+    }
+}

@@ -1,0 +1,313 @@
+//! Values at evaluation time, and the comparisons between them that CEL defines.
+//!
+//! Numbers of different types are compared by their mathematical value, without rounding either side.
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::ast::quote;
+use crate::time::{self, Timestamp};
+
+/// A value. Cloning is cheap: what is large is shared.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A signed integer.
+    Int(i64),
+    /// An unsigned integer.
+    Uint(u64),
+    /// A floating point number.
+    Double(f64),
+    /// Text.
+    Str(Arc<str>),
+    /// Bytes.
+    Bytes(Arc<[u8]>),
+    /// A list.
+    List(Arc<[Value]>),
+    /// A map.
+    Map(Arc<Map>),
+    /// A type, by CEL's name for it.
+    Type(Arc<str>),
+    /// An instant.
+    Timestamp(Timestamp),
+    /// A length of time, nanoseconds.
+    Duration(i64),
+}
+
+/// A map in the order it was written; keys are bool, int, uint or string.
+#[derive(Clone, Debug, Default)]
+pub struct Map {
+    entries: Vec<(Value, Value)>,
+    index: HashMap<Key, usize>,
+}
+
+/// A key in the one form all equal keys share: a uint that fits an int is that int.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Bool(bool),
+    Int(i64),
+    /// Above `i64::MAX` only.
+    Uint(u64),
+    Str(Arc<str>),
+}
+
+impl Key {
+    /// The key a value stands for when written in a map.
+    fn of(value: &Value) -> Option<Key> {
+        Some(match value {
+            Value::Bool(v) => Key::Bool(*v),
+            Value::Int(v) => Key::Int(*v),
+            Value::Uint(v) => i64::try_from(*v).map_or(Key::Uint(*v), Key::Int),
+            Value::Str(v) => Key::Str(v.clone()),
+            _ => return None,
+        })
+    }
+
+    /// The key a value finds: also a double that is a whole number.
+    fn sought(value: &Value) -> Option<Key> {
+        let Value::Double(v) = value else { return Key::of(value) };
+        if v.fract() != 0.0 || !v.is_finite() {
+            return None;
+        }
+        // Both bounds are exact doubles, so the casts below cannot round.
+        if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(v) {
+            Some(Key::Int(*v as i64))
+        } else if (0.0..18_446_744_073_709_551_616.0).contains(v) {
+            Some(Key::Uint(*v as u64))
+        } else {
+            None
+        }
+    }
+}
+
+/// Why an entry could not be added to a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyProblem {
+    /// The key is there already.
+    Duplicate,
+    /// A value of this type cannot be a key.
+    Type,
+}
+
+impl Map {
+    /// An empty map.
+    pub fn new() -> Map {
+        Map::default()
+    }
+
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// The key exists (numerically equal counts) or has a type keys cannot have.
+    pub fn insert(&mut self, key: Value, value: Value) -> Result<(), KeyProblem> {
+        let canonical = Key::of(&key).ok_or(KeyProblem::Type)?;
+        if self.index.contains_key(&canonical) {
+            return Err(KeyProblem::Duplicate);
+        }
+        self.index.insert(canonical, self.entries.len());
+        self.entries.push((key, value));
+        Ok(())
+    }
+
+    /// The value of a key; numbers are found by value whatever their type.
+    pub fn get(&self, key: &Value) -> Option<&Value> {
+        let at = *self.index.get(&Key::sought(key)?)?;
+        self.entries.get(at).map(|(_, v)| v)
+    }
+
+    /// Entries in the order they were added.
+    pub fn entries(&self) -> &[(Value, Value)] {
+        &self.entries
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+impl Value {
+    /// A string value.
+    pub fn str(text: &str) -> Value {
+        Value::Str(Arc::from(text))
+    }
+
+    /// CEL's name of the value's type.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Value::Null => "null_type",
+            Value::Bool(_) => "bool",
+            Value::Int(_) => "int",
+            Value::Uint(_) => "uint",
+            Value::Double(_) => "double",
+            Value::Str(_) => "string",
+            Value::Bytes(_) => "bytes",
+            Value::List(_) => "list",
+            Value::Map(_) => "map",
+            Value::Type(_) => "type",
+            Value::Timestamp(_) => "google.protobuf.Timestamp",
+            Value::Duration(_) => "google.protobuf.Duration",
+        }
+    }
+
+    /// CEL's `==`: values of unrelated types are unequal, `NaN` equals nothing.
+    pub fn equals(&self, other: &Value) -> bool {
+        match (self, other) {
+            (Value::Null, Value::Null) => true,
+            (Value::Bool(a), Value::Bool(b)) => a == b,
+            (Value::Str(a), Value::Str(b)) => a == b,
+            (Value::Bytes(a), Value::Bytes(b)) => a == b,
+            (Value::Type(a), Value::Type(b)) => a == b,
+            (Value::Timestamp(a), Value::Timestamp(b)) => a == b,
+            (Value::Duration(a), Value::Duration(b)) => a == b,
+            (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.equals(b)),
+            (Value::Map(a), Value::Map(b)) => {
+                a.len() == b.len() && a.entries.iter().all(|(k, v)| b.get(k).is_some_and(|w| v.equals(w)))
+            }
+            _ => compare_numbers(self, other) == Some(Some(Ordering::Equal)),
+        }
+    }
+
+    /// CEL's order. `None`: the types have no order. `Some(None)`: a `NaN` is involved.
+    pub fn compare(&self, other: &Value) -> Option<Option<Ordering>> {
+        Some(Some(match (self, other) {
+            (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
+            (Value::Str(a), Value::Str(b)) => a.cmp(b),
+            (Value::Bytes(a), Value::Bytes(b)) => a.cmp(b),
+            (Value::Timestamp(a), Value::Timestamp(b)) => a.cmp(b),
+            (Value::Duration(a), Value::Duration(b)) => a.cmp(b),
+            _ => return compare_numbers(self, other),
+        }))
+    }
+}
+
+/// The order of two numbers of any types; `None` when one is not a number.
+fn compare_numbers(left: &Value, right: &Value) -> Option<Option<Ordering>> {
+    Some(match (left, right) {
+        (Value::Int(a), Value::Int(b)) => Some(a.cmp(b)),
+        (Value::Uint(a), Value::Uint(b)) => Some(a.cmp(b)),
+        (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
+        (Value::Int(a), Value::Uint(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
+        (Value::Uint(a), Value::Int(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
+        (Value::Int(a), Value::Double(b)) => compare_whole(i128::from(*a), *b),
+        (Value::Uint(a), Value::Double(b)) => compare_whole(i128::from(*a), *b),
+        (Value::Double(a), Value::Int(b)) => compare_whole(i128::from(*b), *a).map(Ordering::reverse),
+        (Value::Double(a), Value::Uint(b)) => compare_whole(i128::from(*b), *a).map(Ordering::reverse),
+        _ => return None,
+    })
+}
+
+/// A 64-bit integer against a double, exactly.
+pub(crate) fn compare_whole(whole: i128, double: f64) -> Option<Ordering> {
+    if double.is_nan() {
+        return None;
+    }
+    // Outside +-2^65 no 64-bit integer is near; the cast saturates there and decides rightly.
+    let floor = double.floor();
+    Some(whole.cmp(&(floor as i128)).then(if double > floor { Ordering::Less } else { Ordering::Equal }))
+}
+
+/// As CEL would write it.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Null => f.write_str("null"),
+            Value::Bool(v) => write!(f, "{v}"),
+            Value::Int(v) => write!(f, "{v}"),
+            Value::Uint(v) => write!(f, "{v}u"),
+            Value::Double(v) => write!(f, "{v:?}"),
+            Value::Str(v) => f.write_str(&quote(v)),
+            Value::Bytes(v) => write!(f, "b'{}'", v.escape_ascii()),
+            Value::List(v) => {
+                f.write_str("[")?;
+                for (i, element) in v.iter().enumerate() {
+                    write!(f, "{}{element}", if i == 0 { "" } else { ", " })?;
+                }
+                f.write_str("]")
+            }
+            Value::Map(v) => {
+                f.write_str("{")?;
+                for (i, (key, value)) in v.entries.iter().enumerate() {
+                    write!(f, "{}{key}: {value}", if i == 0 { "" } else { ", " })?;
+                }
+                f.write_str("}")
+            }
+            Value::Type(v) => f.write_str(v),
+            Value::Timestamp(v) => write!(f, "timestamp('{v}')"),
+            Value::Duration(v) => write!(f, "duration('{}')", time::duration_text(*v)),
+        }
+    }
+}
+
+/// A double as Go's `%g` writes it, which is what CEL's reference `string(double)` gives.
+pub(crate) fn double_text(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".to_string();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf".to_string() } else { "-Inf".to_string() };
+    }
+    // `{:e}` gives the shortest digits that read back the same: `d.ddde[-]x`.
+    let shortest = format!("{value:e}");
+    let Some((digits, exponent)) = shortest.split_once('e') else { return shortest };
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    // The shortest form turns to an exponent below 1e-4 and from 1e6 on... see `double_text` tests.
+    if (-4..21).contains(&exponent) {
+        return format!("{value}");
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    format!("{digits}e{sign}{:02}", exponent.abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_compare_without_rounding() {
+        let order = |a: Value, b: Value| a.compare(&b).unwrap().unwrap();
+        assert_eq!(order(Value::Int(i64::MAX), Value::Double(9_223_372_036_854_775_808.0)), Ordering::Less);
+        assert_eq!(order(Value::Uint(u64::MAX), Value::Double(18_446_744_073_709_551_616.0)), Ordering::Less);
+        assert_eq!(order(Value::Int(9_007_199_254_740_993), Value::Double(9_007_199_254_740_992.0)), Ordering::Greater);
+        assert_eq!(order(Value::Double(-0.5), Value::Int(0)), Ordering::Less);
+        assert_eq!(order(Value::Double(f64::INFINITY), Value::Uint(u64::MAX)), Ordering::Greater);
+        assert_eq!(Value::Double(f64::NAN).compare(&Value::Int(1)), Some(None));
+        assert_eq!(Value::Bool(true).compare(&Value::Int(1)), None);
+    }
+
+    #[test]
+    fn equality_is_total() {
+        assert!(Value::Int(1).equals(&Value::Uint(1)) && Value::Int(1).equals(&Value::Double(1.0)));
+        assert!(!Value::Int(1).equals(&Value::str("1")) && !Value::Null.equals(&Value::Bool(false)));
+        assert!(!Value::Double(f64::NAN).equals(&Value::Double(f64::NAN)));
+        assert!(Value::Double(0.0).equals(&Value::Double(-0.0)));
+    }
+
+    #[test]
+    fn map_keys_are_numbers_by_value() {
+        let mut map = Map::new();
+        map.insert(Value::Int(1), Value::str("one")).unwrap();
+        assert_eq!(map.insert(Value::Uint(1), Value::Null), Err(KeyProblem::Duplicate));
+        assert_eq!(map.insert(Value::Double(1.0), Value::Null), Err(KeyProblem::Type));
+        map.insert(Value::Uint(u64::MAX), Value::Null).unwrap();
+        assert!(map.get(&Value::Double(1.0)).is_some() && map.get(&Value::Double(1.5)).is_none());
+        assert!(map.get(&Value::Double(18_446_744_073_709_551_616.0)).is_none());
+    }
+
+    #[test]
+    fn doubles_are_written_as_the_reference_does() {
+        for (value, text) in [(123.456, "123.456"), (-987.654, "-987.654"), (1e-7, "1e-07"), (0.0001, "0.0001"),
+            (6.02214e23, "6.02214e+23"), (1.38e-23, "1.38e-23"), (-0.0, "-0"), (100.0, "100")] {
+            assert_eq!(double_text(value), text);
+        }
+    }
+}
