@@ -1,0 +1,140 @@
+"""Domain values to messages. The way in is in each endpoint, where the fields are checked."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cuptime._gen.cuptime.v1 import dispatch_service_pb2 as dispatch_pb
+from cuptime._gen.cuptime.v1 import group_service_pb2 as groups_pb
+from cuptime._gen.cuptime.v1 import rule_service_pb2 as rules_pb
+from cuptime._gen.cuptime.v1 import schedule_service_pb2 as schedules_pb
+from cuptime._gen.cuptime.v1 import task_service_pb2 as tasks_pb
+from cuptime._gen.cuptime.v1 import types_pb2 as types_pb
+from cuptime.api.names import order_name
+from cuptime.domain.values import (
+    DecisionRow,
+    Group,
+    OrderRow,
+    RuleRevisionRow,
+    Schedule,
+    Task,
+    Timing,
+    TimingKind,
+)
+
+_TIMING_FIELD: Final = {
+    TimingKind.CRON: "cron",
+    TimingKind.AT: "at_time_ms",
+    TimingKind.AFTER: "after_ms",
+    TimingKind.EVERY: "every_ms",
+}
+
+
+def group(value: Group) -> groups_pb.Group:
+    return groups_pb.Group(
+        name=f"groups/{value.group_id}",
+        group_id=value.group_id,
+        park=value.park,
+        location=types_pb.Location(latitude=value.latitude, longitude=value.longitude),
+        capacity=value.capacity,
+        min_size=value.min_size,
+        deadline_time_ms=value.deadline_ms,
+        purchase_limit=value.purchase_limit,
+        pack_out_after_ms=value.pack_out_after_ms,
+        deliver_within_ms=value.deliver_within_ms,
+        state=int(value.state),  # type: ignore[arg-type]  # the numbers agree, and a test holds them together
+        member_count=value.member_count,
+        create_time_ms=value.created_ms,
+        complete_time_ms=value.completed_ms,
+        etag=str(value.etag),
+    )
+
+
+def order(value: OrderRow, group_id: int) -> groups_pb.Order:
+    message = groups_pb.Order.FromString(value.body)
+    message.name = order_name(group_id, value.order_id)
+    message.state = int(value.state)  # type: ignore[assignment]
+    message.create_time_ms = value.created_ms
+    message.rule_revision = value.rule_revision
+    return message
+
+
+def decision(value: DecisionRow) -> dispatch_pb.Decision:
+    message = dispatch_pb.Decision.FromString(value.body)
+    message.sequence = value.sequence
+    return message
+
+
+def task(value: Task, schedule_id: str = "") -> tasks_pb.Task:
+    message = tasks_pb.Task(
+        name=f"tasks/{value.task_id}",
+        queue=value.queue,
+        payload=value.payload,
+        due_time_ms=value.due_ms,
+        priority=value.priority,
+        max_retries=value.max_retries,
+        backoff_ms=value.backoff_ms,
+        state=int(value.state),  # type: ignore[arg-type]
+        retry_count=value.retry_count,
+        schedule_time_ms=value.scheduled_ms,
+        trigger_time_ms=value.trigger_ms,
+        execution_id=value.execution_id,
+        result_hash=value.result_hash.hex(),
+        result=value.result,
+        error_code=value.error_code,
+        error_message=value.error_message,
+        retriable=value.retriable,
+        create_time_ms=value.created_ms,
+        update_time_ms=value.updated_ms,
+        schedule=f"schedules/{schedule_id}" if schedule_id else "",
+        nominal_time_ms=value.nominal_ms,
+        etag=f"{int(value.state)}-{value.updated_ms}-{value.attempt}",
+    )
+    if value.context is not None:
+        message.context.CopyFrom(
+            types_pb.BusinessContext(
+                group_id=value.context.group_id,
+                sku_version=value.context.sku_version,
+                stock_snapshot=value.context.stock_snapshot,
+                timestamp_ms=value.context.timestamp_ms,
+            )
+        )
+    return message
+
+
+def timing(value: Timing) -> schedules_pb.Timing:
+    message = schedules_pb.Timing(
+        time_zone=value.time_zone, start_time_ms=value.start_ms, end_time_ms=value.end_ms
+    )
+    setattr(message, _TIMING_FIELD[value.kind], value.expression if value.kind is TimingKind.CRON else value.value_ms)
+    return message
+
+
+def schedule(value: Schedule) -> schedules_pb.Schedule:
+    return schedules_pb.Schedule(
+        name=f"schedules/{value.schedule_id}",
+        schedule_id=value.schedule_id,
+        timing=timing(value.timing),
+        target=schedules_pb.Target.FromString(value.target),
+        state=int(value.state),  # type: ignore[arg-type]
+        generation=value.generation,
+        next_time_ms=value.next_ms,
+        fire_count=value.fire_count,
+        note=value.note,
+        create_time_ms=value.created_ms,
+        update_time_ms=value.updated_ms,
+        etag=str(value.generation),
+    )
+
+
+def rule_revision(value: RuleRevisionRow) -> rules_pb.RuleRevision:
+    return rules_pb.RuleRevision(
+        name=f"ruleRevisions/{value.revision}",
+        revision=value.revision,
+        digest=value.digest,
+        source=value.source,
+        create_time_ms=value.created_ms,
+        note=value.note,
+        active=value.active,
+        rule_count=value.rule_count,
+    )

@@ -1,0 +1,130 @@
+"""What the command line asks of a server, and how it shows the answers."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import grpc
+import typer
+from google.protobuf import descriptor_pool, json_format, message_factory
+from google.rpc import error_details_pb2, status_pb2
+from rich.console import Console
+from rich.table import Table
+
+from cuptime._gen.cuptime.v1 import schedule_service_pb2, task_service_pb2  # noqa: F401  (registers the services)
+from cuptime.domain.clock import SystemClock
+
+TIMEOUT_S: Final = 10.0
+PAGE: Final = 200
+
+
+def fresh_id() -> str:
+    return SystemClock().token()
+
+
+def call(method: str, address: str, **fields: Any) -> Any:
+    """One unary call. A refusal is printed for people and ends the program with code 1."""
+    service_name, _, method_name = method.partition("/")
+    service = descriptor_pool.Default().FindServiceByName(f"cuptime.v1.{service_name}")
+    found = service.methods_by_name[method_name]
+    request = message_factory.GetMessageClass(found.input_type)(**fields)
+    response_type = message_factory.GetMessageClass(found.output_type)
+    with grpc.insecure_channel(address) as channel:
+        stub = channel.unary_unary(
+            f"/cuptime.v1.{method}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=response_type.FromString,
+        )
+        try:
+            return stub(request, timeout=TIMEOUT_S)
+        except grpc.RpcError as error:
+            _explain(error, address)
+            raise typer.Exit(1) from None
+
+
+def _explain(error: grpc.RpcError, address: str) -> None:
+    code, text = error.code(), error.details()
+    print(f"{code.name}: {text}", file=sys.stderr)
+    for key, value in error.trailing_metadata() or ():
+        if key != "grpc-status-details-bin":
+            continue
+        for detail in status_pb2.Status.FromString(value).details:
+            info = error_details_pb2.ErrorInfo()
+            if detail.Unpack(info):
+                facts = ", ".join(f"{name}={fact}" for name, fact in sorted(info.metadata.items()))
+                print(f"  reason {info.reason}" + (f" ({facts})" if facts else ""), file=sys.stderr)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        print(f"  is a server running at {address}? start one with: cuptime serve", file=sys.stderr)
+
+
+def show(method: str, address: str, **fields: Any) -> None:
+    """Calls and prints the answer as JSON."""
+    print(_json(call(method, address, **fields)))
+
+
+def _json(message: Any) -> str:
+    return json_format.MessageToJson(message, preserving_proto_field_name=True, ensure_ascii=False)
+
+
+def _all(method: str, address: str, field: str, limit: int, **fields: Any) -> list[Any]:
+    found: list[Any] = []
+    token = ""
+    while len(found) < limit:
+        size = min(PAGE, limit - len(found))
+        answer = call(method, address, page_size=size, page_token=token, **fields)
+        found.extend(getattr(answer, field))
+        token = answer.next_page_token
+        if not token:
+            break
+    return found
+
+
+def _instant(value_ms: int, zone: str = "UTC") -> str:
+    if not value_ms:
+        return "-"
+    at = datetime.datetime.fromtimestamp(value_ms / 1_000, tz=ZoneInfo(zone))
+    return at.strftime("%Y-%m-%d %H:%M:%S.") + f"{value_ms % 1_000:03d}" + at.strftime(" %Z")
+
+
+def show_tasks(address: str, filter_text: str, limit: int, as_json: bool) -> None:
+    tasks = _all("TaskService/ListTasks", address, "tasks", limit, filter=filter_text)
+    if as_json:
+        print("[" + ",\n".join(_json(task) for task in tasks) + "]")
+        return
+    table = Table()
+    for column in ("name", "queue", "state", "due", "lateness ms", "retries", "error"):
+        table.add_column(column)
+    for task in tasks:
+        state = task_service_pb2.Task.State.Name(task.state).removeprefix("STATE_")
+        late = str(task.trigger_time_ms - task.due_time_ms) if task.trigger_time_ms else "-"
+        due = _instant(task.due_time_ms)
+        table.add_row(task.name, task.queue, state, due, late, str(task.retry_count), task.error_code or "-")
+    Console().print(table)
+
+
+def show_schedules(address: str, limit: int, as_json: bool) -> None:
+    schedules = _all("ScheduleService/ListSchedules", address, "schedules", limit)
+    if as_json:
+        print("[" + ",\n".join(_json(schedule) for schedule in schedules) + "]")
+        return
+    table = Table()
+    for column in ("name", "state", "timing", "next", "fired", "note"):
+        table.add_column(column)
+    for schedule in schedules:
+        kind = schedule.timing.WhichOneof("when") or "-"
+        timing = f"{kind} {getattr(schedule.timing, kind)} {schedule.timing.time_zone}"
+        state = schedule_service_pb2.Schedule.State.Name(schedule.state).removeprefix("STATE_")
+        table.add_row(
+            schedule.name, state, timing, _instant(schedule.next_time_ms), str(schedule.fire_count), schedule.note
+        )
+    Console().print(table)
+
+
+def show_preview(address: str, zone: str, **fields: Any) -> None:
+    answer = call("ScheduleService/PreviewSchedule", address, **fields)
+    for at_ms in answer.fire_times_ms:
+        shown = _instant(at_ms)
+        print(shown if zone == "UTC" else f"{shown}   {_instant(at_ms, zone)}")

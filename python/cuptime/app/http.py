@@ -1,0 +1,36 @@
+"""The HTTP door for machines that look: /metrics, in the same event loop as gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import uvicorn
+from prometheus_client import CollectorRegistry, make_asgi_app
+
+
+class MetricsServer:
+    """Serves /metrics of one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        app = make_asgi_app(registry)
+        self._server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+        )
+        # The service stops as a whole; uvicorn must not take the signals.
+        self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self, address: str) -> str:
+        """The address bound. Raises OSError when it is taken."""
+        host, _, port = address.rpartition(":")
+        bound = socket.create_server((host, int(port)))
+        bound.setblocking(False)
+        self._serving = asyncio.create_task(self._server._serve([bound]))
+        found_host, found_port = bound.getsockname()[:2]
+        return f"{found_host}:{found_port}"
+
+    async def stop(self) -> None:
+        self._server.should_exit = True
+        if self._serving is not None:
+            await self._serving
