@@ -124,7 +124,7 @@ $(SO): $(RUST_SOURCES) $(PROTO_SOURCES) scripts/build_ext.sh | $(STAMPS)/venv
 
 .PHONY: wheel
 wheel: setup ## sdist and wheel into dist/.
-	@scripts/build_wheel.sh
+	@$(PY) scripts/build_wheel.py
 
 .PHONY: lock
 lock: $(STAMPS)/lint ## Compiles requirements/*.in to hashed lock files for Linux, Python 3.11 and later.
