@@ -17,8 +17,12 @@ Begin with `cuptime serve`, then in a second terminal `cuptime schedules registe
 and `cuptime tasks list`. Every option of `serve` is also an environment variable: `--listen` is `CUPTIME_LISTEN`.
 """,
 )
-tasks_app = typer.Typer(no_args_is_help=True, help="Look at tasks, cancel or retry them. 查看、取消或重试任务。")
-schedules_app = typer.Typer(no_args_is_help=True, help="Register, preview, pause and end schedules. 管理定时计划。")
+tasks_app = typer.Typer(
+    no_args_is_help=True, help="Look at tasks, cancel or retry them. 查看、取消或重试任务。"
+)
+schedules_app = typer.Typer(
+    no_args_is_help=True, help="Register, preview, pause and end schedules. 管理定时计划。"
+)
 rules_app = typer.Typer(no_args_is_help=True, help="Check rule files before they are live. 检查规则文件。")
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(schedules_app, name="schedules")
@@ -31,13 +35,27 @@ DEFAULT_ADDRESS = "127.0.0.1:7000"
 
 @app.command()
 def serve(
-    data: Annotated[Path | None, typer.Option(help="Folder of the database; made when absent. Default: var")] = None,
-    listen: Annotated[str | None, typer.Option(help="Address of gRPC. Default: 127.0.0.1:7000; :0 takes any port")] = None,
-    metrics: Annotated[str | None, typer.Option(help="Address of /metrics. Default: 127.0.0.1:7001; '' is off")] = None,
-    rules: Annotated[Path | None, typer.Option(help="Folder of rule files, watched and hot-reloaded.")] = None,
-    redis: Annotated[str | None, typer.Option(help="redis:// URL of the live counters. Default: in process")] = None,
-    ready_file: Annotated[Path | None, typer.Option(help="Write the bound addresses here when serving (JSON).")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the database; made when absent. Default: var")
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option(help="Address of gRPC. Default: 127.0.0.1:7000; :0 takes any port")
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(help="Address of /metrics. Default: 127.0.0.1:7001; '' is off")
+    ] = None,
+    rules: Annotated[
+        Path | None, typer.Option(help="Folder of rule files, watched and hot-reloaded.")
+    ] = None,
+    redis: Annotated[
+        str | None, typer.Option(help="redis:// URL of the live counters. Default: in process")
+    ] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Write the bound addresses here when serving (JSON).")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="debug, info, warning or error. Default: info")
+    ] = None,
 ) -> None:
     """Run the service on this machine until SIGTERM or Ctrl-C. 启动服务。
 
@@ -61,7 +79,10 @@ def serve(
 
 @app.command()
 def replay(
-    folder: Annotated[Path, typer.Argument(help="One day: orders.txt, couriers.txt, restaurants.txt, instance_parameters.txt")],
+    folder: Annotated[
+        Path,
+        typer.Argument(help="One day: orders.txt, couriers.txt, restaurants.txt, instance_parameters.txt"),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Replay a real delivery day through the decision path under a simulated clock. 回放真实的一天。
@@ -79,7 +100,9 @@ def replay(
 # --- tasks --------------------------------------------------------------------------------------------------------
 @tasks_app.command("list")
 def list_tasks(
-    filter_text: Annotated[str, typer.Option("--filter", help="""Terms joined by AND: `state=FAILED`, `queue="x"`""")] = "",
+    filter_text: Annotated[
+        str, typer.Option("--filter", help="""Terms joined by AND: `state=FAILED`, `queue="x"`""")
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many at most.")] = 50,
     address: Address = DEFAULT_ADDRESS,
     as_json: AsJson = False,
@@ -125,7 +148,9 @@ After = Annotated[int | None, typer.Option(help="Once, after this many milliseco
 Zone = Annotated[str, typer.Option(help="IANA time zone, for example Asia/Shanghai.")]
 
 
-def _timing(cron: str | None, every: int | None, at: int | None, after: int | None, zone: str) -> dict[str, Any]:
+def _timing(
+    cron: str | None, every: int | None, at: int | None, after: int | None, zone: str
+) -> dict[str, Any]:
     given = {"cron": cron, "every_ms": every, "at_time_ms": at, "after_ms": after}
     chosen = {name: value for name, value in given.items() if value is not None}
     if len(chosen) != 1:
@@ -161,7 +186,9 @@ def register_schedule(
 
 @schedules_app.command("list")
 def list_schedules(
-    limit: Annotated[int, typer.Option(min=1, max=1_000)] = 50, address: Address = DEFAULT_ADDRESS, as_json: AsJson = False
+    limit: Annotated[int, typer.Option(min=1, max=1_000)] = 50,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
 ) -> None:
     """List schedules. 列出定时计划。"""
     from cuptime.app import client
@@ -179,7 +206,9 @@ def get_schedule(schedule_id: str, address: Address = DEFAULT_ADDRESS) -> None:
 
 @schedules_app.command("preview")
 def preview_schedule(
-    schedule_id: Annotated[str | None, typer.Argument(help="A registered schedule; or give a timing.")] = None,
+    schedule_id: Annotated[
+        str | None, typer.Argument(help="A registered schedule; or give a timing.")
+    ] = None,
     count: Annotated[int, typer.Option(min=1, max=1_000)] = 5,
     cron: Cron = None,
     every: Every = None,
@@ -202,7 +231,9 @@ def preview_schedule(
 
 @schedules_app.command("pause")
 def pause_schedule(
-    schedule_id: str, note: Annotated[str, typer.Option(help="Kept and shown.")] = "", address: Address = DEFAULT_ADDRESS
+    schedule_id: str,
+    note: Annotated[str, typer.Option(help="Kept and shown.")] = "",
+    address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """Stop a schedule until it is resumed. 暂停定时计划。"""
     from cuptime.app import client

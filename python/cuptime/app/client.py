@@ -14,7 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 from rich.console import Console
 from rich.table import Table
 
-from cuptime._gen.cuptime.v1 import schedule_service_pb2, task_service_pb2  # noqa: F401  (registers the services)
+from cuptime._gen.cuptime.v1 import schedule_service_pb2, task_service_pb2
 from cuptime.domain.clock import SystemClock
 
 TIMEOUT_S: Final = 10.0
@@ -118,7 +118,12 @@ def show_schedules(address: str, limit: int, as_json: bool) -> None:
         timing = f"{kind} {getattr(schedule.timing, kind)} {schedule.timing.time_zone}"
         state = schedule_service_pb2.Schedule.State.Name(schedule.state).removeprefix("STATE_")
         table.add_row(
-            schedule.name, state, timing, _instant(schedule.next_time_ms), str(schedule.fire_count), schedule.note
+            schedule.name,
+            state,
+            timing,
+            _instant(schedule.next_time_ms),
+            str(schedule.fire_count),
+            schedule.note,
         )
     Console().print(table)
 

@@ -15,7 +15,9 @@ class MetricsServer:
     def __init__(self, registry: CollectorRegistry) -> None:
         app = make_asgi_app(registry)
         self._server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
+            uvicorn.Config(
+                app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+            )
         )
         # The service stops as a whole; uvicorn must not take the signals.
         self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]

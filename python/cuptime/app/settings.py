@@ -14,20 +14,38 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CUPTIME_", extra="forbid", frozen=True)
 
     data: Path = Field(default=Path("var"), description="Folder of the database; made when absent.")
-    listen: str = Field(default="127.0.0.1:7000", description="Address of the gRPC door; port 0 takes a free one.")
+    listen: str = Field(
+        default="127.0.0.1:7000", description="Address of the gRPC door; port 0 takes a free one."
+    )
     metrics: str = Field(default="127.0.0.1:7001", description="Address of /metrics; empty turns it off.")
-    rules: Path | None = Field(default=None, description="Folder of rule files (*.yaml), watched; none by default.")
-    redis: str = Field(default="", description="URL of Redis for the live counters; empty keeps them in process.")
+    rules: Path | None = Field(
+        default=None, description="Folder of rule files (*.yaml), watched; none by default."
+    )
+    redis: str = Field(
+        default="", description="URL of Redis for the live counters; empty keeps them in process."
+    )
     node: str = Field(default="node-1", description="Name of this node, for the ownership of the shard.")
-    origin_latitude: float = Field(default=31.0250, ge=-89, le=89, description="Where the park is; distances are flat around it.")
+    origin_latitude: float = Field(
+        default=31.0250, ge=-89, le=89, description="Where the park is; distances are flat around it."
+    )
     origin_longitude: float = Field(default=121.4330, ge=-180, le=180)
-    credit_min: int = Field(default=85, ge=0, le=1_000, description="Orders of users with less credit are refused.")
-    purchase_limit: int = Field(default=2, ge=1, le=1_000, description="Orders of one user in a group, by default.")
-    pack_out_after_ms: int = Field(default=18 * 60_000, ge=0, description="From completion to pack-out, by default.")
-    deliver_within_ms: int = Field(default=60 * 60_000, ge=60_000, description="From pack-out to delivery, by default.")
+    credit_min: int = Field(
+        default=85, ge=0, le=1_000, description="Orders of users with less credit are refused."
+    )
+    purchase_limit: int = Field(
+        default=2, ge=1, le=1_000, description="Orders of one user in a group, by default."
+    )
+    pack_out_after_ms: int = Field(
+        default=18 * 60_000, ge=0, description="From completion to pack-out, by default."
+    )
+    deliver_within_ms: int = Field(
+        default=60 * 60_000, ge=60_000, description="From pack-out to delivery, by default."
+    )
     radius_m: int = Field(default=3_000, ge=1, description="Shop to rider at most.")
     delivery_radius_m: int = Field(default=5_000, ge=1, description="Shop to drop-off at most.")
     tick_ms: int = Field(default=1, ge=1, le=1_000, description="Base tick of the timing wheel.")
     reflection: bool = Field(default=True, description="Serve gRPC reflection.")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
-    drain_grace_s: float = Field(default=5.0, ge=0, le=300, description="Calls under way may last so long at a stop.")
+    drain_grace_s: float = Field(
+        default=5.0, ge=0, le=300, description="Calls under way may last so long at a stop."
+    )

@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,9 +32,9 @@ from cuptime._gen.cuptime.v1 import task_service_pb2 as tasks_pb
 from cuptime.app.morning import audit, plan, report
 from cuptime.app.morning.client import Message, channel
 from cuptime.app.morning.worker import SHEETS_QUEUE
+from cuptime.app.served import ServedProcess
 from cuptime.domain.clock import SystemClock
 
-START_TIMEOUT_S: Final = 30.0
 SETTLE_TIMEOUT_S: Final = 60.0
 LOAD_PROCESSES: Final = 2
 LEAD_IN_S: Final = 3.0
@@ -50,7 +49,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60, help="length of the burst (default 60)")
     parser.add_argument("--shops", type=int, default=30)
     parser.add_argument("--riders", type=int, default=300)
-    parser.add_argument("--keep", metavar="DIR", help="keep the database, records and report in DIR (must be empty)")
+    parser.add_argument(
+        "--keep", metavar="DIR", help="keep the database, records and report in DIR (must be empty)"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON too")
     return parser.parse_args()
 
@@ -66,56 +67,38 @@ class Run:
         self.records.mkdir(parents=True)
         self.processes: list[subprocess.Popen[str]] = []
         self.progress: dict[str, dict[str, Any]] = {}
-        self.address = ""
-        self.metrics_address = ""
+        self.server = ServedProcess(folder)
 
     async def run(self) -> report.Morning:
-        server = await self._start_server()
+        self.server.start()
         try:
             await self._seed()
-            worker = self._spawn("worker", "cuptime.app.morning.worker", "--name", "worker-0", stdin=subprocess.PIPE)
+            worker = self._spawn(
+                "worker", "cuptime.app.morning.worker", "--name", "worker-0", stdin=subprocess.PIPE
+            )
             loads = self._start_loads()
-            readers = [asyncio.to_thread(self._read, name, process) for name, process in [*loads, ("worker", worker)]]
+            readers = [
+                asyncio.to_thread(self._read, name, process) for name, process in [*loads, ("worker", worker)]
+            ]
             reading = asyncio.gather(*readers)
             await self._show_until(loads)
             await self._settle(worker)
             assert worker.stdin is not None
             worker.stdin.close()
             await reading
-            metrics = self._metrics()
+            metrics = self.server.metrics()
             failed = [name for name, process in loads if process.wait(5) != 0]
         finally:
-            self._stop(server)
+            code = self.server.stop()
             for process in self.processes:
                 self._stop(process)
-        return self._report(metrics, failed, server.returncode)
+        return self._report(metrics, failed, code)
 
     # --- processes -------------------------------------------------------------------------------------------
-    async def _start_server(self) -> subprocess.Popen[str]:
-        ready = self.folder / "ready.json"
-        log = (self.folder / "server.log").open("w")
-        server = subprocess.Popen(
-            [
-                sys.executable, "-m", "cuptime.app.cli", "serve",
-                "--data", str(self.folder / "data"), "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0",
-                "--ready-file", str(ready),
-            ],
-            stdout=log, stderr=log, text=True,
-        )  # fmt: skip
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not ready.exists():
-            if server.poll() is not None or time.monotonic() > deadline:
-                tail = (self.folder / "server.log").read_text()[-2_000:]
-                raise SystemExit(f"the server did not start; its log ends:\n{tail}")
-            await asyncio.sleep(0.05)
-        found = json.loads(ready.read_text())
-        self.address, self.metrics_address = found["grpc"], found["metrics"]
-        return server
-
     def _spawn(self, name: str, module: str, *extra: str, stdin: int | None = None) -> subprocess.Popen[str]:
         log = (self.folder / f"{name}.log").open("w")
         process = subprocess.Popen(
-            [sys.executable, "-m", module, "--address", self.address, "--records", str(self.records), *extra],
+            [sys.executable, "-m", module, "--address", self.server.address, "--records", str(self.records), *extra],
             stdin=stdin, stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
         self.processes.append(process)
@@ -154,7 +137,7 @@ class Run:
     async def _seed(self) -> None:
         parsed = self.parsed
         orders = int(parsed.rate * parsed.seconds)
-        async with channel(self.address) as connection:
+        async with channel(self.server.address) as connection:
             shops = plan.shops(parsed.seed, parsed.shops, orders)
             await _call(
                 connection, "ShopService/BatchUpsertShops",
@@ -183,7 +166,7 @@ class Run:
 
     async def _settle(self, worker: subprocess.Popen[str]) -> None:
         """Waits until the worker has heard and executed all that the clients were told of, and no more comes."""
-        async with channel(self.address) as connection:
+        async with channel(self.server.address) as connection:
             await _call(
                 connection, "ScheduleService/UnregisterSchedule",
                 schedules_pb.UnregisterScheduleRequest(name="schedules/sheets", request_id="end-sheets"),
@@ -203,20 +186,18 @@ class Run:
 
     def _resting(self) -> bool:
         state = self.progress.get("worker", {})
-        return state.get("executed", 0) == state.get("acknowledged", 0) and self._depths().get("groups_open", 0) == 0
+        return (
+            state.get("executed", 0) == state.get("acknowledged", 0)
+            and self._depths().get("groups_open", 0) == 0
+        )
 
     def _depths(self) -> dict[str, float]:
         found = {}
-        for line in self._metrics().splitlines():
+        for line in self.server.metrics().splitlines():
             if line.startswith("cuptime_queue_depth{"):
                 name = line.split('"')[1]
                 found[name] = float(line.rsplit(" ", 1)[1])
         return found
-
-    def _metrics(self) -> str:
-        with urllib.request.urlopen(f"http://{self.metrics_address}/metrics", timeout=10) as answer:
-            text: str = answer.read().decode()
-        return text
 
     # --- progress and report ---------------------------------------------------------------------------------
     async def _show_until(self, loads: list[tuple[str, subprocess.Popen[str]]]) -> None:
@@ -235,7 +216,16 @@ class Run:
 
         refused = sum(sum(state.get("refused", {}).values()) for state in loads)
         table = Table(title=f"09:00 + {max(0.0, elapsed_s - LEAD_IN_S):.0f} s", title_justify="left")
-        for column in ("groups", "admitted", "refused", "wrong", "assigned", "unassigned", "recent p99", "tasks done"):
+        for column in (
+            "groups",
+            "admitted",
+            "refused",
+            "wrong",
+            "assigned",
+            "unassigned",
+            "recent p99",
+            "tasks done",
+        ):
             table.add_column(column, justify="right")
         table.add_row(
             f"{total('groups'):,}", f"{total('admitted'):,}", f"{refused:,}", f"{total('wrong'):,}",
@@ -261,11 +251,18 @@ class Run:
             violations.append(f"the server ended with code {server_code}")
         late = [value for value in clients.latency_ms if value > report.DECISION_LIMIT_MS]
         if late:
-            violations.append(f"decisions later than {report.DECISION_LIMIT_MS} ms: {len(late)}, worst {max(late)} ms")
+            violations.append(
+                f"decisions later than {report.DECISION_LIMIT_MS} ms: {len(late)}, worst {max(late)} ms"
+            )
         if sent / burst_s < self.parsed.rate * 0.95:
-            violations.append(f"the load was too small: {sent / burst_s:.0f} of {self.parsed.rate:.0f} orders a second")
+            violations.append(
+                f"the load was too small: {sent / burst_s:.0f} of {self.parsed.rate:.0f} orders a second"
+            )
         counts = findings.counts
-        commits, rows = _sample(metrics, "cuptime_commit_rows_count"), _sample(metrics, "cuptime_commit_rows_sum")
+        commits, rows = (
+            _sample(metrics, "cuptime_commit_rows_count"),
+            _sample(metrics, "cuptime_commit_rows_sum"),
+        )
         return report.Morning(
             seed=self.parsed.seed,
             rate=self.parsed.rate,
@@ -325,7 +322,9 @@ def main() -> int:
     if parsed.keep and folder.exists() and any(folder.iterdir()):
         console.print(f"[red]{folder} is not empty; name a fresh folder[/]")
         return 2
-    console.print(f"A campus morning: {parsed.shops} shops, {parsed.riders} riders, {parsed.rate:.0f} orders a second.")
+    console.print(
+        f"A campus morning: {parsed.shops} shops, {parsed.riders} riders, {parsed.rate:.0f} orders a second."
+    )
     run = Run(parsed, folder, console)
     try:
         morning = asyncio.run(run.run())

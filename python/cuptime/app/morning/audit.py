@@ -90,7 +90,9 @@ def told(folder: Path) -> Told:
 class Audit:
     """One audit of one database."""
 
-    def __init__(self, database: Path, clients: Told, *, settled: bool = True, repeats_allowed: bool = False) -> None:
+    def __init__(
+        self, database: Path, clients: Told, *, settled: bool = True, repeats_allowed: bool = False
+    ) -> None:
         """`settled`: the run came to rest, so every completed group must be decided and every due task executed.
         `repeats_allowed`: the server was killed, so a worker may have seen a task twice (never acknowledged twice)."""
         self._db = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
@@ -142,7 +144,9 @@ class Audit:
         self.findings.check("request ids stored twice", doubled)
         lost = [entry for entry in told.orders.items() if names.get(entry[0]) != entry[1]]
         self.findings.check("orders acknowledged and not stored as told", lost)
-        ghosts = [request_id for request_id in told.refused if request_id in names and request_id not in told.orders]
+        ghosts = [
+            request_id for request_id in told.refused if request_id in names and request_id not in told.orders
+        ]
         self.findings.check("orders refused and yet stored", ghosts)
         known = told.orders.keys() | told.unknown
         stray = [request_id for request_id in names if request_id not in known]
@@ -159,7 +163,9 @@ class Audit:
         self.findings.counts["groups"] = len(counted)
         for state, name in ((_GROUP_DECIDED, "decided"), (_GROUP_FAILED, "failed")):
             self.findings.counts[f"groups {name}"] = sum(1 for row in counted if row[3] == state)
-        self.findings.check("groups with more orders than seats", [row[0] for row in counted if row[4] > row[2]])
+        self.findings.check(
+            "groups with more orders than seats", [row[0] for row in counted if row[4] > row[2]]
+        )
         wrong = [row[0] for row in counted if row[1] != row[4]]
         self.findings.check("groups whose member count is not their orders", wrong)
         if self._settled:
@@ -184,7 +190,7 @@ class Audit:
         )
         self.findings.check("orders decided twice", twice)
         homeless = self._rows(
-            f"SELECT d.order_id FROM decisions d LEFT JOIN orders o ON o.order_id = d.order_id WHERE o.order_id IS NULL"
+            "SELECT d.order_id FROM decisions d LEFT JOIN orders o ON o.order_id = d.order_id WHERE o.order_id IS NULL"
         )
         self.findings.check("decisions without an order", homeless)
         two = [name for name, shops in self._told.decisions.items() if len(shops) > 1]
@@ -211,9 +217,7 @@ class Audit:
 
     def _capacities(self) -> None:
         """What stands assigned never exceeds what there is."""
-        standing = (
-            "(SELECT d.* FROM decisions d JOIN assignments a ON a.order_id = d.order_id AND a.sequence = d.sequence)"
-        )
+        standing = "(SELECT d.* FROM decisions d JOIN assignments a ON a.order_id = d.order_id AND a.sequence = d.sequence)"
         over = self._rows(
             f"SELECT s.shop_id, count(*), s.daily_capacity FROM {standing} d JOIN shops s ON s.shop_id = d.shop_id"
             " GROUP BY d.shop_id, d.pack_out_ms / 86400000 HAVING count(*) > s.daily_capacity"
@@ -260,7 +264,9 @@ class Audit:
         told = self._told
         self.findings.counts["tasks acknowledged"] = len(told.tasks)
         self.findings.counts["tasks executed by workers"] = sum(told.executed.values())
-        self.findings.check("tasks acknowledged and not stored", [name for name in told.tasks if name not in states])
+        self.findings.check(
+            "tasks acknowledged and not stored", [name for name in told.tasks if name not in states]
+        )
         forgotten = [name for name in told.acknowledged if states.get(name) != _TASK_EXECUTED]
         self.findings.check("completions acknowledged and not stored", forgotten)
         repeated = [key for key, times in told.executed.items() if times > 1]

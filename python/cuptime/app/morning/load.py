@@ -100,7 +100,9 @@ class Load:
 
     async def _drain(self) -> None:
         deadline = time.monotonic() + CALL_TIMEOUT_S * 2
-        while (self.calls or self.stream_open or not self.stream_queue.empty()) and time.monotonic() < deadline:
+        while (
+            self.calls or self.stream_open or not self.stream_queue.empty()
+        ) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
 
     async def _complete_the_rest(self) -> None:
@@ -218,7 +220,9 @@ class Load:
         now_ms = self.clock.now_ms()
         entries: list[_Sent] = []
         if self.campus.chance() < 0.1 and self.active:
-            entries = [_Sent(self.campus.order(self.active[0].group_id, now_ms), "BATCH", None) for _ in range(size)]
+            entries = [
+                _Sent(self.campus.order(self.active[0].group_id, now_ms), "BATCH", None) for _ in range(size)
+            ]
             self.campus.spoil(entries[-1].request)
         else:
             for _ in range(size):
@@ -227,7 +231,9 @@ class Load:
                     entries.append(_Sent(self.campus.order(planned.group_id, now_ms), "", planned))
         if not entries:
             return
-        request = groups_pb.BatchSubmitOrdersRequest(parent="groups/-", requests=[entry.request for entry in entries])
+        request = groups_pb.BatchSubmitOrdersRequest(
+            parent="groups/-", requests=[entry.request for entry in entries]
+        )
         try:
             response = await self.stub.batch_submit_orders(request, timeout=CALL_TIMEOUT_S)
             for entry, order in zip(entries, response.orders, strict=True):
@@ -250,7 +256,9 @@ class Load:
                 sequence += 1
                 self.stream_open[sequence] = entries
                 await call.write(
-                    groups_pb.IngestOrdersRequest(sequence=sequence, requests=[entry.request for entry in entries])
+                    groups_pb.IngestOrdersRequest(
+                        sequence=sequence, requests=[entry.request for entry in entries]
+                    )
                 )
             await call.done_writing()
             await reader
@@ -365,7 +373,9 @@ class _Sent:
 
     __slots__ = ("planned", "request", "wanted")
 
-    def __init__(self, request: groups_pb.SubmitOrderRequest, wanted: str, planned: plan.PlannedGroup | None) -> None:
+    def __init__(
+        self, request: groups_pb.SubmitOrderRequest, wanted: str, planned: plan.PlannedGroup | None
+    ) -> None:
         self.request = request
         self.wanted = wanted
         self.planned = planned
@@ -383,14 +393,23 @@ class _Stub:
             )
 
         pb = groups_pb
-        self.create_group = unary("GroupService", "CreateGroup", pb.CreateGroupRequest, pb.CreateGroupResponse)
-        self.complete_group = unary("GroupService", "CompleteGroup", pb.CompleteGroupRequest, pb.CompleteGroupResponse)
-        self.submit_order = unary("GroupService", "SubmitOrder", pb.SubmitOrderRequest, pb.SubmitOrderResponse)
+        self.create_group = unary(
+            "GroupService", "CreateGroup", pb.CreateGroupRequest, pb.CreateGroupResponse
+        )
+        self.complete_group = unary(
+            "GroupService", "CompleteGroup", pb.CompleteGroupRequest, pb.CompleteGroupResponse
+        )
+        self.submit_order = unary(
+            "GroupService", "SubmitOrder", pb.SubmitOrderRequest, pb.SubmitOrderResponse
+        )
         self.batch_submit_orders = unary(
             "GroupService", "BatchSubmitOrders", pb.BatchSubmitOrdersRequest, pb.BatchSubmitOrdersResponse
         )
         self.batch_enqueue_tasks = unary(
-            "TaskService", "BatchEnqueueTasks", tasks_pb.BatchEnqueueTasksRequest, tasks_pb.BatchEnqueueTasksResponse
+            "TaskService",
+            "BatchEnqueueTasks",
+            tasks_pb.BatchEnqueueTasksRequest,
+            tasks_pb.BatchEnqueueTasksResponse,
         )
         self.ingest_orders = connection.stream_stream(
             "/cuptime.v1.GroupService/IngestOrders",
@@ -400,14 +419,18 @@ class _Stub:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--address", required=True)
     parser.add_argument("--records", required=True, help="folder for what was acknowledged")
     parser.add_argument("--process", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=600, help="orders a second")
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--start-at", type=float, default=0, help="begin at this Unix time, to start together")
+    parser.add_argument(
+        "--start-at", type=float, default=0, help="begin at this Unix time, to start together"
+    )
     return parser.parse_args()
 
 

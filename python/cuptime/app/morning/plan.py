@@ -46,7 +46,11 @@ class Drink:
     temperature: int
 
 
-_COFFEE, _TEA, _JUICE = types_pb.BEVERAGE_KIND_COFFEE, types_pb.BEVERAGE_KIND_TEA, types_pb.BEVERAGE_KIND_JUICE
+_COFFEE, _TEA, _JUICE = (
+    types_pb.BEVERAGE_KIND_COFFEE,
+    types_pb.BEVERAGE_KIND_TEA,
+    types_pb.BEVERAGE_KIND_JUICE,
+)
 _HOT, _AMBIENT, _COLD = (
     types_pb.TEMPERATURE_CLASS_HOT,
     types_pb.TEMPERATURE_CLASS_AMBIENT,
@@ -197,7 +201,10 @@ class Campus:
                 ice_level=rng.choice(("none", "less", "normal")),
                 time_slot=rng.choice(("morning", "noon")),
                 context=types_pb.BusinessContext(
-                    group_id=group_id, sku_version="2.1", stock_snapshot=rng.randint(0, 200), timestamp_ms=now_ms
+                    group_id=group_id,
+                    sku_version="2.1",
+                    stock_snapshot=rng.randint(0, 200),
+                    timestamp_ms=now_ms,
                 ),
             ),
         )

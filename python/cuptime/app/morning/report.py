@@ -69,7 +69,9 @@ def show(morning: Morning, console: Console) -> None:
     table.add_column()
     table.add_row("seed, burst", f"{morning.seed}, {morning.seconds:.0f} s")
     table.add_row("orders sent", f"{morning.orders_sent_per_s:,.0f} a second (wanted {morning.rate:,.0f})")
-    table.add_row("admitted", f"{morning.admitted:,} (and {morning.repeats:,} repeats answered as the first time)")
+    table.add_row(
+        "admitted", f"{morning.admitted:,} (and {morning.repeats:,} repeats answered as the first time)"
+    )
     table.add_row("refused", _lines(morning.refused))
     table.add_row("decided", _lines(morning.decided))
     table.add_row("decision latency", _spread(morning.decision_ms) + ", from completion to heard by a client")
