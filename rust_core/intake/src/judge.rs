@@ -22,8 +22,8 @@ pub struct OrderFacts<'a> {
 
 /// The rules that may refuse an order.
 pub trait RefuseRules {
-    /// The first rule that refuses, by priority.
-    fn refuses(&mut self, facts: &OrderFacts<'_>) -> Option<String>;
+    /// Id and text of the first rule that refuses, by priority.
+    fn refuses(&mut self, facts: &OrderFacts<'_>) -> Option<(String, String)>;
 }
 
 /// No rules.
@@ -31,7 +31,7 @@ pub trait RefuseRules {
 pub struct NoRules;
 
 impl RefuseRules for NoRules {
-    fn refuses(&mut self, _: &OrderFacts<'_>) -> Option<String> {
+    fn refuses(&mut self, _: &OrderFacts<'_>) -> Option<(String, String)> {
         None
     }
 }
@@ -162,9 +162,11 @@ impl Table {
         let facts = OrderFacts { order: asked.order, group: &group.facts, members: group.members };
         match bench.rules.refuses(&facts) {
             None => Ok(()),
-            Some(rule) => Err(Refusal::new(Reason::RuleRefused, format!("the rule {rule} refuses this order"))
-                .with("rule", rule)
-                .with("rule_revision", bench.rule_revision)),
+            Some((rule, why)) => {
+                Err(Refusal::new(Reason::RuleRefused, format!("the rule {rule} refuses this order: {why}"))
+                    .with("rule", rule)
+                    .with("rule_revision", bench.rule_revision))
+            }
         }
     }
 

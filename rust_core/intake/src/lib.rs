@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+pub mod facts;
 mod form;
 mod judge;
 pub mod limits;

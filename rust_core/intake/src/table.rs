@@ -78,6 +78,26 @@ pub struct GroupFacts {
     pub state: GroupState,
 }
 
+#[cfg(test)]
+impl GroupFacts {
+    pub(crate) fn example(group_id: i64) -> GroupFacts {
+        GroupFacts {
+            group_seq: group_id - 10_000,
+            group_id,
+            park: "north".into(),
+            latitude: 31.0,
+            longitude: 121.0,
+            capacity: 3,
+            min_size: 1,
+            deadline_ms: 1_000_000,
+            purchase_limit: 2,
+            pack_out_after_ms: 1_080_000,
+            deliver_within_ms: 3_600_000,
+            state: GroupState::Open,
+        }
+    }
+}
+
 /// An order of a group in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
