@@ -1,0 +1,281 @@
+"""A server that is killed again and again under load, and an audit of what it had promised.
+
+Clients behave as the API asks them to: every request has a request_id, and a call that ended without an answer is sent
+again, unchanged, until it is answered. A kill happens after a number of acknowledgements, never after a time, so a run
+with too little load cannot pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from cuptime._gen.cuptime.v1 import group_service_pb2 as groups_pb
+from cuptime._gen.cuptime.v1 import rider_service_pb2 as riders_pb
+from cuptime._gen.cuptime.v1 import rule_service_pb2 as rules_pb
+from cuptime._gen.cuptime.v1 import schedule_service_pb2 as schedules_pb
+from cuptime._gen.cuptime.v1 import shop_service_pb2 as shops_pb
+from cuptime._gen.cuptime.v1 import task_service_pb2 as tasks_pb
+from cuptime.app.morning import audit, plan
+from cuptime.app.morning.client import reason_of, unanswered
+from cuptime.app.morning.records import Records
+from cuptime.app.morning.worker import SHEETS_QUEUE, Worker
+from cuptime.app.served import ServedProcess
+from cuptime.domain.clock import SystemClock
+
+CALLERS: Final = 12
+TRY_TIMEOUT_S: Final = 3.0
+TRIES_MAX: Final = 200
+GROUPS_OPEN: Final = 12
+LOOK_S: Final = 0.005
+_CHANNEL: Final = (
+    ("grpc.initial_reconnect_backoff_ms", 20),
+    ("grpc.min_reconnect_backoff_ms", 20),
+    ("grpc.max_reconnect_backoff_ms", 100),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a campaign came to."""
+
+    kills: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    restart_ms: list[int] = field(default_factory=list)
+    findings: audit.Findings = field(default_factory=audit.Findings)
+
+
+def free_port() -> int:
+    """A port that is free now; the server must come back on the same one."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port
+
+
+class Campaign:
+    """One server, its clients, and the kills."""
+
+    def __init__(self, folder: Path, seed: int, *options: str) -> None:
+        self.folder = folder
+        self.records_folder = folder / "records"
+        self.records_folder.mkdir(parents=True)
+        self.clock = SystemClock()
+        self.server = ServedProcess(folder, *options, listen=f"127.0.0.1:{free_port()}")
+        self.rng = random.Random(seed)
+        self.campus = plan.Campus(seed, 0)
+        self.records = Records(self.records_folder / "clients.jsonl")
+        self.open_groups: list[plan.PlannedGroup] = []
+        self.outcome = Outcome()
+        self.stopping = False
+        self._channel: grpc.aio.Channel | None = None
+
+    async def run(self, kills: int, acknowledged_between: int) -> Outcome:
+        """Kills the server `kills` times, each after at least `acknowledged_between` more acknowledgements."""
+        self.server.start()
+        self._channel = grpc.aio.insecure_channel(self.server.address, options=_CHANNEL)
+        await self._seed(kills * acknowledged_between)
+        worker = Worker(self.server.address, self.records_folder, "worker-0")
+        working = [asyncio.create_task(worker._forever(run)) for run in (worker._tasks, worker._decisions)]
+        callers = [asyncio.create_task(self._caller()) for _ in range(CALLERS)]
+        callers.append(asyncio.create_task(self._enqueuer()))
+        try:
+            for _ in range(kills):
+                await self._until_acknowledged(acknowledged_between, callers)
+                # Somewhere inside whatever is under way just then.
+                await asyncio.sleep(self.rng.random() * 0.02)
+                await asyncio.to_thread(self._kill_and_restart)
+            await self._until_acknowledged(acknowledged_between, callers)
+            self.stopping = True
+            await asyncio.gather(*callers)
+            await self._complete_groups()
+            await self._settle(worker)
+        finally:
+            for running in (*callers, *working):
+                running.cancel()
+            await asyncio.gather(*callers, *working, return_exceptions=True)
+            worker._records.close()
+            await worker._channel.close()
+            self.records.close()
+            await self._channel.close()
+            code = await asyncio.to_thread(self.server.stop)
+        self._audit(code)
+        return self.outcome
+
+    def _kill_and_restart(self) -> None:
+        began_ms = self.clock.monotonic_ms()
+        self.server.kill()
+        self.server.start()
+        self.outcome.kills += 1
+        self.outcome.restart_ms.append(self.clock.monotonic_ms() - began_ms)
+
+    def _audit(self, code: int) -> None:
+        database = self.server.data / "cuptime.db"
+        told = audit.told(self.records_folder)
+        self.outcome.findings = audit.Audit(database, told, repeats_allowed=True).run()
+        if code != 0:
+            self.outcome.findings.violations.append(f"the server ended with code {code}: {self.server.log_tail()}")
+        unresolved = told.unknown - told.orders.keys() - told.refused.keys()
+        self.outcome.findings.check("requests that were never answered", sorted(unresolved))
+
+    # --- calls -----------------------------------------------------------------------------------------------
+    async def _call(self, method: str, request: Any, response: Any) -> Any:
+        """Sends until answered; raises the service's own refusals."""
+        assert self._channel is not None
+        call = self._channel.unary_unary(
+            f"/cuptime.v1.{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=response.FromString,
+        )
+        for _ in range(TRIES_MAX):
+            try:
+                return await call(request, timeout=TRY_TIMEOUT_S, wait_for_ready=True)
+            except grpc.aio.AioRpcError as error:
+                if not unanswered(error) and reason_of(error) not in ("DRAINING", "STORAGE_UNAVAILABLE", "OVERLOADED"):
+                    raise
+                self.outcome.counts["sent again"] += 1
+        raise AssertionError(f"{method} was not answered in {TRIES_MAX} tries; {self.server.log_tail()}")
+
+    async def _until_acknowledged(self, more: int, callers: list[asyncio.Task[None]]) -> None:
+        wanted = self.outcome.counts["acknowledged"] + more
+        while self.outcome.counts["acknowledged"] < wanted:
+            for caller in callers:
+                if caller.done():
+                    caller.result()
+                    raise AssertionError("a caller ended early")
+            await asyncio.sleep(LOOK_S)
+
+    # --- the load --------------------------------------------------------------------------------------------
+    async def _caller(self) -> None:
+        while not self.stopping:
+            planned = await self._a_group()
+            request = self.campus.order(planned.group_id, self.clock.now_ms())
+            wanted = "" if self.rng.random() > 0.08 else self.campus.spoil(request)
+            if not wanted:
+                planned.sent += 1
+                if planned.sent >= planned.members and planned in self.open_groups:
+                    self.open_groups.remove(planned)
+            try:
+                answer = await self._call("GroupService/SubmitOrder", request, groups_pb.SubmitOrderResponse)
+            except grpc.aio.AioRpcError as error:
+                reason = reason_of(error)
+                if reason == wanted or (reason == "GROUP_NOT_OPEN" and planned.ends != "fill"):
+                    self.records.write("refused", request.request_id, reason)
+                    self.outcome.counts["refused"] += 1
+                else:
+                    self.records.write("wrong", request.request_id, wanted or "admitted", reason)
+                continue
+            self.records.write("order", request.request_id, answer.order.name)
+            self.outcome.counts["acknowledged"] += 1
+            if self.rng.random() < 0.05:
+                await self._again(request, answer.order.name)
+
+    async def _again(self, request: groups_pb.SubmitOrderRequest, name: str) -> None:
+        """A repeat of an acknowledged request names the same order, before and after a crash."""
+        answer = await self._call("GroupService/SubmitOrder", request, groups_pb.SubmitOrderResponse)
+        self.records.write("order", request.request_id, answer.order.name)
+        if answer.order.name != name:
+            self.records.write("wrong", request.request_id, name, answer.order.name)
+
+    async def _a_group(self) -> plan.PlannedGroup:
+        if len(self.open_groups) < GROUPS_OPEN:
+            planned = self.campus.group()
+            request = groups_pb.CreateGroupRequest(
+                group=self.campus.group_message(planned, self.clock.now_ms()), request_id=self.campus.request_id()
+            )
+            await self._call("GroupService/CreateGroup", request, groups_pb.CreateGroupResponse)
+            self.open_groups.append(planned)
+            self.outcome.counts["groups"] += 1
+        return self.rng.choice(self.open_groups)
+
+    async def _enqueuer(self) -> None:
+        while not self.stopping:
+            now_ms = self.clock.now_ms()
+            entries = [
+                tasks_pb.EnqueueTaskRequest(
+                    task=tasks_pb.Task(queue="sla", payload=b"x", due_time_ms=now_ms + self.rng.randint(0, 1_500))
+                )
+                for _ in range(5)
+            ]
+            request = tasks_pb.BatchEnqueueTasksRequest(requests=entries, request_id=self.campus.request_id())
+            answer = await self._call("TaskService/BatchEnqueueTasks", request, tasks_pb.BatchEnqueueTasksResponse)
+            for task in answer.tasks:
+                self.records.write("task", task.name)
+            self.outcome.counts["tasks"] += len(answer.tasks)
+            await asyncio.sleep(0.02)
+
+    async def _seed(self, orders: int) -> None:
+        now_ms = self.clock.now_ms()
+        shops = shops_pb.BatchUpsertShopsRequest(shops=plan.shops(1, 12, orders * 2), request_id="shops")
+        await self._call("ShopService/BatchUpsertShops", shops, shops_pb.BatchUpsertShopsResponse)
+        riders = riders_pb.BatchUpsertRidersRequest(
+            riders=plan.riders(1, 80, orders * 2, now_ms), request_id="riders"
+        )
+        await self._call("RiderService/BatchUpsertRiders", riders, riders_pb.BatchUpsertRidersResponse)
+        rules = rules_pb.PublishRulesRequest(source=plan.RULES, request_id="rules")
+        await self._call("RuleService/PublishRules", rules, rules_pb.PublishRulesResponse)
+        schedule = schedules_pb.Schedule(
+            schedule_id="beat",
+            timing=schedules_pb.Timing(every_ms=250),
+            target=schedules_pb.Target(task=tasks_pb.Task(queue=SHEETS_QUEUE, payload=b"beat")),
+        )
+        register = schedules_pb.RegisterScheduleRequest(schedule=schedule, request_id="beat")
+        await self._call("ScheduleService/RegisterSchedule", register, schedules_pb.RegisterScheduleResponse)
+
+    async def _complete_groups(self) -> None:
+        for planned in list(self.open_groups):
+            request = groups_pb.CompleteGroupRequest(
+                name=f"groups/{planned.group_id}", request_id=self.campus.request_id(), force=True
+            )
+            with suppress(grpc.aio.AioRpcError):
+                await self._call("GroupService/CompleteGroup", request, groups_pb.CompleteGroupResponse)
+        unregister = schedules_pb.UnregisterScheduleRequest(name="schedules/beat", request_id="end-beat")
+        await self._call("ScheduleService/UnregisterSchedule", unregister, schedules_pb.UnregisterScheduleResponse)
+
+    async def _settle(self, worker: Worker) -> None:
+        """Until every open group has ended and every task that was told of is executed."""
+
+        async def tasks_left() -> bool:
+            states = (tasks_pb.Task.STATE_SCHEDULED, tasks_pb.Task.STATE_TRIGGERED)
+            for state in states:
+                listed = await self._call(
+                    "TaskService/ListTasks",
+                    tasks_pb.ListTasksRequest(page_size=1, filter=f"state={tasks_pb.Task.State.Name(state)[6:]}"),
+                    tasks_pb.ListTasksResponse,
+                )
+                if listed.tasks:
+                    return True
+            return False
+
+        async def groups_left() -> bool:
+            for state in (groups_pb.Group.STATE_OPEN, groups_pb.Group.STATE_COMPLETED):
+                listed = await self._call(
+                    "GroupService/ListGroups",
+                    groups_pb.ListGroupsRequest(page_size=1, state=state),
+                    groups_pb.ListGroupsResponse,
+                )
+                if listed.groups:
+                    return True
+            return False
+
+        await _until_false(groups_left, 60, "every group has ended")
+        await _until_false(tasks_left, 60, "every task has been executed")
+        worker._records.flush()
+
+
+async def _until_false(left: Callable[[], Awaitable[bool]], timeout_s: float, what: str) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    while await left():
+        assert loop.time() < deadline, f"not within {timeout_s} s: {what}"
+        await asyncio.sleep(0.05)

@@ -1,0 +1,40 @@
+"""`kill -9` of a real server under load: nothing acknowledged is lost, nothing is decided twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.torture.campaign import Campaign, Outcome
+
+
+def _check(outcome: Outcome, kills: int, acknowledged: int) -> None:
+    findings = outcome.findings
+    assert findings.violations == []
+    assert outcome.kills == kills
+    # A run with too little load proves nothing.
+    assert findings.counts["orders acknowledged"] >= acknowledged
+    assert findings.counts["decisions assigned"] >= acknowledged // 2
+    assert findings.counts["tasks executed by workers"] >= kills
+    assert outcome.counts["sent again"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_thirty_kills_lose_nothing(tmp_path: Path) -> None:
+    outcome = await Campaign(tmp_path, seed=7).run(kills=30, acknowledged_between=120)
+    _check(outcome, 30, 30 * 120)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_hundreds_of_kills_lose_nothing(tmp_path: Path, seed: int) -> None:
+    outcome = await Campaign(tmp_path, seed=seed).run(kills=200, acknowledged_between=300)
+    restarts = sorted(outcome.restart_ms)
+    print(
+        f"seed {seed}: {outcome.kills} kills, {outcome.findings.counts},"
+        f" restart p50 {restarts[len(restarts) // 2]} ms, max {restarts[-1]} ms"
+    )
+    _check(outcome, 200, 200 * 300)
