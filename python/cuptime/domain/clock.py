@@ -27,6 +27,12 @@ class Clock(Protocol):
         ...
 
 
+def stopwatch_s() -> float:
+    """Seconds for figures about ourselves (how long a commit took). Nothing is decided by it, so replays need not
+    see it."""
+    return time.perf_counter()
+
+
 class SystemClock:
     """The machine's clock and random source."""
 

@@ -80,7 +80,15 @@ WRITER_PENDING_UNITS_MAX: Final = 20_000
 COMMIT_UNITS_MAX: Final = 2_000
 COMMIT_ROWS_MAX: Final = 20_000
 BUSY_TIMEOUT_MS: Final = 5_000
+WAL_PAGES_BEFORE_CHECKPOINT: Final = 4_000
+FORGET_ROWS_MAX: Final = 2_000
+READERS: Final = 2
+READS_PENDING_MAX: Final = 20_000
 
 # --- watchers ---------------------------------------------------------------------------------------------------
 WATCHERS_MAX: Final = 1_000
 WATCH_QUEUE_MAX: Final = 1_000
+
+# --- gate -------------------------------------------------------------------------------------------------------
+GATE_BATCH_MAX: Final = 500
+GATE_TOMBSTONE_MS: Final = 600_000

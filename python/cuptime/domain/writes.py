@@ -152,7 +152,8 @@ class MoveTasks:
     """Moves many tasks at once, for the trigger: those not in a state of `allowed`, or whose due_ms differs from the
     row's, are left out; the result of the write is the list of task ids that moved.
 
-    Rows of (task_id, due_ms); `to` is TRIGGERED: trigger_ms = at_ms, trigger_id = trigger_id.
+    Rows of (task_id, due_ms); `to` is TRIGGERED: trigger_ms = at_ms, trigger_id = trigger_id, and execution_id, worker
+    and lease of an earlier attempt are taken off. SCHEDULED sets scheduled_ms; CANCELLED is allowed too.
     """
 
     to: TaskState
@@ -240,7 +241,8 @@ class RememberRequest:
 
 @dataclass(frozen=True, slots=True)
 class ForgetRequests:
-    """Drops answers that expired before `before_ms`, and refusals made before `refusals_before_ms`."""
+    """Drops answers that expired before `before_ms`, and refusals made before `refusals_before_ms`: of each at most
+    FORGET_ROWS_MAX, the oldest first, so that no commit waits long for the sweep."""
 
     before_ms: int
     refusals_before_ms: int

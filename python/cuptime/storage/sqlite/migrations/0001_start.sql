@@ -1,5 +1,6 @@
 -- The first schema. Instants are UTC milliseconds. Integer keys are given in insertion order; there is no index on an
--- exact due time (the wheel holds that order, a start scans the table).
+-- exact due time (the wheel holds that order, a start scans the table). Every row carries the epoch of the owner that
+-- wrote it last.
 
 CREATE TABLE shards (
     shard_id   INTEGER PRIMARY KEY,
@@ -29,6 +30,9 @@ CREATE TABLE groups (
     etag              INTEGER NOT NULL
 ) STRICT;
 
+-- For lists by state and for the completed groups that wait for their decisions.
+CREATE INDEX groups_by_state ON groups (state);
+
 -- order_id = group_seq << 20 | number: the orders of a group are one range of the key.
 CREATE TABLE orders (
     order_id      INTEGER PRIMARY KEY,
@@ -41,6 +45,7 @@ CREATE TABLE orders (
     rule_revision INTEGER NOT NULL,
     state         INTEGER NOT NULL,
     body          BLOB NOT NULL,
+    moved_ms      INTEGER NOT NULL,  -- when it was cancelled or released
     epoch         INTEGER NOT NULL
 ) STRICT;
 
@@ -52,12 +57,17 @@ CREATE TABLE refusals (
     user_id     INTEGER NOT NULL,
     reason      TEXT NOT NULL,
     created_ms  INTEGER NOT NULL,
-    status      BLOB NOT NULL
+    status      BLOB NOT NULL,
+    epoch       INTEGER NOT NULL
 ) STRICT;
 
--- An append-only ledger: the latest row of an order is its decision.
+-- Refusals are made in time's order: this index only ever grows at its end. The start and the sweep read by it.
+CREATE INDEX refusals_by_age ON refusals (created_ms);
+
+-- An append-only ledger: the latest row of an order is its decision. Rows are never deleted, so the highest sequence is
+-- always there and AUTOINCREMENT would only cost.
 CREATE TABLE decisions (
-    sequence      INTEGER PRIMARY KEY AUTOINCREMENT,
+    sequence      INTEGER PRIMARY KEY,
     order_id      INTEGER NOT NULL,
     attempt       INTEGER NOT NULL,
     outcome       INTEGER NOT NULL,
@@ -80,7 +90,8 @@ CREATE TABLE decisions (
 -- No order is decided twice: one standing assignment for each, whatever a fault does.
 CREATE TABLE assignments (
     order_id INTEGER PRIMARY KEY,
-    sequence INTEGER NOT NULL
+    sequence INTEGER NOT NULL,
+    epoch    INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE interventions (
@@ -89,8 +100,12 @@ CREATE TABLE interventions (
     created_ms  INTEGER NOT NULL,
     resolved_ms INTEGER NOT NULL,
     resolution  TEXT NOT NULL,
-    note        TEXT NOT NULL
+    note        TEXT NOT NULL,
+    epoch       INTEGER NOT NULL
 ) STRICT;
+
+-- The queue people work through; what they resolved is not in it.
+CREATE INDEX interventions_open ON interventions (order_id) WHERE resolved_ms = 0;
 
 CREATE TABLE shops (
     shop_id        INTEGER PRIMARY KEY,
@@ -98,13 +113,15 @@ CREATE TABLE shops (
     daily_capacity INTEGER NOT NULL,
     fridge_slots   INTEGER NOT NULL,
     updated_ms     INTEGER NOT NULL,
-    etag           INTEGER NOT NULL
+    etag           INTEGER NOT NULL,
+    epoch          INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE stock (
     shop_id INTEGER NOT NULL,
     sku     TEXT NOT NULL,
     on_hand INTEGER NOT NULL,
+    epoch   INTEGER NOT NULL,
     PRIMARY KEY (shop_id, sku)
 ) STRICT, WITHOUT ROWID;
 
@@ -113,40 +130,44 @@ CREATE TABLE riders (
     body       BLOB NOT NULL,
     max_load   INTEGER NOT NULL,
     updated_ms INTEGER NOT NULL,
-    etag       INTEGER NOT NULL
+    etag       INTEGER NOT NULL,
+    epoch      INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE tasks (
-    task_id        INTEGER PRIMARY KEY,
-    queue          TEXT NOT NULL,
-    payload        BLOB NOT NULL,
-    due_ms         INTEGER NOT NULL,
-    priority       INTEGER NOT NULL,
-    max_retries    INTEGER NOT NULL,
-    backoff_ms     INTEGER NOT NULL,
-    state          INTEGER NOT NULL,
-    created_ms     INTEGER NOT NULL,
-    updated_ms     INTEGER NOT NULL,
-    scheduled_ms   INTEGER NOT NULL,
-    retry_count    INTEGER NOT NULL,
-    context        TEXT NOT NULL,
-    trigger_id     TEXT NOT NULL,
-    trigger_ms     INTEGER NOT NULL,
-    execution_id   TEXT NOT NULL,
-    attempt        INTEGER NOT NULL,
-    lease_until_ms INTEGER NOT NULL,
-    worker         TEXT NOT NULL,
-    result_hash    BLOB NOT NULL,
-    result         BLOB NOT NULL,
-    error_code     TEXT NOT NULL,
-    error_message  TEXT NOT NULL,
-    retriable      INTEGER NOT NULL,
-    failed_input   BLOB NOT NULL,
-    schedule_seq   INTEGER NOT NULL,
-    generation     INTEGER NOT NULL,
-    nominal_ms     INTEGER NOT NULL,
-    traceparent    TEXT NOT NULL,
-    epoch          INTEGER NOT NULL
+    task_id                INTEGER PRIMARY KEY,
+    queue                  TEXT NOT NULL,
+    payload                BLOB NOT NULL,
+    due_ms                 INTEGER NOT NULL,
+    priority               INTEGER NOT NULL,
+    max_retries            INTEGER NOT NULL,
+    backoff_ms             INTEGER NOT NULL,
+    state                  INTEGER NOT NULL,
+    created_ms             INTEGER NOT NULL,
+    updated_ms             INTEGER NOT NULL,
+    scheduled_ms           INTEGER NOT NULL,
+    retry_count            INTEGER NOT NULL,
+    context_group_id       INTEGER,  -- NULL: no business context
+    context_sku_version    TEXT NOT NULL,
+    context_stock_snapshot INTEGER NOT NULL,
+    context_timestamp_ms   INTEGER NOT NULL,
+    trigger_id             TEXT NOT NULL,
+    trigger_ms             INTEGER NOT NULL,
+    execution_id           TEXT NOT NULL,
+    attempt                INTEGER NOT NULL,
+    lease_until_ms         INTEGER NOT NULL,
+    worker                 TEXT NOT NULL,
+    result_hash            BLOB NOT NULL,
+    result                 BLOB NOT NULL,
+    error_code             TEXT NOT NULL,
+    error_message          TEXT NOT NULL,
+    retriable              INTEGER NOT NULL,
+    failed_input           BLOB NOT NULL,
+    schedule_seq           INTEGER NOT NULL,
+    generation             INTEGER NOT NULL,
+    nominal_ms             INTEGER NOT NULL,
+    traceparent            TEXT NOT NULL,
+    epoch                  INTEGER NOT NULL
 ) STRICT;
 
 -- One firing, one task.
@@ -177,6 +198,8 @@ CREATE TABLE schedules (
 ) STRICT;
 
 CREATE UNIQUE INDEX schedules_live ON schedules (schedule_id) WHERE state != 4;
+-- For the last one that was unregistered.
+CREATE INDEX schedules_by_id ON schedules (schedule_id);
 
 CREATE TABLE rule_revisions (
     revision   INTEGER PRIMARY KEY,
@@ -184,13 +207,25 @@ CREATE TABLE rule_revisions (
     source     TEXT NOT NULL,
     note       TEXT NOT NULL,
     created_ms INTEGER NOT NULL,
-    rule_count INTEGER NOT NULL
+    rule_count INTEGER NOT NULL,
+    epoch      INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE requests (
-    request_id  TEXT PRIMARY KEY,
+    request_id  TEXT PRIMARY KEY NOT NULL,
     method      TEXT NOT NULL,
     fingerprint INTEGER NOT NULL,
     response    BLOB NOT NULL,
-    expires_ms  INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
+    expires_ms  INTEGER NOT NULL,
+    epoch       INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX requests_by_expiry ON requests (expires_ms);
+
+-- Counts the commits whose outcome was in doubt and that were overwritten (see writer.py).
+CREATE TABLE voided_commits (
+    one   INTEGER PRIMARY KEY CHECK (one = 1),
+    count INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO voided_commits VALUES (1, 0);

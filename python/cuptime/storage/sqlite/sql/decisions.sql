@@ -1,0 +1,45 @@
+-- The ledger of decisions, and which assignment of an order stands.
+
+-- part: decision_columns
+decisions.sequence, decisions.order_id, attempt, outcome, shop_id, rider_id, priority, completed_ms, decided_ms,
+rule_revision, sku, quantity, cold, pack_out_ms, pickup_ms, body
+
+-- name: insert_decisions
+INSERT INTO decisions (sequence, order_id, attempt, outcome, shop_id, rider_id, priority, completed_ms, decided_ms,
+    rule_revision, sku, quantity, cold, pack_out_ms, pickup_ms, body, epoch)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (order_id, attempt, outcome) DO NOTHING;
+
+-- name: insert_assignments
+INSERT INTO assignments (order_id, sequence, epoch) VALUES (?, ?, ?)
+ON CONFLICT (order_id) DO NOTHING;
+
+-- name: delete_assignment
+DELETE FROM assignments WHERE order_id = ?;
+
+-- name: latest_decision
+SELECT {decision_columns} FROM decisions WHERE order_id = ? ORDER BY sequence DESC LIMIT 1;
+
+-- name: decisions_after
+SELECT {decision_columns} FROM decisions WHERE sequence > ?1 ORDER BY sequence LIMIT ?2;
+
+-- The plus signs keep the planner from walking the whole ledger: the orders of one group are few.
+-- name: decisions_of_group
+SELECT {decision_columns} FROM decisions
+WHERE order_id > ?3 AND order_id < ?4 AND +sequence > ?1
+ORDER BY +sequence LIMIT ?2;
+
+-- name: standing_assignments
+SELECT {decision_columns} FROM decisions
+CROSS JOIN assignments ON assignments.order_id = decisions.order_id AND assignments.sequence = decisions.sequence
+WHERE decisions.sequence > ?1 AND pack_out_ms >= ?2
+ORDER BY decisions.sequence LIMIT ?3;
+
+-- name: last_decision
+SELECT coalesce(max(sequence), 0) FROM decisions;
+
+-- name: count_decisions
+SELECT count(*) FROM decisions;
+
+-- name: count_assignments
+SELECT count(*) FROM assignments;

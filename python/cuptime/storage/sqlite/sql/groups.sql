@@ -1,0 +1,42 @@
+-- Groups. `shard_id` and `epoch` come last in the bindings.
+
+-- part: group_columns
+group_seq, group_id, park, latitude, longitude, capacity, min_size, deadline_ms, purchase_limit, pack_out_after_ms,
+deliver_within_ms, state, member_count, created_ms, completed_ms, etag
+
+-- name: insert_group
+INSERT INTO groups ({group_columns}, shard_id, epoch)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (group_id) DO NOTHING
+RETURNING group_seq;
+
+-- name: set_member_count
+UPDATE groups SET member_count = ?2, epoch = ?3 WHERE group_seq = ?1;
+
+-- name: move_group
+UPDATE groups
+SET state = ?4, completed_ms = iif(?2 = 0, completed_ms, ?2), member_count = ?3, etag = etag + 1, epoch = ?6
+WHERE group_seq = ?1 AND (1 << state) & ?5
+RETURNING group_seq;
+
+-- name: group_by_seq
+SELECT {group_columns} FROM groups WHERE group_seq = ?;
+
+-- name: group_by_id
+SELECT {group_columns} FROM groups WHERE group_id = ?;
+
+-- name: groups_newest
+SELECT {group_columns} FROM groups
+WHERE group_seq < ?1 AND (?3 IS NULL OR park = ?3)
+ORDER BY group_seq DESC LIMIT ?2;
+
+-- name: groups_newest_in_state
+SELECT {group_columns} FROM groups INDEXED BY groups_by_state
+WHERE state = ?4 AND group_seq < ?1 AND (?3 IS NULL OR park = ?3)
+ORDER BY group_seq DESC LIMIT ?2;
+
+-- name: last_group_seq
+SELECT coalesce(max(group_seq), 0) FROM groups;
+
+-- name: count_groups
+SELECT count(*) FROM groups;

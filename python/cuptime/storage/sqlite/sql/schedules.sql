@@ -1,0 +1,40 @@
+-- Schedules. State 4 is UNREGISTERED.
+
+-- part: schedule_columns
+schedule_seq, schedule_id, timing_kind, expression, value_ms, time_zone, start_ms, end_ms, target, state, generation,
+anchor_ms, planned_until_ms, next_ms, fire_count, note, created_ms, updated_ms
+
+-- name: insert_schedule
+INSERT INTO schedules ({schedule_columns}, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (schedule_id) WHERE state != 4 DO NOTHING
+RETURNING schedule_seq;
+
+-- name: replace_schedule
+UPDATE schedules
+SET ({schedule_columns}, epoch) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+WHERE schedule_seq = ?1 AND generation = ?20
+RETURNING schedule_seq;
+
+-- name: advance_schedule
+UPDATE schedules
+SET planned_until_ms = ?3, next_ms = ?4, fire_count = fire_count + ?5, state = ?6, epoch = ?7
+WHERE schedule_seq = ?1 AND generation = ?2;
+
+-- name: schedule_live
+SELECT {schedule_columns} FROM schedules WHERE schedule_id = ? AND state != 4;
+
+-- name: schedule_last
+SELECT {schedule_columns} FROM schedules WHERE schedule_id = ? ORDER BY schedule_seq DESC LIMIT 1;
+
+-- name: schedule_by_seq
+SELECT {schedule_columns} FROM schedules WHERE schedule_seq = ?;
+
+-- name: schedules
+SELECT {schedule_columns} FROM schedules
+WHERE schedule_seq > ?1 AND (?3 IS NULL OR state = ?3) ORDER BY schedule_seq LIMIT ?2;
+
+-- name: last_schedule_seq
+SELECT coalesce(max(schedule_seq), 0) FROM schedules;
+
+-- name: count_schedules
+SELECT count(*) FROM schedules;

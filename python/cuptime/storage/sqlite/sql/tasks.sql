@@ -1,0 +1,88 @@
+-- Tasks. States: 1 PENDING, 2 SCHEDULED, 3 TRIGGERED, 4 EXECUTED, 5 FAILED, 6 CANCELLED.
+-- A set of states is a mask with bit `state` set.
+
+-- part: task_columns
+task_id, queue, payload, due_ms, priority, max_retries, backoff_ms, state, created_ms, updated_ms, scheduled_ms,
+retry_count, context_group_id, context_sku_version, context_stock_snapshot, context_timestamp_ms, trigger_id, trigger_ms,
+execution_id, attempt, lease_until_ms, worker, result_hash, result, error_code, error_message, retriable, failed_input,
+schedule_seq, generation, nominal_ms, traceparent
+
+-- name: insert_tasks
+INSERT INTO tasks ({task_columns}, epoch)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (schedule_seq, generation, nominal_ms) WHERE schedule_seq > 0 DO NOTHING;
+
+-- A task that triggers belongs to nobody yet: what an earlier attempt left is taken off, so that its worker can neither
+-- extend the lease nor complete the task.
+-- name: move_tasks_to_triggered
+UPDATE tasks
+SET state = 3, updated_ms = ?3, trigger_ms = ?3, trigger_id = ?4, execution_id = '', lease_until_ms = 0, worker = '',
+    epoch = ?6
+WHERE task_id = ?1 AND due_ms = ?2 AND (1 << state) & ?5
+RETURNING task_id;
+
+-- name: move_tasks_to_scheduled
+UPDATE tasks SET state = 2, updated_ms = ?3, scheduled_ms = ?3, epoch = ?6
+WHERE task_id = ?1 AND due_ms = ?2 AND (1 << state) & ?5
+RETURNING task_id;
+
+-- name: move_tasks_to_cancelled
+UPDATE tasks SET state = 6, updated_ms = ?3, epoch = ?6
+WHERE task_id = ?1 AND due_ms = ?2 AND (1 << state) & ?5
+RETURNING task_id;
+
+-- name: lease_tasks
+UPDATE tasks
+SET execution_id = ?2, lease_until_ms = ?3, attempt = ?4, worker = ?5, updated_ms = ?6, epoch = ?7
+WHERE task_id = ?1 AND state = 3
+RETURNING task_id;
+
+-- name: extend_leases
+UPDATE tasks SET lease_until_ms = ?3, epoch = ?4
+WHERE task_id = ?1 AND state = 3 AND execution_id = ?2
+RETURNING task_id;
+
+-- The stored task must be in a state of the mask ?34 and have the execution id ?35 (NULL: any).
+-- name: replace_task
+UPDATE tasks
+SET ({task_columns}, epoch) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
+    ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)
+WHERE task_id = ?1 AND (1 << state) & ?34 AND (?35 IS NULL OR execution_id = ?35)
+RETURNING task_id;
+
+-- The condition `schedule_seq > 0` lets the planner use the partial index.
+-- name: cancel_tasks_of_schedule
+UPDATE tasks SET state = 6, updated_ms = ?3, epoch = ?4
+WHERE schedule_seq = ?1 AND schedule_seq > 0 AND generation < ?2 AND state IN (1, 2)
+RETURNING task_id;
+
+-- name: task
+SELECT {task_columns} FROM tasks WHERE task_id = ?;
+
+-- name: tasks_by_id
+SELECT {task_columns} FROM tasks WHERE task_id IN (SELECT value FROM json_each(?)) ORDER BY task_id;
+
+-- name: tasks_where
+SELECT {task_columns} FROM tasks
+WHERE task_id > ?1 AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR queue = ?4)
+    AND (?5 IS NULL OR due_ms >= ?5) AND (?6 IS NULL OR due_ms <= ?6)
+ORDER BY task_id LIMIT ?2;
+
+-- name: tasks_of_schedule_where
+SELECT {task_columns} FROM tasks INDEXED BY tasks_of_schedules
+WHERE schedule_seq = ?7 AND schedule_seq > 0
+    AND task_id > ?1 AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR queue = ?4)
+    AND (?5 IS NULL OR due_ms >= ?5) AND (?6 IS NULL OR due_ms <= ?6)
+ORDER BY task_id LIMIT ?2;
+
+-- name: waiting_tasks
+SELECT task_id, due_ms, state, lease_until_ms FROM tasks WHERE task_id > ?1 AND state <= 3 ORDER BY task_id LIMIT ?2;
+
+-- name: executed_result
+SELECT {task_columns} FROM tasks WHERE result_hash = ? AND result_hash != x'' AND state = 4 ORDER BY task_id LIMIT 1;
+
+-- name: last_task_id
+SELECT coalesce(max(task_id), 0) FROM tasks;
+
+-- name: count_tasks
+SELECT count(*) FROM tasks;
