@@ -1,0 +1,224 @@
+"""From ready to leased: deals tasks to workers with credits, and tells their sessions after the commit.
+
+Two ways lead here. A task that falls due while a worker has credits is dealt by the trigger itself, and its
+trigger and lease are one transaction. A task that found no worker waits in `Ready`, and the pump deals it when
+credits come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cuptime.domain.limits import TRIGGER_BATCH_MAX
+from cuptime.domain.values import Task, TaskState
+from cuptime.domain.writes import LeaseTasks
+from cuptime.tasks import life
+from cuptime.tasks.ends import Ends
+from cuptime.tasks.leases import Leases
+from cuptime.tasks.means import Means
+from cuptime.tasks.ready import Ready
+from cuptime.tasks.repeats import Repeats
+from cuptime.tasks.workers import WorkerSession
+
+LEASES_PER_SESSION_MAX: Final = 512
+"""Dealt to one session in one round, so that a hungry worker does not starve the others of its queues."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Grant:
+    """What one session shall get in the next commit. Its credits are taken already."""
+
+    session: WorkerSession
+    until_ms: int
+    rows: list[tuple[Task, str]]
+    """(task, execution_id)."""
+
+    def write(self, now_ms: int) -> LeaseTasks:
+        rows = [
+            (task.task_id, execution_id, self.until_ms, task.attempt + 1) for task, execution_id in self.rows
+        ]
+        return LeaseTasks(self.session.worker, rows, now_ms)
+
+
+class Delivery:
+    """Deals ready tasks to hungry sessions, in turn."""
+
+    def __init__(self, means: Means, ready: Ready, repeats: Repeats, ends: Ends) -> None:
+        self._means = means
+        self._ready = ready
+        self._repeats = repeats
+        self._ends = ends
+        self.leases = Leases(means, ends, self._fed)
+        # By queue: sessions that may have credits, in the order of their turns.
+        self._turns: dict[str, deque[WorkerSession]] = {}
+        self._pumping: asyncio.Task[None] | None = None
+        ends.tell(self._ended)
+
+    # --- dealing --------------------------------------------------------------------------------------------------
+    def deal(self, tasks: Sequence[Task], now_ms: int) -> tuple[list[Grant], list[Task]]:
+        """Who gets what, best tasks first, sessions in turn; and the tasks that nobody takes now."""
+        grants: dict[WorkerSession, Grant] = {}
+        left: list[Task] = []
+        token = self._means.clock.token
+        for task in sorted(tasks, key=_rank) if len(tasks) > 1 else tasks:
+            session = self._next(task.queue)
+            if session is None:
+                left.append(task)
+                continue
+            grant = grants.get(session)
+            if grant is None:
+                grant = grants[session] = Grant(session, now_ms + session.lease_ms, [])
+            grant.rows.append((task, token()))
+        return list(grants.values()), left
+
+    def _next(self, queue: str) -> WorkerSession | None:
+        turns = self._turns.get(queue)
+        while turns:
+            session = turns[0]
+            if session.closed or session.credit == 0:
+                turns.popleft()
+                continue
+            session.credit -= 1
+            turns.rotate(-1)
+            return session
+        return None
+
+    def refund(self, grants: Sequence[Grant]) -> list[Task]:
+        """The commit failed: credits go back, and so do the tasks, to the caller."""
+        for grant in grants:
+            self._give_credit(grant.session, len(grant.rows))
+        return [task for grant in grants for task, _ in grant.rows]
+
+    def send(
+        self, grants: Sequence[Grant], leased: Sequence[tuple[int, ...]], now_ms: int, trigger_id: str = ""
+    ) -> None:
+        """After the commit. `trigger_id` is set when the same commit triggered the tasks."""
+        for grant, ids in zip(grants, leased, strict=True):
+            got = set(ids)
+            tasks = []
+            for task, execution_id in grant.rows:
+                if task.task_id not in got:
+                    self._give_credit(grant.session, 1)
+                    self.offer(self._repeats.ended(task))
+                    continue
+                fired, fired_ms = (trigger_id, now_ms) if trigger_id else (task.trigger_id, task.trigger_ms)
+                worker = grant.session.worker
+                tasks.append(life.leased(task, fired, fired_ms, execution_id, grant.until_ms, worker, now_ms))
+            if not tasks:
+                continue
+            leases = self.leases.hold(tasks, grant.session, grant.until_ms)
+            for task in tasks:
+                self._means.watchers.publish(task)
+            if grant.session.closed:
+                for task in tasks:
+                    self._ends.given_back(task)
+            else:
+                grant.session.push(leases)
+
+    def _give_credit(self, session: WorkerSession, count: int) -> None:
+        if not session.closed:
+            session.credit += count
+            self._fed(session)
+
+    # --- ready tasks ----------------------------------------------------------------------------------------------
+    def offer(self, tasks: Sequence[Task]) -> None:
+        """TRIGGERED tasks that nobody has: they wait for credits."""
+        if tasks:
+            self._ready.put(tasks)
+            self._kick()
+
+    def backlog(self, queue: str) -> bool:
+        """Do others wait in this queue already? Then nothing may pass them."""
+        return self._ready.depth(queue) > 0
+
+    def _fed(self, session: WorkerSession) -> None:
+        for queue in session.queues:
+            turns = self._turns.setdefault(queue, deque())
+            if session not in turns:
+                turns.append(session)
+        self._kick()
+
+    def _kick(self) -> None:
+        idle = self._pumping is None or self._pumping.done()
+        if idle and any(self._turns.get(queue) for queue in self._ready.queues()):
+            self._pumping = asyncio.get_running_loop().create_task(self._pump())
+
+    async def settle(self) -> None:
+        """Returns when nothing more can be dealt."""
+        while self._pumping is not None and not self._pumping.done():
+            await asyncio.wait([self._pumping])
+
+    def stop(self) -> None:
+        if self._pumping is not None:
+            self._pumping.cancel()
+
+    async def _pump(self) -> None:
+        while ids := self._pick():
+            try:
+                await self._lease(ids)
+            except Exception:
+                _log.exception("leasing %d tasks failed; they are tried again", len(ids))
+                rows = await self._rows(ids)
+                self._ready.put_back([task for task in rows if task.task_id not in self.leases])
+                await self._means.pause()
+            while low := self._ready.wants():
+                self._ready.put_back(await self._rows(low))
+
+    def _pick(self) -> list[int]:
+        """Ids for the credits there are, a share for each session in turn."""
+        sessions = dict.fromkeys(
+            session
+            for queue in self._ready.queues()
+            for session in self._turns.get(queue, ())
+            if session.credit and not session.closed
+        )
+        picked: list[int] = []
+        for session in sessions:
+            room = min(session.credit, LEASES_PER_SESSION_MAX, TRIGGER_BATCH_MAX - len(picked))
+            if room <= 0:
+                break
+            picked += self._ready.take(session.queues, room)
+        return picked
+
+    async def _rows(self, ids: Sequence[int]) -> list[Task]:
+        """Those that are still to be delivered."""
+        rows = await self._means.persist(self._means.storage.tasks_by_id, ids)
+        return [task for task in rows if task.state is TaskState.TRIGGERED]
+
+    async def _lease(self, ids: Sequence[int]) -> None:
+        rows = [task for task in await self._rows(ids) if task.task_id not in self.leases]
+        admitted = await self._repeats.admit(rows)
+        free = self._repeats.park(admitted.wait)
+        self._ready.put(free)
+        for task, executed in admitted.copies:
+            self._ends.executed(task, executed.result)
+        now_ms = self._means.clock.now_ms()
+        grants, left = self.deal(admitted.run, now_ms)
+        self._ready.put_back(left)
+        if not grants:
+            return
+        try:
+            committed = await self._means.commit([grant.write(now_ms) for grant in grants])
+        except BaseException:
+            self.refund(grants)
+            raise
+        self.send(grants, committed.results, now_ms)
+
+    def _ended(self, before: Task, after: Task) -> None:
+        """An attempt ended, however: its lease is over, and who waited for it goes on."""
+        self.leases.drop(before.task_id, before.execution_id)
+        if after.state is TaskState.TRIGGERED:
+            self.offer([after])
+        else:
+            self.offer(self._repeats.ended(before))
+
+
+def _rank(task: Task) -> tuple[int, int, int]:
+    return task.priority, task.due_ms, task.task_id

@@ -1,0 +1,60 @@
+"""What every part of the line works with."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, ParamSpec, TypeVar
+
+from cuptime.domain.clock import Clock
+from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.ports import Committed, Metrics, Storage
+from cuptime.domain.values import Fence
+from cuptime.domain.writes import Write
+from cuptime.tasks.watch import Watchers
+from cuptime.tasks.wheel import Wheel
+
+STORAGE_PAUSE_MS: Final = 100
+"""How long to leave storage alone after it could not serve what must be done."""
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Means:
+    """Storage under this shard's fence, time, the wheel, and those who want to know."""
+
+    storage: Storage
+    fence: Fence
+    clock: Clock
+    wheel: Wheel
+    metrics: Metrics
+    watchers: Watchers
+
+    async def commit(self, writes: Sequence[Write]) -> Committed:
+        return await self.storage.commit(self.fence, writes)
+
+    async def pause(self) -> None:
+        """Waits before storage is asked again."""
+        over = asyncio.Event()
+        name = self.wheel.at(self.clock.now_ms() + STORAGE_PAUSE_MS, over.set)
+        try:
+            await over.wait()
+        finally:
+            self.wheel.forget(name)
+
+    async def persist(self, ask: Callable[_P, Awaitable[_T]], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Asks until storage serves: for what must be done and has nobody to be refused to. Errors that asking again
+        cannot mend are raised."""
+        while True:
+            try:
+                return await ask(*args, **kwargs)
+            except CuptimeError as refusal:
+                if refusal.reason not in (Reason.OVERLOADED, Reason.STORAGE_UNAVAILABLE):
+                    raise
+                _log.warning("storage: %s; asking again in %d ms", refusal, STORAGE_PAUSE_MS)
+            await self.pause()

@@ -1,0 +1,199 @@
+"""The trigger: what falls due becomes TRIGGERED, durably, and goes to whoever takes it.
+
+For each batch: read the rows, deal them to workers with credits, and commit triggers and leases in one transaction.
+Storage moves only rows that are SCHEDULED and due when the row says so; a timer that names an older due time, or a task
+that was cancelled meanwhile, moves nothing. While one batch is on its way to disk the next one fills, so batches are
+small when little is due and large when much is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.limits import TRIGGER_BATCH_MAX
+from cuptime.domain.values import Task, TaskState
+from cuptime.domain.writes import MoveTasks, ReplaceTask
+from cuptime.tasks import life
+from cuptime.tasks.delivery import Delivery
+from cuptime.tasks.ends import Ends
+from cuptime.tasks.form import check_context
+from cuptime.tasks.internal import InternalRuns
+from cuptime.tasks.means import Means
+from cuptime.tasks.repeats import Admitted, Repeats
+
+BATCHES_AT_ONCE_MAX: Final = 2
+
+GenerationOf = Callable[[int], int | None]
+"""The current generation of a schedule by its sequence, when memory knows it."""
+
+_log = logging.getLogger(__name__)
+
+
+class Trigger:
+    """Takes ids of due tasks from the wheel."""
+
+    def __init__(
+        self, means: Means, delivery: Delivery, internal: InternalRuns, repeats: Repeats, ends: Ends
+    ) -> None:
+        self._means = means
+        self._delivery = delivery
+        self._internal = internal
+        self._repeats = repeats
+        self._ends = ends
+        self._waiting: deque[list[int]] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+        self.generation_of: GenerationOf = lambda _: None
+
+    def __len__(self) -> int:
+        return sum(len(ids) for ids in self._waiting)
+
+    def due(self, ids: list[int]) -> None:
+        """One batch of the wheel, answered with `consumed` when it is durable."""
+        self._waiting.append(ids)
+        if len(self._running) < BATCHES_AT_ONCE_MAX:
+            running = asyncio.get_running_loop().create_task(self._run())
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
+
+    async def settle(self) -> None:
+        """Returns when everything handed over is durable."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    def stop(self) -> None:
+        for running in self._running:
+            running.cancel()
+
+    async def _run(self) -> None:
+        while self._waiting:
+            ids = self._waiting.popleft()
+            batches = 1
+            while self._waiting and len(ids) + len(self._waiting[0]) <= TRIGGER_BATCH_MAX:
+                ids += self._waiting.popleft()
+                batches += 1
+            try:
+                await self._means.persist(self._batch, ids)
+            except Exception:
+                # A fault of ours: the tasks are SCHEDULED and overdue, and tried again a little later.
+                _log.exception("triggering %d tasks failed", len(ids))
+                later_ms = self._means.clock.now_ms() + 1_000
+                self._means.wheel.arm(ids, [later_ms] * len(ids))
+            for _ in range(batches):
+                self._means.wheel.consumed()
+
+    async def _batch(self, ids: Sequence[int]) -> None:
+        now_ms = self._means.clock.now_ms()
+        due, broken = await self._due_rows(ids, now_ms)
+        if not due and not broken:
+            return
+        internal = [task for task in due if life.is_internal(task.queue)]
+        admitted = await self._repeats.admit([task for task in due if not life.is_internal(task.queue)])
+        # Nothing passes those that wait in its queue already.
+        passing = [task for task in admitted.run if not self._delivery.backlog(task.queue)]
+        grants, left = self._delivery.deal(passing, now_ms)
+        if len(passing) != len(admitted.run):
+            left += [task for task in admitted.run if self._delivery.backlog(task.queue)]
+        trigger_id = self._means.clock.token()
+        rows = [(task.task_id, task.due_ms) for task in (*due, *broken)]
+        move = MoveTasks(TaskState.TRIGGERED, (TaskState.SCHEDULED,), rows, now_ms, trigger_id)
+        try:
+            committed = await self._means.commit([move, *(grant.write(now_ms) for grant in grants)])
+        except BaseException:
+            self._delivery.refund(grants)
+            for task in admitted.run:
+                self._delivery.offer(self._repeats.ended(task))
+            raise
+        moved = set(committed.results[0])
+        self._delivery.send(grants, committed.results[1:], now_ms, trigger_id)
+        self._tell(due, moved)
+
+        def fired(tasks: Sequence[Task]) -> list[Task]:
+            return [life.triggered(task, trigger_id, now_ms) for task in tasks if task.task_id in moved]
+
+        self._internal.offer(fired(internal))
+        self._delivery.offer(fired(left))
+        self._settle_repeats(admitted, moved, fired)
+        for task in fired(broken):
+            message = f"the business context of task {task.task_id} is not valid any more"
+            self._ends.failed(task, life.CONTEXT_INVALID, message, retriable=False)
+
+    async def _due_rows(self, ids: Sequence[int], now_ms: int) -> tuple[list[Task], list[Task]]:
+        """Rows that shall be triggered now; and those whose context is broken."""
+        due: list[Task] = []
+        broken: list[Task] = []
+        for task in await self._means.storage.tasks_by_id(ids):
+            if task.state is TaskState.PENDING:
+                task = await self._scheduled(task, now_ms)
+            if task.state is not TaskState.SCHEDULED:
+                continue
+            if task.due_ms > now_ms:
+                # The clock was set back, or the task was put off: its time comes again.
+                self._means.wheel.arm_task(task.task_id, task.due_ms)
+            elif self._outdated(task):
+                await self._cancel(task, now_ms)
+            elif _context_holds(task):
+                due.append(task)
+            else:
+                broken.append(task)
+        return due, broken
+
+    def _outdated(self, task: Task) -> bool:
+        current = self.generation_of(task.schedule_seq) if task.schedule_seq else None
+        return current is not None and task.generation < current
+
+    async def _cancel(self, task: Task, now_ms: int) -> None:
+        """A firing of an older generation never fires."""
+        _log.info(
+            "task %d of an older generation of schedule %d is cancelled", task.task_id, task.schedule_seq
+        )
+        try:
+            await self._means.commit([ReplaceTask(life.cancelled(task, now_ms), (TaskState.SCHEDULED,))])
+        except CuptimeError as refusal:
+            if refusal.reason is not Reason.STATE_CONFLICT:
+                raise
+
+    async def _scheduled(self, task: Task, now_ms: int) -> Task:
+        """PENDING and due already: both of its transitions are made now."""
+        life.step(task, TaskState.SCHEDULED)
+        scheduled = replace(task, state=TaskState.SCHEDULED, scheduled_ms=now_ms, updated_ms=now_ms)
+        try:
+            await self._means.commit([ReplaceTask(scheduled, (TaskState.PENDING,))])
+        except CuptimeError as refusal:
+            if refusal.reason is not Reason.STATE_CONFLICT:
+                raise
+            return task
+        return scheduled
+
+    def _settle_repeats(
+        self, admitted: Admitted, moved: set[int], fired: Callable[[Sequence[Task]], list[Task]]
+    ) -> None:
+        for task, executed in admitted.copies:
+            for copy in fired([task]):
+                self._ends.executed(copy, executed.result)
+        self._delivery.offer(self._repeats.park(fired(admitted.wait)))
+        for task in admitted.run:
+            if task.task_id not in moved:
+                self._delivery.offer(self._repeats.ended(task))
+
+    def _tell(self, due: Sequence[Task], moved: set[int]) -> None:
+        """Lateness is counted to the moment when the trigger is durable: that is when anybody can act on it."""
+        now_ms = self._means.clock.now_ms()
+        self._means.metrics.trigger([now_ms - task.due_ms for task in due if task.task_id in moved])
+        self._means.metrics.task(TaskState.TRIGGERED.name, len(moved))
+
+
+def _context_holds(task: Task) -> bool:
+    if task.context is None:
+        return True
+    try:
+        check_context(task.context, "context")
+    except CuptimeError as broken:
+        _log.error("task %d has a broken business context: %s", task.task_id, broken)
+        return False
+    return True
