@@ -1,9 +1,18 @@
 //! The only crate that knows Python: batches of plain values in and out, the GIL released.
 //! This file only registers; each room of the core has its own module beside it.
+mod decision;
+mod intake;
+mod rules;
+mod timers;
+
 use pyo3::prelude::*;
 
 /// The extension module `cuptime._core`; its contract is `python/cuptime/_core.pyi`.
 #[pymodule]
-fn _core(_m: &Bound<'_, PyModule>) -> PyResult<()> {
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    timers::register(m)?;
+    intake::register(m)?;
+    decision::register(m)?;
+    rules::register(m)?;
     Ok(())
 }

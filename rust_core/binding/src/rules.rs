@@ -1,0 +1,418 @@
+//! The rule engine for Python: rule sets compiled from plain tuples, diagnostics as plain tuples.
+//!
+//! Orders on the hot path never come through here: sibling modules take [`RuleSet::inner`] and fill columns
+//! from the bytes of a request. What stands here serves loading, tests, previews and the command line.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cuptime_rules as core;
+use pyo3::create_exception;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
+
+create_exception!(
+    cuptime._core,
+    RuleCompileError,
+    PyValueError,
+    "Rules or a schema that do not compile; `diagnostics` says everything that is wrong, one tuple each: \
+     (code, rule index or -1, byte offset, line, column, message, hint)."
+);
+
+/// Adds this room's classes to the module.
+pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    let error = m.py().get_type::<RuleCompileError>();
+    error.setattr("diagnostics", PyList::empty(m.py()))?;
+    m.add("RuleCompileError", error)?;
+    m.add_class::<RuleSet>()?;
+    m.add_function(wrap_pyfunction!(cel_eval, m)?)
+}
+
+/// (code, rule index or -1, byte offset, line, column, message, hint)
+type DiagnosticTuple = (&'static str, i64, u32, u32, u32, String, String);
+
+/// (id, name, priority, enabled, valid_from_ms, valid_to_ms, condition, action kind, action value)
+type RuleTuple = (String, String, i32, bool, Option<i64>, Option<i64>, String, String, String);
+
+/// (rank, outcome, text, byte offset, found, wanted)
+type VerdictTuple = (core::RuleIndex, &'static str, String, u32, String, String);
+
+fn diagnostic_tuple(diagnostic: core::Diagnostic) -> DiagnosticTuple {
+    let core::Diagnostic { code, rule, span, position, message, hint } = diagnostic;
+    let rule = rule.map_or(-1, |rule| rule as i64);
+    (code.as_str(), rule, span.start, position.line, position.column, message, hint)
+}
+
+fn compile_error(py: Python<'_>, diagnostics: Vec<core::Diagnostic>) -> PyErr {
+    let first = diagnostics.first().map_or_else(String::new, ToString::to_string);
+    let message = match diagnostics.len() {
+        0 | 1 => first,
+        more => format!("{first} (and {} more)", more - 1),
+    };
+    let error = RuleCompileError::new_err(message);
+    let tuples: Vec<DiagnosticTuple> = diagnostics.into_iter().map(diagnostic_tuple).collect();
+    match error.value(py).setattr("diagnostics", tuples) {
+        Ok(()) => error,
+        Err(other) => other,
+    }
+}
+
+/// A compiled, immutable rule set; see `_core.pyi`.
+#[pyclass(frozen, module = "cuptime._core")]
+pub struct RuleSet {
+    inner: Arc<core::RuleSet>,
+    totals: Mutex<core::Tally>,
+}
+
+impl RuleSet {
+    /// The set, for modules that evaluate it in Rust.
+    #[allow(dead_code)] // Its callers live in modules that are added beside this one.
+    pub(crate) fn inner(&self) -> Arc<core::RuleSet> {
+        Arc::clone(&self.inner)
+    }
+
+    /// Adds the counters of a batch to the set's totals and leaves `tally` at zero.
+    pub(crate) fn fold(&self, tally: &mut core::Tally) {
+        self.totals().fold(tally);
+    }
+
+    fn totals(&self) -> MutexGuard<'_, core::Tally> {
+        // Counters stay sound whatever happened to a thread that held them.
+        self.totals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fill(&self, columns: &mut core::Columns, row: &Bound<'_, PyDict>) -> PyResult<()> {
+        for (name, value) in row {
+            let name: String = name.extract()?;
+            let slot = self
+                .inner
+                .schema()
+                .slot(&name)
+                .ok_or_else(|| PyValueError::new_err(format!("the schema has no {name:?}")))?;
+            push(columns, slot, self.inner.schema().ty(slot), &value).map_err(|_| {
+                PyTypeError::new_err(format!("{name} must be {}", self.inner.schema().ty(slot)))
+            })?;
+        }
+        columns.end_row();
+        Ok(())
+    }
+}
+
+/// Puts a Python value into the open row; `None` is absent. The error's text is the caller's to say.
+fn push(columns: &mut core::Columns, slot: usize, ty: &core::Type, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    if value.is_none() {
+        return Ok(());
+    }
+    let wrong = || PyTypeError::new_err("wrong type");
+    match core::SlotKind::of(ty).ok_or_else(wrong)? {
+        core::SlotKind::Int if !value.is_instance_of::<PyBool>() => columns.push_int(slot, value.extract()?),
+        core::SlotKind::Double if !value.is_instance_of::<PyBool>() => {
+            columns.push_double(slot, value.extract()?)
+        }
+        core::SlotKind::Bool => columns.push_bool(slot, value.extract()?),
+        core::SlotKind::Str => columns.push_str(slot, &value.extract::<String>()?),
+        core::SlotKind::StrList => {
+            let texts: Vec<String> = value.extract()?;
+            columns.push_str_list(slot, texts.iter().map(String::as_str));
+        }
+        _ => return Err(wrong()),
+    }
+    Ok(())
+}
+
+#[pymethods]
+impl RuleSet {
+    #[staticmethod]
+    fn compile(py: Python<'_>, rules: Vec<RuleTuple>, schema: Vec<(String, String)>) -> PyResult<RuleSet> {
+        let names: Result<Vec<(String, core::Type)>, String> =
+            schema.into_iter().map(|(name, ty)| core::Type::parse(&ty).map(|ty| (name, ty))).collect();
+        let names = names.map_err(PyValueError::new_err)?;
+        let sources: Vec<core::RuleSource> = rules.into_iter().map(rule_source).collect();
+        let compiled = py.detach(|| {
+            let schema = core::Schema::checked(names)?;
+            core::RuleSet::compile(sources, &schema, &core::Limits::default())
+        });
+        let inner = Arc::new(compiled.map_err(|diagnostics| compile_error(py, diagnostics))?);
+        let totals = Mutex::new(core::Tally::new(&inner));
+        Ok(RuleSet { inner, totals })
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.len()
+    }
+
+    /// Identifiers in rank order.
+    fn rule_ids(&self) -> Vec<&str> {
+        self.inner.rules().iter().map(|rule| rule.source().id.as_str()).collect()
+    }
+
+    /// For each rank, the rule's index in the list that was compiled.
+    fn source_indices(&self) -> Vec<usize> {
+        self.inner.rules().iter().map(core::Rule::source_index).collect()
+    }
+
+    #[getter]
+    fn digest(&self) -> &str {
+        self.inner.digest()
+    }
+
+    /// For each row the ranks of the rules that match.
+    fn evaluate(
+        &self,
+        py: Python<'_>,
+        rows: Vec<Bound<'_, PyDict>>,
+        now_ms: i64,
+        mode: &str,
+    ) -> PyResult<Vec<Vec<core::RuleIndex>>> {
+        let mode = match mode {
+            "first" => core::Mode::First,
+            "collect" => core::Mode::Collect,
+            other => {
+                return Err(PyValueError::new_err(format!(
+                    "mode must be 'first' or 'collect', not {other:?}"
+                )))
+            }
+        };
+        let mut columns = self.inner.columns();
+        for row in &rows {
+            self.fill(&mut columns, row)?;
+        }
+        Ok(py.detach(|| {
+            let mut tally = core::Tally::new(&self.inner);
+            let mut out = Vec::with_capacity(columns.rows());
+            for row in 0..columns.rows() {
+                let mut matches = Vec::new();
+                self.inner.evaluate(&columns, row, now_ms, mode, &mut matches, &mut tally);
+                out.push(matches);
+            }
+            self.fold(&mut tally);
+            out
+        }))
+    }
+
+    /// What every rule says about one row, in rank order.
+    fn explain(&self, py: Python<'_>, row: Bound<'_, PyDict>, now_ms: i64) -> PyResult<Vec<VerdictTuple>> {
+        let mut columns = self.inner.columns();
+        self.fill(&mut columns, &row)?;
+        let verdicts = py.detach(|| self.inner.explain(&columns, 0, now_ms));
+        Ok(verdicts.into_iter().map(verdict_tuple).collect())
+    }
+
+    /// (id, evaluated, hits, errors) in rank order, since the set was compiled.
+    fn counters(&self) -> Vec<(&str, u64, u64, u64)> {
+        let totals = self.totals();
+        let counted = self.inner.rules().iter().zip(totals.rules());
+        counted.map(|(rule, c)| (rule.source().id.as_str(), c.evaluated, c.hits, c.errors)).collect()
+    }
+}
+
+fn rule_source(tuple: RuleTuple) -> core::RuleSource {
+    let (id, name, priority, enabled, valid_from_ms, valid_to_ms, condition, kind, value) = tuple;
+    let action = core::Action { kind, value };
+    core::RuleSource { id, name, priority, enabled, valid_from_ms, valid_to_ms, condition, action }
+}
+
+fn verdict_tuple(verdict: core::Verdict) -> VerdictTuple {
+    let rank = verdict.rule;
+    match verdict.outcome {
+        core::Outcome::Matched => (rank, "matched", String::new(), 0, String::new(), String::new()),
+        core::Outcome::NotMatched { leaf, span, value, wanted } => {
+            (rank, "not_matched", leaf, span.start, value, wanted)
+        }
+        core::Outcome::Error { kind, message, span } => {
+            (rank, "error", kind.to_string(), span.start, message, String::new())
+        }
+        core::Outcome::Inactive => (rank, "inactive", String::new(), 0, String::new(), String::new()),
+    }
+}
+
+// ---- the language by itself, for conformance suites ---------------------------------------------------------------
+
+/// Compiles and evaluates one expression; see `_core.pyi` for the forms of types and values.
+#[pyfunction]
+fn cel_eval<'py>(
+    py: Python<'py>,
+    expr: &str,
+    env: &Bound<'py, PyDict>,
+    bindings: &Bound<'py, PyDict>,
+    container: &str,
+    check: bool,
+    evaluate: bool,
+) -> PyResult<(&'static str, Py<PyAny>)> {
+    let limits = core::Limits::default();
+    let Environment { names, declarations } = environment(env, bindings, check)?;
+    let schema = core::Schema::new(names);
+    let options = core::Options { container, check, declarations: &declarations };
+    let compiled =
+        core::parse(expr, &limits).and_then(|tree| core::compile(&tree, expr, &schema, &options, &limits));
+    let program = match compiled {
+        Ok(program) => program,
+        Err(diagnostics) => {
+            let tuples: Vec<DiagnosticTuple> = diagnostics.into_iter().map(diagnostic_tuple).collect();
+            return Ok(("diagnostics", tuples.into_pyobject(py)?.into_any().unbind()));
+        }
+    };
+    if !evaluate {
+        return Ok(("type", program.ty.to_string().into_pyobject(py)?.into_any().unbind()));
+    }
+    let mut values = Vec::with_capacity(schema.len());
+    for (name, _) in schema.iter() {
+        values.push(bindings.get_item(name)?.map(|v| value_of(&v)).transpose()?);
+    }
+    match program.value(core::Facts::Values(&values), &limits) {
+        Ok(value) => Ok(("value", form_of(py, &value)?)),
+        Err(fault) => Ok(("error", fault.kind.as_str().into_pyobject(py)?.into_any().unbind())),
+    }
+}
+
+struct Environment {
+    names: Vec<(String, core::Type)>,
+    declarations: Vec<core::Declaration>,
+}
+
+fn environment(env: &Bound<'_, PyDict>, bindings: &Bound<'_, PyDict>, check: bool) -> PyResult<Environment> {
+    let (mut names, mut declarations) = (Vec::new(), Vec::new());
+    for (name, ty) in env {
+        let name: String = name.extract()?;
+        let overloads = ty.cast::<PyDict>().ok().map(|d| d.get_item("overloads")).transpose()?.flatten();
+        let Some(overloads) = overloads else {
+            names.push((name, type_of(&ty, &mut Vec::new())?));
+            continue;
+        };
+        for overload in overloads.try_iter()? {
+            let overload = overload?;
+            let mut params = Vec::new();
+            let mut types = Vec::new();
+            for param in overload.get_item("params")?.try_iter()? {
+                types.push(type_of(&param?, &mut params)?);
+            }
+            declarations.push(core::Declaration {
+                name: name.clone(),
+                member: overload.get_item("member")?.extract()?,
+                params: types,
+                result: type_of(&overload.get_item("result")?, &mut params)?,
+            });
+        }
+    }
+    if !check {
+        // Without checking, a value may be bound to a name nobody declared.
+        for (name, _) in bindings {
+            let name: String = name.extract()?;
+            if !names.iter().any(|(n, _)| *n == name) {
+                names.push((name, core::Type::Dyn));
+            }
+        }
+    }
+    Ok(Environment { names, declarations })
+}
+
+/// A type in the suites' form; `params` numbers the type parameters met so far.
+fn type_of(form: &Bound<'_, PyAny>, params: &mut Vec<String>) -> PyResult<core::Type> {
+    if let Ok(name) = form.extract::<String>() {
+        return Ok(match name.as_str() {
+            "DYN" => core::Type::Dyn,
+            "NULL" => core::Type::Null,
+            "BOOL" => core::Type::Bool,
+            "INT64" => core::Type::Int,
+            "UINT64" => core::Type::Uint,
+            "DOUBLE" => core::Type::Double,
+            "STRING" => core::Type::String,
+            "BYTES" => core::Type::Bytes,
+            "TIMESTAMP" => core::Type::Timestamp,
+            "DURATION" => core::Type::Duration,
+            other => return Err(PyValueError::new_err(format!("no type form {other:?}"))),
+        });
+    }
+    let form = form.cast::<PyDict>()?;
+    if let Some(element) = form.get_item("list")? {
+        return Ok(core::Type::list(type_of(&element, params)?));
+    }
+    if let Some(pair) = form.get_item("map")? {
+        return Ok(core::Type::map(
+            type_of(&pair.get_item(0)?, params)?,
+            type_of(&pair.get_item(1)?, params)?,
+        ));
+    }
+    if let Some(name) = form.get_item("param")? {
+        let name: String = name.extract()?;
+        let number = params.iter().position(|p| *p == name).unwrap_or_else(|| {
+            params.push(name);
+            params.len() - 1
+        });
+        return Ok(core::Type::Var(number as u32));
+    }
+    if let Some(name) = form.get_item("abstract")? {
+        let mut of = Vec::new();
+        if let Some(list) = form.get_item("of")? {
+            for ty in list.try_iter()? {
+                of.push(type_of(&ty?, params)?);
+            }
+        }
+        return Ok(core::Type::Opaque(name.extract()?, of));
+    }
+    Err(PyValueError::new_err("no such type form"))
+}
+
+/// A value in the suites' form, `{kind: plain}`.
+fn value_of(form: &Bound<'_, PyAny>) -> PyResult<core::Value> {
+    let form = form.cast::<PyDict>()?;
+    let Some((kind, plain)) = form.iter().next() else {
+        return Err(PyValueError::new_err("an empty value form"));
+    };
+    let bad = || PyValueError::new_err("a value form that does not read");
+    Ok(match kind.extract::<String>()?.as_str() {
+        "null" => core::Value::Null,
+        "bool" => core::Value::Bool(plain.extract()?),
+        "int" => core::Value::Int(plain.extract::<String>()?.parse().map_err(|_| bad())?),
+        "uint" => core::Value::Uint(plain.extract::<String>()?.parse().map_err(|_| bad())?),
+        "double" => core::Value::Double(plain.extract::<String>()?.parse().map_err(|_| bad())?),
+        "string" => core::Value::str(&plain.extract::<String>()?),
+        "bytes" => {
+            let hex: String = plain.extract()?;
+            let bytes: Option<Vec<u8>> =
+                (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(hex.get(i..i + 2)?, 16).ok()).collect();
+            core::Value::Bytes(bytes.ok_or_else(bad)?.into())
+        }
+        "list" => {
+            let elements: PyResult<Vec<core::Value>> = plain.try_iter()?.map(|e| value_of(&e?)).collect();
+            core::Value::List(elements?.into())
+        }
+        "map" => {
+            let mut map = core::Map::new();
+            for pair in plain.try_iter()? {
+                let pair = pair?;
+                map.insert(value_of(&pair.get_item(0)?)?, value_of(&pair.get_item(1)?)?)
+                    .map_err(|_| bad())?;
+            }
+            core::Value::Map(Arc::new(map))
+        }
+        "type" => core::Value::Type(plain.extract::<String>()?.into()),
+        _ => return Err(bad()),
+    })
+}
+
+fn form_of(py: Python<'_>, value: &core::Value) -> PyResult<Py<PyAny>> {
+    let form = PyDict::new(py);
+    match value {
+        core::Value::Null => form.set_item("null", py.None())?,
+        core::Value::Bool(v) => form.set_item("bool", v)?,
+        core::Value::Int(v) => form.set_item("int", PyInt::new(py, *v))?,
+        core::Value::Uint(v) => form.set_item("uint", PyInt::new(py, *v))?,
+        core::Value::Double(v) => form.set_item("double", PyFloat::new(py, *v))?,
+        core::Value::Str(v) => form.set_item("string", PyString::new(py, v))?,
+        core::Value::Bytes(v) => form.set_item("bytes", PyBytes::new(py, v))?,
+        core::Value::List(v) => {
+            let elements: PyResult<Vec<Py<PyAny>>> = v.iter().map(|e| form_of(py, e)).collect();
+            form.set_item("list", elements?)?;
+        }
+        core::Value::Map(v) => {
+            let entries: PyResult<Vec<(Py<PyAny>, Py<PyAny>)>> =
+                v.entries().iter().map(|(k, v)| Ok((form_of(py, k)?, form_of(py, v)?))).collect();
+            form.set_item("map", entries?)?;
+        }
+        core::Value::Type(v) => form.set_item("type", PyString::new(py, v))?,
+        core::Value::Timestamp(v) => form.set_item("timestamp", (v.seconds(), v.nanos()))?,
+        core::Value::Duration(v) => form.set_item("duration", (v / 1_000_000_000, v % 1_000_000_000))?,
+    }
+    Ok(form.into_any().unbind())
+}
