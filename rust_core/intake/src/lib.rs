@@ -19,6 +19,9 @@ mod requests;
 mod table;
 pub mod wire;
 
+/// The buffers that requests, replies and bodies come in.
+pub use bytes::Bytes;
+
 pub use admission::{Admission, Kind, Reply};
 pub use judge::{NewOrder, NoRules, OrderFacts, RefuseRules};
 pub use refusal::{Reason, Refusal};
