@@ -1,5 +1,9 @@
 """The contract of the Rust extension `cuptime._core`; proved against the built module by stubtest."""
 
+from typing import Any, Self, final
+
+from typing_extensions import Buffer
+
 # --- dispatch -------------------------------------------------------------------------------------------------------
 
 class Dispatcher:
@@ -19,7 +23,7 @@ class Dispatcher:
       on_duty). A rider whose `available_from_ms` lies ahead starts then, from (x_m, y_m).
     - order: (order_id, group_id, x_m, y_m, sku, quantity, temperature, need_min_c, need_max_c, priority, ready_ms,
       target_ms, deadline_ms, allowed_shops, lost); `temperature` is 0 hot, 1 ambient, 2 cold (cold takes a fridge
-      slot); the vehicle's range must contain need_min_c..need_max_c; `priority` 1 (highest) to 100; a hand-over after
+      slot); need_min_c..need_max_c and the vehicle's range must overlap; `priority` 1 (highest) to 100; a hand-over after
       `target_ms` is late, after `deadline_ms` not allowed (use 2**62 for none); `allowed_shops` [] is any; `lost` is
       [(shop_id or -1, rider_id or -1)], pairs whose reservation was refused before.
     - hold: (shop_id, rider_id, sku, quantity, cold).
@@ -120,3 +124,271 @@ class Dispatcher:
 
     @staticmethod
     def reason_names() -> dict[int, str]: ...
+
+# --- timers ---------------------------------------------------------------------------------------------------------
+
+@final
+class Timers:
+    """A hierarchical timing wheel whose timers have the caller's 64-bit ids. A cache: rebuilt from storage.
+
+    Instants are UTC ms, from 0 to 2**63 - 1; time passes only by `advance`. Columns are little-endian int64, as
+    `bytes` or any contiguous buffer of bytes or of int64 (array("q"), numpy). A timer with due time D is handed out
+    by the first `advance` to D rounded up to a tick, or later; never before D. Safe to share between threads: one
+    call at a time is inside, batches release the GIL. A value outside its form raises `ValueError` (an integer that
+    is no int64 `OverflowError`) and changes nothing.
+    """
+
+    def __new__(cls, tick_ms: int, start_ms: int, capacity: int) -> Self:
+        """`tick_ms` divides 1000 and is at most 50; at most `capacity` timers (cut to 2**30) can be armed at once."""
+
+    def arm(self, ids: Buffer, due_ms: Buffer) -> int:
+        """Arms a batch, in order, and returns its length; an id that is armed already is moved, the last one given
+        counts. A due time that has passed is due at once. Raises `OverflowError`, nothing changed, when there would
+        be more than `capacity` timers."""
+
+    def arm_one(self, timer_id: int, due_ms: int) -> None:
+        """Arms or moves one timer, as `arm` does."""
+
+    def disarm(self, ids: Buffer) -> int:
+        """Disarms a batch; returns how many were armed."""
+
+    def disarm_one(self, timer_id: int) -> bool:
+        """Whether it was armed."""
+
+    def advance(self, now_ms: int, limit: int) -> tuple[bytes, bytes, bool]:
+        """Moves time to `now_ms` (never back) and disarms and returns at most `limit` timers that fell due: their ids
+        and due times as columns, by tick and within a tick in the order of arming; and whether that was all. If not,
+        call again."""
+
+    def next_event_ms(self) -> int | None:
+        """When to call `advance` next; None when nothing is armed. Never in the past and never after the next due
+        tick; it may be earlier, when timers have to be moved between levels first."""
+
+    def __len__(self) -> int:
+        """Timers armed."""
+
+    def memory_bytes(self) -> int:
+        """Bytes taken, wheel and index of ids, idle capacity included."""
+
+    def stats(self) -> dict[str, int]:
+        """Now: pending, pending_ticks, pending_seconds, pending_minutes, pending_hours, pending_days (where in the
+        wheel they are), garbage, memory_bytes. Sums so far: armed, rearmed, disarmed, fired, moved (to a finer level),
+        forced (of these, outside the budget of work per call), compacted."""
+
+# --- intake ---------------------------------------------------------------------------------------------------------
+
+@final
+class Intake:
+    """The admission table: open groups and their orders, cups left, request ids of the last 24 hours.
+
+    A cache, rebuilt from storage. `admit` changes it before anything is on disk, so:
+
+    - Replies of `admit` leave only after its `orders`, `refusals`, `completed` and `member_counts` are committed, and
+      in the order of the calls: a repeat is answered from the table and must not overtake the commit of its first.
+    - When such a commit fails, the table is ahead of storage: throw it away and rebuild it. To rebuild: `open_groups`,
+      then `restore_orders` (all orders of the open and completed groups, and all of the last 24 hours),
+      `restore_refusals` (of the last 24 hours), `set_available`, then `settle` for orders of completed groups that have
+      a decision.
+
+    Safe to share between threads: one call at a time is inside; `admit`, `restore_orders` and `expire_requests`
+    release the GIL. Instants are UTC ms. A value outside its form raises `ValueError` or `TypeError` and changes
+    nothing.
+    """
+
+    def __new__(cls, seed: bytes, credit_min: int, purchase_limit_default: int) -> Self:
+        """`seed`: 16 bytes unknown to callers, fresh for every start (request ids are hashed with it). A
+        `purchase_limit_default` of 0 is no limit."""
+
+    def open_groups(self, rows: list[tuple[Any, ...]]) -> None:
+        """Rows in the field order of `domain.values.Group` (`dataclasses.astuple`), read up to `state`; member counts
+        come from `restore_orders`. Groups FAILED or DECIDED are only remembered as closed. A group that is here already
+        stays as it is. Call it before the group's commit is answered; `remove_group` when that commit fails."""
+
+    def restore_orders(self, rows: list[tuple[int, int, str, int, int, int, int, bytes]]) -> None:
+        """Rows (order_id, user_id, request_id, fingerprint, created_ms, rule_revision, state, body), in any order; one
+        that is here already changes nothing. An order ADMITTED of a group that is here takes its seat and its pending
+        cups. Raises ValueError after the whole list when a body could not be read."""
+
+    def restore_refusals(self, rows: list[tuple[str, int, int, int, str, int, bytes]]) -> None:
+        """Rows in the field order of `domain.values.RefusalRow`."""
+
+    def set_available(self, rows: list[tuple[str, int]]) -> None:
+        """(sku, cups): free stock over all shops, absolute; SKUs not named stay. A negative number: no shop offers it."""
+
+    def settle(self, rows: list[tuple[str, int]]) -> None:
+        """(sku, cups): pending cups of orders that were decided (reserved in the gate, so they come off `set_available`
+        now) or cancelled after their group completed. Not for orders of failed groups or orders cancelled while their
+        group was open: the table has released those itself. Never goes below zero."""
+
+    def complete_group(self, group_id: int) -> bool:
+        """OPEN to COMPLETED; False when it is not open or not here."""
+
+    def close_group(self, group_id: int, state: int) -> bool:
+        """OPEN to COMPLETED (2) or FAILED (3), COMPLETED to DECIDED (4); FAILED releases the group's pending cups. False
+        when it does not come from that state or is not here."""
+
+    def forget_group(self, group_seq: int) -> bool:
+        """Drops a group and its orders; orders for it are from now on refused with GROUP_NOT_OPEN. Settle first."""
+
+    def remove_group(self, group_seq: int) -> bool:
+        """Takes `open_groups` back for a group that could not be stored."""
+
+    def cancel_order(self, order_id: int) -> bool:
+        """In an open group the seat and the cups are free again; in a completed one settle its cups if it had no
+        decision yet. False when it is not here or is cancelled already."""
+
+    def orders_of(self, group_seq: int) -> list[tuple[int, bytes]]:
+        """(order_id, body) by number of the orders not cancelled; [] when the group is not here."""
+
+    def group_counts(self) -> list[tuple[int, int, int, int]]:
+        """(group_seq, group_id, state, member_count) of every group here, by sequence."""
+
+    def cups(self, sku: str) -> tuple[int, int]:
+        """(available, or -1 when not offered; pending)."""
+
+    def expire_requests(self, before_ms: int) -> int:
+        """Forgets request ids answered before the instant, to save memory; answers do not depend on it."""
+
+    def stats(self) -> dict[str, int]:
+        """groups, groups_open, groups_closed, orders, request_ids, skus, pending_cups. Walks all groups."""
+
+    def admit(
+        self, entries: list[tuple[int, bytes]], now_ms: int, rules: RuleSet | None, rule_revision: int
+    ) -> Admission:
+        """Judges requests one after the other: (kind, message), kind 0 SubmitOrderRequest, 1 BatchSubmitOrdersRequest
+        (all or none), 2 IngestOrdersRequest. Only rules whose action is `refuse` are asked. Use the `orders_of` bodies
+        of a group in `completed` for its decision."""
+
+@final
+class Admission:
+    """What came of one `Intake.admit`.
+
+    - replies: one (code, message) for each entry; code 0: the encoded SubmitOrderResponse, BatchSubmitOrdersResponse or
+      IngestOrdersResponse; else an encoded google.rpc.Status with one google.rpc.ErrorInfo.
+    - orders: rows in the field order of `domain.values.OrderRow`.
+    - refusals: rows in the field order of `domain.values.RefusalRow`; of unary and stream orders that the business
+      refused. Malformed input, `validate_only` and atomic batches leave none.
+    - completed: (group_seq, group_id, member_count) of groups that became full and are COMPLETED in the table.
+    - member_counts: (group_seq, member_count) of groups that got orders, by sequence.
+    - refused: how often each reason was given, repeats not counted.
+    - rule_hits, rule_errors: (rule id, times), by rank, no zeros; rules_evaluated: conditions evaluated.
+    """
+
+    @property
+    def replies(self) -> list[tuple[int, bytes]]: ...
+    @property
+    def orders(self) -> list[tuple[int, int, str, int, str, int, int, int, int, bytes]]: ...
+    @property
+    def refusals(self) -> list[tuple[str, int, int, int, str, int, bytes]]: ...
+    @property
+    def completed(self) -> list[tuple[int, int, int]]: ...
+    @property
+    def member_counts(self) -> list[tuple[int, int]]: ...
+    @property
+    def refused(self) -> dict[str, int]: ...
+    @property
+    def rule_hits(self) -> list[tuple[str, int]]: ...
+    @property
+    def rule_errors(self) -> list[tuple[str, int]]: ...
+    @property
+    def rules_evaluated(self) -> int: ...
+
+def intake_limits() -> list[tuple[str, int]]:
+    """The limits compiled into admission, by their names in `domain.limits`; a test compares them."""
+
+def intake_reasons() -> list[tuple[str, int, bool]]:
+    """(name, google.rpc.Code, whether such refusals are kept) of every reason admission gives."""
+
+# --- decisions ------------------------------------------------------------------------------------------------------
+
+def order_schema() -> list[tuple[str, str]]:
+    """Every name a rule's condition may use, with its type: what rule sets are compiled against."""
+
+def rule_actions() -> list[tuple[str, str]]:
+    """(kind, what its value must be) of every action a rule may take."""
+
+def check_action(kind: str, value: str) -> str:
+    """ "" when the service can take this action, else what is wrong with it."""
+
+def project(origin: tuple[float, float], places: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """(latitude, longitude) in degrees to (x_m east, y_m north) in planar metres around `origin`, equirectangular on a
+    sphere. A distance is off by at most |dlat| * tan(|lat| + |dlat|) (0.4 % at 20 km from an origin at 52 degrees), and
+    by up to 0.6 % because the Earth is no sphere. Use it for all shops and riders of a `Dispatcher`, with the origin
+    that `decide` gets."""
+
+@final
+class SkuCodes:
+    """SKUs as the small numbers a `Dispatcher` knows them by. Append-only, for one process: not to be stored."""
+
+    def __new__(cls) -> Self: ...
+    def codes(self, skus: list[str]) -> list[int]:
+        """The code of each SKU, a new one for each that is new."""
+
+    def names(self, codes: list[int]) -> list[str]:
+        """The SKU of each code; raises ValueError for a code never given."""
+
+def decide(
+    dispatcher: Dispatcher,
+    skus: SkuCodes,
+    rules: RuleSet | None,
+    rule_revision: int,
+    groups: list[tuple[int, int, str, int, int, float, float, int, int, int]],
+    orders: list[tuple[int, bytes]],
+    now_ms: int,
+    attempt: int,
+    origin: tuple[float, float],
+    policy: dict[str, float] | None = None,
+    lost: list[tuple[int, int, int]] | None = None,
+) -> Decided:
+    """Decides orders of completed groups together. Takes nothing from the dispatcher: reserve, then `consume`.
+
+    - groups: (group_seq, group_id, park, capacity, member_count, latitude, longitude, complete_ms, pack_out_ms,
+      deliver_until_ms).
+    - orders: (order_id, `cuptime.v1.Order`) each of a group listed, else ValueError.
+    - lost: (order_id, shop_id or -1, rider_id or -1): pairs whose reservation was refused; not chosen again.
+
+    The priority is that of the first matching rule with `assign_rider_priority`, else 50. An order that does not pass
+    the checks it passed when it entered is UNASSIGNED with reason ORDER_INVALID and listed in `invalid`. Releases
+    the GIL.
+    """
+
+@final
+class Decided:
+    """What came of one `decide`.
+
+    - rows: in the field order of `domain.values.DecisionRow` without `sequence`, in the sequence of the orders: (order_id,
+      attempt, outcome, shop_id, rider_id, priority, completed_ms, decided_ms, rule_revision, sku, quantity, cold,
+      pack_out_ms, pickup_ms, body); body is the `cuptime.v1.Decision` with its name and without sequence; shop_id,
+      rider_id and pickup_ms are 0 when unassigned.
+    - reservations: (order_id, shop_id, rider_id, sku, quantity, cold, pack_out_ms, pickup_ms) of the assigned.
+    - unassigned: order ids.
+    - invalid: (order_id, field, message) for an alarm; these are in `unassigned` too.
+    - rule_hits, rule_errors: (rule id, times), by rank, no zeros; rules_evaluated: conditions evaluated.
+    - gap_bound: 0 when proved optimal over the candidates, else no plan is cheaper by more than it.
+    """
+
+    @property
+    def rows(self) -> list[tuple[int, int, int, int, int, int, int, int, int, str, int, bool, int, int, bytes]]: ...
+    @property
+    def reservations(self) -> list[tuple[int, int, int, str, int, bool, int, int]]: ...
+    @property
+    def unassigned(self) -> list[int]: ...
+    @property
+    def invalid(self) -> list[tuple[int, str, str]]: ...
+    @property
+    def rule_hits(self) -> list[tuple[str, int]]: ...
+    @property
+    def rule_errors(self) -> list[tuple[str, int]]: ...
+    @property
+    def rules_evaluated(self) -> int: ...
+    @property
+    def gap_bound(self) -> int: ...
+
+def explain(
+    rules: RuleSet,
+    group: tuple[int, int, str, int, int, float, float, int, int, int],
+    order: bytes,
+    now_ms: int,
+) -> list[tuple[str, int, str, str, str, str]]:
+    """(rule, verdict, condition, value, wanted, error) for each rule by rank; `verdict` is a RuleVerdict.Verdict: 1 matched,
+    2 not matched, 3 error, 4 inactive. `group` as in `decide`; `now_ms` is when it was decided."""
