@@ -15,10 +15,7 @@ pub(crate) struct Grid {
 
 fn cell_of(place: (f64, f64)) -> (i64, i64) {
     // `as` saturates, so a wild coordinate lands in an edge cell instead of wrapping.
-    (
-        (place.0 / CELL_SIDE_M).floor() as i64,
-        (place.1 / CELL_SIDE_M).floor() as i64,
-    )
+    ((place.0 / CELL_SIDE_M).floor() as i64, (place.1 / CELL_SIDE_M).floor() as i64)
 }
 
 impl Grid {
@@ -49,10 +46,7 @@ impl Grid {
     pub fn around(&self, place: (f64, f64), radius_m: f64, mut visit: impl FnMut(u32)) {
         let low = cell_of((place.0 - radius_m, place.1 - radius_m));
         let high = cell_of((place.0 + radius_m, place.1 + radius_m));
-        let width = high
-            .0
-            .saturating_sub(low.0)
-            .max(high.1.saturating_sub(low.1));
+        let width = high.0.saturating_sub(low.0).max(high.1.saturating_sub(low.1));
         if width >= CELLS_PER_AXIS_MAX {
             for members in self.cells.values() {
                 members.iter().for_each(|&at| visit(at));
@@ -83,12 +77,7 @@ mod tests {
     fn around_finds_everything_inside_the_radius_and_follows_moves() {
         let mut grid = Grid::default();
         let mut places: Vec<(f64, f64)> = (0..400)
-            .map(|i| {
-                (
-                    (i * 37 % 101) as f64 * 90.0 - 4_000.0,
-                    (i * 61 % 97) as f64 * 95.0 - 4_500.0,
-                )
-            })
+            .map(|i| ((i * 37 % 101) as f64 * 90.0 - 4_000.0, (i * 61 % 97) as f64 * 95.0 - 4_500.0))
             .collect();
         for (at, &place) in places.iter().enumerate() {
             grid.insert(at as u32, place);

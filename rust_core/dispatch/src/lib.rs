@@ -1,9 +1,17 @@
-//! Dispatch (work in progress: types first).
+//! Dispatch: which shop makes an order and which rider carries it, exactly, with reasons.
 #![forbid(unsafe_code)]
+mod assign;
+mod candidates;
+mod decide;
 mod grid;
+mod master;
 mod order;
 mod park;
+mod reasons;
 mod simplex;
+mod trip;
+pub mod validate;
 
+pub use decide::{apply, decide, hold_of};
 pub use order::*;
 pub use park::{Hold, HoldRefused, Park, Rider, Shop, ShopCounters, TemperatureClass, OFFERS_ALL};

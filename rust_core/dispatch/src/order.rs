@@ -21,9 +21,10 @@ pub struct Order {
     pub quantity: i32,
     /// Temperature class of the drink.
     pub temperature: TemperatureClass,
-    /// Lowest temperature it must be carried at, C.
+    /// Lowest temperature it may be carried at, C.
     pub need_min_c: i16,
-    /// Highest temperature it must be carried at, C. The vehicle's range must contain the drink's.
+    /// Highest temperature it may be carried at, C. The vehicle can be set to any temperature of its range, so
+    /// its range and the drink's must overlap.
     pub need_max_c: i16,
     /// 1 (highest) to 100.
     pub priority: i32,
@@ -94,8 +95,9 @@ pub struct Policy {
     pub dropoff_after_ms: i64,
     /// True: the rider's window must contain the pick-up; false: the hand-over too.
     pub window_ends_at_pickup: bool,
-    /// Branch-and-bound nodes spent, at most, on constraints that are not a pure flow.
-    pub node_budget: u32,
+    /// Simplex pivots spent, at most, on limits that are not a pure flow; about a microsecond each. A budget in
+    /// pivots, not in time, keeps the answer reproducible.
+    pub pivot_budget: u64,
     /// Alternatives reported with an assignment.
     pub alternatives_max: usize,
 }
@@ -120,7 +122,7 @@ impl Default for Policy {
             dropoff_before_ms: 0,
             dropoff_after_ms: 0,
             window_ends_at_pickup: false,
-            node_budget: 64,
+            pivot_budget: 100_000,
             alternatives_max: 3,
         }
     }
@@ -137,9 +139,10 @@ impl Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum ReasonCode {
-    /// No shop lies within the delivery radius (measured: nearest, metres; limit: radius, metres).
+    /// No shop lies within the delivery radius (measured: nearest, metres, -1 when there is none; limit: radius).
     NoShopInRadius = 1,
-    /// Paused or closed at pack-out (measured: `ready_ms`; limit: the nearer end of the opening hours).
+    /// Paused or closed at pack-out (measured: `ready_ms`; limit: the end of the opening hours that is missed, 0 when
+    /// paused).
     ShopClosed = 2,
     /// No capacity left today (measured: free; limit: needed).
     ShopDailyCapacity = 3,
@@ -151,11 +154,11 @@ pub enum ReasonCode {
     SkuStock = 6,
     /// The vehicle cannot hold the drink's range (measured: degrees missing; limit: 0).
     TemperatureRange = 7,
-    /// Off duty, or the window ends too early (measured: instant needed; limit: window end).
+    /// Off duty, or the window ends too early (measured: instant needed; limit: window end, 0 when off duty).
     RiderOffWindow = 8,
     /// The rider is full (measured: free; limit: needed).
     RiderLoad = 9,
-    /// Too far from the shop (measured: metres; limit: radius).
+    /// No rider is near enough to a shop (measured: nearest, metres, -1 when there is none; limit: radius).
     RiderRadius = 10,
     /// Cannot be there in time (measured: earliest hand-over; limit: the deadline).
     Deadline = 11,

@@ -233,8 +233,7 @@ impl Park {
             return false;
         };
         let rider = &mut self.riders[at as usize];
-        self.rider_grid
-            .relocate(at, (rider.x_m, rider.y_m), (x_m, y_m));
+        self.rider_grid.relocate(at, (rider.x_m, rider.y_m), (x_m, y_m));
         (rider.x_m, rider.y_m) = (x_m, y_m);
         true
     }
@@ -262,14 +261,8 @@ impl Park {
 
     /// Takes everything one assignment needs, or nothing.
     pub fn consume(&mut self, hold: &Hold) -> Result<(), HoldRefused> {
-        let shop_at = *self
-            .shop_at
-            .get(&hold.shop_id)
-            .ok_or(HoldRefused::UnknownShop)? as usize;
-        let rider_at = *self
-            .rider_at
-            .get(&hold.rider_id)
-            .ok_or(HoldRefused::UnknownRider)? as usize;
+        let shop_at = *self.shop_at.get(&hold.shop_id).ok_or(HoldRefused::UnknownShop)? as usize;
+        let rider_at = *self.rider_at.get(&hold.rider_id).ok_or(HoldRefused::UnknownRider)? as usize;
         let shop = &mut self.shops[shop_at];
         let rider = &mut self.riders[rider_at];
         let cups = shop.stock.get_mut(&hold.sku);

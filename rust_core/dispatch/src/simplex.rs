@@ -111,11 +111,6 @@ impl Network {
         self.flow[arc as usize]
     }
 
-    /// Least cost of sending one more unit from `node` to the sink, by the prices of the last solution.
-    pub fn price(&self, node: u32) -> i64 {
-        self.price[node as usize]
-    }
-
     /// Reduced cost of an arc: what a unit on it costs beyond the best known way.
     pub fn reduced_cost(&self, arc: u32) -> i64 {
         let Arc { tail, head, cost } = self.arcs[arc as usize];
@@ -124,28 +119,18 @@ impl Network {
 
     /// Cost of the present flow.
     pub fn cost(&self) -> i64 {
-        self.arcs
-            .iter()
-            .zip(&self.flow)
-            .map(|(arc, &flow)| arc.cost * i64::from(flow))
-            .sum()
+        self.arcs.iter().zip(&self.flow).map(|(arc, &flow)| arc.cost * i64::from(flow)).sum()
     }
 
-    /// Solves from the star basis. False when the pivot limit was met (the flow is feasible, not proved best).
-    pub fn solve(&mut self) -> bool {
+    /// Solves from the star basis. Returns whether the flow is proved best (else the pivot limit was met and it is
+    /// feasible only), and the pivots made.
+    pub fn solve(&mut self) -> (bool, u64) {
         let nodes = self.root_arc.len();
         self.flow = vec![0; self.arcs.len()];
         self.state = vec![State::AtLower; self.arcs.len()];
         self.price = vec![0; nodes];
         self.next_arc = 0;
-        let bare = Link {
-            parent: NONE,
-            arc: NONE,
-            depth: 0,
-            first_child: NONE,
-            next: NONE,
-            previous: NONE,
-        };
+        let bare = Link { parent: NONE, arc: NONE, depth: 0, first_child: NONE, next: NONE, previous: NONE };
         self.link = vec![bare; nodes];
         for node in 1..nodes {
             let arc = self.root_arc[node];
@@ -159,20 +144,16 @@ impl Network {
     }
 
     /// Goes on from the present basis after costs were changed; same answer as [`Network::solve`].
-    pub fn reoptimise(&mut self) -> bool {
+    pub fn reoptimise(&mut self) -> (bool, u64) {
         self.recompute_prices();
-        let limit = self
-            .arcs
-            .len()
-            .saturating_mul(PIVOTS_PER_ARC_MAX)
-            .max(1_000);
-        for _ in 0..limit {
+        let limit = self.arcs.len().saturating_mul(PIVOTS_PER_ARC_MAX).max(1_000);
+        for pivots in 0..limit {
             let Some(entering) = self.entering_arc() else {
-                return true;
+                return (true, pivots as u64);
             };
             self.pivot(entering);
         }
-        false
+        (false, limit as u64)
     }
 
     fn recompute_prices(&mut self) {
@@ -182,11 +163,7 @@ impl Network {
             let Link { parent, arc, .. } = self.link[node as usize];
             let Arc { tail, cost, .. } = self.arcs[arc as usize];
             let base = self.price[parent as usize];
-            self.price[node as usize] = if tail == node {
-                base + cost
-            } else {
-                base - cost
-            };
+            self.price[node as usize] = if tail == node { base + cost } else { base - cost };
             node = self.following(node, Self::SINK);
         }
     }
@@ -221,12 +198,7 @@ impl Network {
     }
 
     fn orphan(&mut self, child: u32) {
-        let Link {
-            parent,
-            next,
-            previous,
-            ..
-        } = self.link[child as usize];
+        let Link { parent, next, previous, .. } = self.link[child as usize];
         if previous == NONE {
             self.link[parent as usize].first_child = next;
         } else {
@@ -343,26 +315,14 @@ impl Network {
             }
         }
         if leaving == NONE {
-            self.state[entering as usize] = if rising {
-                State::AtUpper
-            } else {
-                State::AtLower
-            };
+            self.state[entering as usize] = if rising { State::AtUpper } else { State::AtLower };
             return;
         }
         let old_arc = self.link[leaving as usize].arc as usize;
-        self.state[old_arc] = if self.flow[old_arc] == 0 {
-            State::AtLower
-        } else {
-            State::AtUpper
-        };
+        self.state[old_arc] = if self.flow[old_arc] == 0 { State::AtLower } else { State::AtUpper };
         let reduced = self.reduced_cost(entering);
         self.state[entering as usize] = State::InTree;
-        let (inside, outside) = if leaves_first_side {
-            (first, second)
-        } else {
-            (second, first)
-        };
+        let (inside, outside) = if leaves_first_side { (first, second) } else { (second, first) };
         self.rehang(leaving, inside, outside, entering);
         self.reprice(inside, if inside == tail { reduced } else { -reduced });
     }
@@ -371,11 +331,7 @@ impl Network {
     fn rehang(&mut self, top: u32, inside: u32, outside: u32, arc: u32) {
         let (mut node, mut new_parent, mut new_arc) = (inside, outside, arc);
         loop {
-            let Link {
-                parent: old_parent,
-                arc: old_arc,
-                ..
-            } = self.link[node as usize];
+            let Link { parent: old_parent, arc: old_arc, .. } = self.link[node as usize];
             self.orphan(node);
             self.adopt(node, new_parent);
             self.link[node as usize].arc = new_arc;
@@ -409,9 +365,7 @@ mod tests {
             let mut changed = false;
             for (at, arc) in network.arcs.iter().enumerate() {
                 let (tail, head) = (arc.tail as usize, arc.head as usize);
-                if network.flow[at] < network.capacity[at]
-                    && distance[tail] + arc.cost < distance[head]
-                {
+                if network.flow[at] < network.capacity[at] && distance[tail] + arc.cost < distance[head] {
                     distance[head] = distance[tail] + arc.cost;
                     changed = true;
                 }
@@ -471,7 +425,7 @@ mod tests {
                     }
                 }
             }
-            proptest::prop_assert!(network.solve());
+            proptest::prop_assert!(network.solve().0);
             check(&network);
             for _ in 0..4 {
                 for &arc in &arcs {
@@ -479,7 +433,7 @@ mod tests {
                         network.set_cost(arc, below(90) - 30);
                     }
                 }
-                proptest::prop_assert!(network.reoptimise());
+                proptest::prop_assert!(network.reoptimise().0);
                 check(&network);
                 let warm = network.cost();
                 let mut cold = network.clone();
