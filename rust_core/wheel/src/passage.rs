@@ -139,7 +139,8 @@ impl Wheel {
         fire.into_iter().chain(force).min()
     }
 
-    /// Moves down, whole, every slot whose last moment is now; from the top, as children wait for parents.
+    /// Moves down, whole, every slot whose last moment is now. A parent's is before any child's opening,
+    /// so no slot of one level waits for another here.
     fn force_due(&mut self) {
         for level in (1..=OVERFLOW).rev() {
             while let Some(id) = self.earliest(level) {

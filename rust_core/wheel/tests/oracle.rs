@@ -175,6 +175,35 @@ fn garbage_is_bounded_when_nothing_but_rearming_happens() {
     assert_eq!(pair.wheel.stats().garbage, 0);
 }
 
+/// Garbage is removed a few refs at a time; at every pause the slot is whole, can be added to, cancelled
+/// from, moved down and fired from.
+#[test]
+fn a_pause_in_compaction_is_a_sound_state() {
+    for (seed, pauses) in (0..24_u64).flat_map(|seed| [(seed, 0), (seed, 1), (seed, 3), (seed, 40)]) {
+        let mut dice = Dice(seed);
+        let tick_ms = [10, 1][seed as usize % 2];
+        // In a tick's own slot, in a second's, a minute's, an hour's, a day's: armed directly, or moved there.
+        let far_ms = [3_000, 100_000, HOUR_MS, 20 * HOUR_MS, 80 * HOUR_MS][seed as usize % 5];
+        let deadline_ms = START_MS + far_ms;
+        let mut pair = Pair::new(tick_ms, 10_000, START_MS + [0, far_ms / 2][seed as usize / 12]);
+        let herd: Vec<u64> = (0..700).map(|_| deadline_ms + dice.below(3)).collect();
+        pair.insert_batch(&herd);
+        let doomed: Vec<_> = pair.wheel.iter().map(|timer| timer.key).filter(|_| dice.below(5) > 0).collect();
+        pair.cancel_batch(&doomed);
+        for _ in 0..pauses {
+            assert!(pair.wheel.maintain(1 + dice.below(30) as usize) > 0 || pair.wheel.stats().garbage < 300);
+            pair.insert(deadline_ms + dice.below(3));
+            drop(pair.pick(dice.roll() | 1).map(|key| pair.cancel(key)));
+            pair.check_whole();
+        }
+        pair.advance(deadline_ms.saturating_sub([0, 1, 4_200, 70_000, HOUR_MS][dice.below(5) as usize]), 5);
+        pair.check_whole();
+        pair.wheel.maintain(7);
+        pair.drain(11);
+        assert_eq!(pair.wheel.stats().garbage, 0);
+    }
+}
+
 /// A quiet, regularly driven wheel moves its slots down inside the budget, never at the last moment.
 #[test]
 fn regular_driving_never_needs_a_forced_move() {

@@ -215,6 +215,9 @@ impl Pair {
         let due_ms = tick.saturating_mul(self.model.tick_ms).max(self.model.now_ms);
         let next_ms = next_ms.expect("timers are armed");
         assert!(self.model.now_ms <= next_ms && next_ms <= due_ms, "{next_ms} for {due_ms}");
+        // Never a call for nothing at once: while no timer is due, the next call is at least a tick away.
+        let later = next_ms / self.model.tick_ms > self.model.now_tick || next_ms == u64::MAX;
+        assert!(tick <= self.model.now_tick || later);
         let stats = self.wheel.stats();
         if stats.pending_by_level[0] == stats.pending {
             assert_eq!(next_ms, due_ms);
