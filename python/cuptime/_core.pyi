@@ -6,6 +6,7 @@ from typing_extensions import Buffer
 
 # --- dispatch -------------------------------------------------------------------------------------------------------
 
+@final
 class Dispatcher:
     """Shops and riders of one park, and the exact assignment of orders to them. A cache: rebuilt from storage.
 
@@ -32,7 +33,7 @@ class Dispatcher:
       count)], codes named by `reason_names`; `alternatives` is [(shop_id, rider_id, extra_cost)], cheapest first.
     """
 
-    def __init__(self) -> None: ...
+    def __new__(cls) -> Self: ...
     def upsert_shops(
         self, shops: list[tuple[int, float, float, int, int, bool, int, int, int, list[tuple[int, int]]]]
     ) -> None: ...

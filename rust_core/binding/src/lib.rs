@@ -1,6 +1,7 @@
 //! The only crate that knows Python: batches of plain values in and out, the GIL released.
 //! This file only registers; each room of the core has its own module beside it.
 mod decision;
+mod dispatch;
 mod intake;
 mod rules;
 mod timers;
@@ -13,6 +14,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     timers::register(m)?;
     intake::register(m)?;
     decision::register(m)?;
+    dispatch::register(m)?;
     rules::register(m)?;
     Ok(())
 }
