@@ -209,7 +209,7 @@ impl RefuseSet {
 
     /// What happened since [`RefuseSet::start`].
     pub fn counts(&self) -> RuleCounts {
-        RuleCounts::of(&self.set, &self.tally)
+        RuleCounts::of(&self.set, &self.tally, |kind| kind == "refuse")
     }
 }
 
@@ -246,10 +246,11 @@ pub struct RuleCounts {
 }
 
 impl RuleCounts {
-    /// Reads a tally of a set.
-    pub fn of(set: &RuleSet, tally: &Tally) -> RuleCounts {
+    /// Reads a tally of a set, of the rules whose kind of action counts here.
+    pub fn of(set: &RuleSet, tally: &Tally, counts_here: impl Fn(&str) -> bool) -> RuleCounts {
         let mut counts = RuleCounts::default();
-        for (rule, figures) in set.rules().iter().zip(tally.rules()) {
+        let counted = set.rules().iter().zip(tally.rules());
+        for (rule, figures) in counted.filter(|(rule, _)| counts_here(&rule.source().action.kind)) {
             counts.evaluated += figures.evaluated;
             for (list, figure) in [(&mut counts.hits, figures.hits), (&mut counts.errors, figures.errors)] {
                 if figure > 0 {
@@ -336,7 +337,7 @@ mod tests {
         let (mut columns, mut matches, mut tally) = (set.columns(), Vec::new(), Tally::new(&set));
         Slots::of(set.schema()).fill(&mut columns, &order(), &group);
         set.evaluate(&columns, 0, 0, Mode::Collect, &mut matches, &mut tally);
-        let counts = RuleCounts::of(&set, &tally);
+        let counts = RuleCounts::of(&set, &tally, |_| true);
         assert_eq!((matches.len(), counts.errors.len()), (NAMES.len(), 0));
         assert_eq!(counts.evaluated, NAMES.len() as u64);
     }

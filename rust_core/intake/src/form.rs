@@ -93,6 +93,22 @@ pub fn check<'a>(
         let size = format!("{} bytes", submission.body.len());
         return Err(Refusal::invalid("order", "at most 4096 bytes", size));
     }
+    let (user, context) = check_order(order)?;
+    check_clock(context, now_ms)?;
+    check_group(context, parent)?;
+    Ok((order, user, context))
+}
+
+/// Checks an order that is read back from storage: every check it passed when it entered, but that of the clock.
+///
+/// # Errors
+/// As [`check`].
+pub fn recheck(order: &Order, group_id: i64) -> Result<(), Refusal> {
+    let (_, context) = check_order(order)?;
+    check_group(context, group_id)
+}
+
+fn check_order(order: &Order) -> Result<(&User, &BusinessContext), Refusal> {
     let user = order.user.as_ref().ok_or_else(|| Refusal::required("order.user"))?;
     check_user(user)?;
     check_drink(order)?;
@@ -100,17 +116,21 @@ pub fn check<'a>(
         check_place(place)?;
     }
     let context = order.context.as_ref().ok_or_else(|| Refusal::required("order.context"))?;
-    check_context(context, now_ms)?;
-    if context.group_id != parent {
-        return Err(Refusal::new(
-            Reason::FieldContradiction,
-            format!("order.context.group_id is {}, but the parent is groups/{parent}", context.group_id),
-        )
-        .field("order.context.group_id")
-        .with("value", context.group_id)
-        .with("parent", format_args!("groups/{parent}")));
+    check_context(context)?;
+    Ok((user, context))
+}
+
+fn check_group(context: &BusinessContext, parent: i64) -> Result<(), Refusal> {
+    if context.group_id == parent {
+        return Ok(());
     }
-    Ok((order, user, context))
+    Err(Refusal::new(
+        Reason::FieldContradiction,
+        format!("order.context.group_id is {}, but the parent is groups/{parent}", context.group_id),
+    )
+    .field("order.context.group_id")
+    .with("value", context.group_id)
+    .with("parent", format_args!("groups/{parent}")))
 }
 
 fn parent_of(own: &str, batch: BatchParent<'_>) -> Result<i64, Refusal> {
@@ -205,7 +225,7 @@ fn check_place(place: &Location) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_context(context: &BusinessContext, now_ms: i64) -> Result<(), Refusal> {
+fn check_context(context: &BusinessContext) -> Result<(), Refusal> {
     if context.group_id == 0 {
         return Err(Refusal::required("order.context.group_id"));
     }
@@ -222,7 +242,10 @@ fn check_context(context: &BusinessContext, now_ms: i64) -> Result<(), Refusal> 
     if context.stock_snapshot < 0 {
         return Err(Refusal::invalid("order.context.stock_snapshot", "0 or more", context.stock_snapshot));
     }
-    at_least_one("order.context.timestamp_ms", context.timestamp_ms)?;
+    at_least_one("order.context.timestamp_ms", context.timestamp_ms)
+}
+
+fn check_clock(context: &BusinessContext, now_ms: i64) -> Result<(), Refusal> {
     let skew = context.timestamp_ms.abs_diff(now_ms);
     if skew > limits::TIMESTAMP_SKEW_MS_MAX as u64 {
         let wanted = "within 24 hours of the server's clock";

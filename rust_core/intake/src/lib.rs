@@ -14,6 +14,7 @@ pub mod facts;
 mod form;
 mod judge;
 pub mod limits;
+mod place;
 mod refusal;
 mod requests;
 mod table;
@@ -22,6 +23,8 @@ pub mod wire;
 /// The buffers that requests, replies and bodies come in.
 pub use bytes::Bytes;
 
+pub use form::recheck;
+pub use place::project;
 pub use admission::{Admission, Kind, Reply};
 pub use judge::{NewOrder, NoRules, OrderFacts, RefuseRules};
 pub use refusal::{Reason, Refusal};
