@@ -163,8 +163,9 @@ impl Wheel {
                 if self.layout.open_at(level, slot.number) > self.now_tick {
                     break;
                 }
-                // Forced moves come first, so the last moment lies ahead of both ticks.
-                let left = self.layout.force_at(level, slot.number) - before_tick;
+                // Forced moves come first, so the last moment lies ahead of both ticks; the share is
+                // such that the tick before it finds the slot empty.
+                let left = (self.layout.force_at(level, slot.number) - before_tick - 1).max(1);
                 let share = (u128::from(slot.refs) * u128::from(elapsed)).div_ceil(u128::from(left)) as usize;
                 let quota = share.max(budget.saturating_sub(spent));
                 if quota == 0 {

@@ -193,7 +193,9 @@ fn a_pause_in_compaction_is_a_sound_state() {
         for _ in 0..pauses {
             assert!(pair.wheel.maintain(1 + dice.below(30) as usize) > 0 || pair.wheel.stats().garbage < 300);
             pair.insert(deadline_ms + dice.below(3));
-            drop(pair.pick(dice.roll() | 1).map(|key| pair.cancel(key)));
+            if let Some(key) = pair.pick(dice.roll() | 1) {
+                pair.cancel(key);
+            }
             pair.check_whole();
         }
         pair.advance(deadline_ms.saturating_sub([0, 1, 4_200, 70_000, HOUR_MS][dice.below(5) as usize]), 5);
@@ -204,17 +206,41 @@ fn a_pause_in_compaction_is_a_sound_state() {
     }
 }
 
-/// A quiet, regularly driven wheel moves its slots down inside the budget, never at the last moment.
+/// A herd of one tick on its way down, half of it here and half there, with arrivals at every stop:
+/// listed and fired in the order of arming.
+#[test]
+fn a_herd_half_moved_down_keeps_its_order() {
+    for tick_ms in [10, 1] {
+        let deadline_ms = START_MS + 90 * HOUR_MS + 17 * 60_000 + 23_456;
+        let mut pair = Pair::new(tick_ms, 10_000, START_MS);
+        pair.insert_batch(&vec![deadline_ms; 1_500]);
+        let mut levels_shared = 0;
+        while pair.wheel.next_event_ms().is_some_and(|next_ms| next_ms < deadline_ms) {
+            pair.advance_to_next();
+            pair.insert_batch(&[deadline_ms; 3]);
+            pair.check_whole();
+            let by_level = pair.wheel.stats().pending_by_level;
+            levels_shared += usize::from(by_level.iter().filter(|&&timers| timers > 3).count() > 1);
+        }
+        assert!(levels_shared > 10, "the herd was never caught between levels");
+        pair.drain(400);
+    }
+}
+
+/// A regularly driven wheel moves its slots down inside the budget, never at the last moment: not even a
+/// second that holds more than the smallest budget moves in all the time there is.
 #[test]
 fn regular_driving_never_needs_a_forced_move() {
     let mut dice = Dice(11);
-    let mut pair = Pair::new(10, 300_000, START_MS);
-    let deadlines: Vec<u64> = (0..200_000).map(|_| START_MS + 1 + dice.below(200_000)).collect();
-    pair.insert_batch(&deadlines);
+    let mut pair = Pair::new(10, 400_000, START_MS);
+    let spread: Vec<u64> = (0..100_000).map(|_| START_MS + 1 + dice.below(200_000)).collect();
+    let second: Vec<u64> = (0..150_000).map(|_| START_MS + 99_001 + dice.below(990)).collect();
+    pair.insert_batch(&spread);
+    pair.insert_batch(&second);
     for tick in 1..=20_001_u64 {
         pair.advance(START_MS + tick * 10, usize::MAX);
     }
     let stats = pair.wheel.stats();
     assert_eq!((stats.pending, stats.forced), (0, 0));
-    assert!(stats.moved > 100_000, "the upper rings were not used: {}", stats.moved);
+    assert!(stats.moved > 250_000, "the upper rings were not used: {}", stats.moved);
 }
