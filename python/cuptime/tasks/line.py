@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 from cuptime.domain.clock import Clock
@@ -55,6 +55,7 @@ class TaskLine:
         self._means = Means(storage, fence, clock, wheel, metrics, Watchers())
         self._requests = requests
         self._last_task_id = last_task_id
+        self._joined: list[Callable[[], Awaitable[None]]] = []
         self._ready = Ready()
         self._repeats = Repeats(self._means)
         self._ends = Ends(self._means)
@@ -101,6 +102,8 @@ class TaskLine:
         while True:
             now_ended = self.wheel.pump()
             ended += now_ended
+            for settle in self._joined:
+                await settle()
             await self._trigger.settle()
             await self._internal.settle()
             await self._ends.settle()
@@ -156,6 +159,18 @@ class TaskLine:
     def internal(self, queue: str, run: InternalTaskRunner) -> None:
         """Who runs the internal tasks of a queue. Running must be idempotent by the task's id."""
         self._internal.register(queue, run)
+
+    async def hold(self, schedule_seq: int) -> None:
+        """No firing of the schedule is triggered until `release`; returns when what was on its way is durable."""
+        await self._trigger.hold(schedule_seq)
+
+    def release(self, schedule_seq: int) -> None:
+        """Ends a hold."""
+        self._trigger.release(schedule_seq)
+
+    def joins(self, settle: Callable[[], Awaitable[None]]) -> None:
+        """Whose work `pump` also waits for, because it begins with a call of the wheel."""
+        self._joined.append(settle)
 
     def generations(self, generation_of: GenerationOf) -> None:
         """Who knows the current generation of a schedule: a firing of an older one is cancelled at its trigger."""

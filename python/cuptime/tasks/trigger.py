@@ -48,6 +48,9 @@ class Trigger:
         self._ends = ends
         self._waiting: deque[list[int]] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self._in_flight: set[asyncio.Future[None]] = set()
+        self._held: dict[int, asyncio.Event] = {}
+        self._put_offs: set[asyncio.Task[None]] = set()
         self.generation_of: GenerationOf = lambda _: None
 
     def __len__(self) -> int:
@@ -61,13 +64,26 @@ class Trigger:
             self._running.add(running)
             running.add_done_callback(self._running.discard)
 
+    async def hold(self, schedule_seq: int) -> None:
+        """Nothing of the schedule is triggered from now until :meth:`release`; returns when what was on its way is
+        durable. For the moment in which a schedule changes."""
+        self._held.setdefault(schedule_seq, asyncio.Event())
+        if self._in_flight:
+            await asyncio.wait(self._in_flight)
+
+    def release(self, schedule_seq: int) -> None:
+        """What is left of the held firings is triggered now."""
+        held = self._held.pop(schedule_seq, None)
+        if held is not None:
+            held.set()
+
     async def settle(self) -> None:
         """Returns when everything handed over is durable."""
         while self._running:
             await asyncio.wait(self._running)
 
     def stop(self) -> None:
-        for running in self._running:
+        for running in (*self._running, *self._put_offs):
             running.cancel()
 
     async def _run(self) -> None:
@@ -92,6 +108,16 @@ class Trigger:
         due, broken = await self._due_rows(ids, now_ms)
         if not due and not broken:
             return
+        # No await between looking for holds and this: a hold sees every batch that did not see it.
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._in_flight.add(durable)
+        try:
+            await self._fire(due, broken, now_ms)
+        finally:
+            self._in_flight.discard(durable)
+            durable.set_result(None)
+
+    async def _fire(self, due: list[Task], broken: list[Task], now_ms: int) -> None:
         internal = [task for task in due if life.is_internal(task.queue)]
         admitted = await self._repeats.admit([task for task in due if not life.is_internal(task.queue)])
         # Nothing passes those that wait in its queue already.
@@ -127,7 +153,8 @@ class Trigger:
         """Rows that shall be triggered now; and those whose context is broken."""
         due: list[Task] = []
         broken: list[Task] = []
-        for task in await self._means.storage.tasks_by_id(ids):
+        rows = await self._means.storage.tasks_by_id(ids)
+        for task in rows:
             if task.state is TaskState.PENDING:
                 task = await self._scheduled(task, now_ms)
             if task.state is not TaskState.SCHEDULED:
@@ -141,7 +168,24 @@ class Trigger:
                 due.append(task)
             else:
                 broken.append(task)
+        if self._held:
+            due = [task for task in due if not self._put_off(task)]
         return due, broken
+
+    def _put_off(self, task: Task) -> bool:
+        """A firing of a schedule that is being changed comes again when the change is made."""
+        held = self._held.get(task.schedule_seq) if task.schedule_seq else None
+        if held is None:
+            return False
+
+        async def again() -> None:
+            await held.wait()
+            self._means.wheel.arm_task(task.task_id, task.due_ms)
+
+        waiting = asyncio.get_running_loop().create_task(again())
+        self._put_offs.add(waiting)
+        waiting.add_done_callback(self._put_offs.discard)
+        return True
 
     def _outdated(self, task: Task) -> bool:
         current = self.generation_of(task.schedule_seq) if task.schedule_seq else None
@@ -157,6 +201,9 @@ class Trigger:
         except CuptimeError as refusal:
             if refusal.reason is not Reason.STATE_CONFLICT:
                 raise
+        else:
+            self._means.metrics.task(TaskState.CANCELLED.name, 1)
+            self._means.watchers.publish(life.cancelled(task, now_ms), last=True)
 
     async def _scheduled(self, task: Task, now_ms: int) -> Task:
         """PENDING and due already: both of its transitions are made now."""

@@ -1,0 +1,192 @@
+"""The planner: once a minute, every active schedule's firings of the next five minutes become tasks.
+
+It is woken by a wait in the wheel, not by a sleep of its own. Each commit holds about `FIRINGS_PER_COMMIT_MAX` firings,
+and each schedule has a share of it, so one that fires every 10 ms neither fills a commit nor starves the others; what
+was cut goes on in the next round, from the stored watermark.
+
+Planning and changing a schedule exclude each other by the schedule's turn. The planner reads whole pages without taking
+turns; it takes them for the schedules it is about to commit, and leaves out those that changed since it read them
+(their change planned them itself).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Final
+
+from cuptime.domain.errors import CuptimeError
+from cuptime.domain.limits import PLAN_PERIOD_MS, TRIGGER_WINDOW_MS
+from cuptime.domain.ports import Metrics
+from cuptime.domain.values import Schedule, ScheduleState, Task, TimingKind
+from cuptime.domain.writes import AdvanceSchedules, InsertTasks
+from cuptime.schedules.desk import Desk
+from cuptime.schedules.window import Planned, is_over, planned
+
+PAGE: Final = 500
+FIRINGS_PER_COMMIT_MAX: Final = 5_000
+FIRINGS_PER_TURN_MAX: Final = 1_000
+"""Of one schedule in one round."""
+CRON_FIRINGS_PER_TURN_MAX: Final = 100
+"""The same where each takes 50 us of cron arithmetic: the loop is not kept from its other work for longer."""
+
+_log = logging.getLogger(__name__)
+
+
+class Planner:
+    """One at a time in the process. `skipped` counts missed firings that were too old to be caught up."""
+
+    def __init__(self, desk: Desk, metrics: Metrics) -> None:
+        self._desk = desk
+        self._more: dict[int, None] = {}
+        self._pass_due = False
+        self._running: asyncio.Task[None] | None = None
+        self._alarm: int | None = None
+        self._stopped = True
+        self.skipped = 0
+        self.passes = 0
+        self.active = 0
+        """Schedules found ACTIVE by the last pass."""
+        metrics.depth("schedules", lambda: self.active)
+        metrics.depth("schedule_firings_skipped", lambda: self.skipped)
+
+    def start(self) -> None:
+        """The first pass begins at once: it also catches up what was missed."""
+        self._stopped = False
+        self._begin_pass()
+
+    async def stop(self) -> None:
+        """Ends after the commit under way."""
+        self._stopped = True
+        if self._alarm is not None:
+            self._desk.line.wheel.forget(self._alarm)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Returns when the planner rests."""
+        while self._running is not None and not self._running.done():
+            await asyncio.wait([self._running])
+
+    def plan_more(self, schedule_seq: int) -> None:
+        """A registration or change had more firings in the window than its commit could take."""
+        self._more[schedule_seq] = None
+        self._kick()
+
+    def _begin_pass(self) -> None:
+        self._pass_due = True
+        self._alarm = self._desk.line.wheel.at(self._desk.clock.now_ms() + PLAN_PERIOD_MS, self._begin_pass)
+        self._kick()
+
+    def _kick(self) -> None:
+        if not self._stopped and (self._running is None or self._running.done()):
+            self._running = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while not self._stopped and (self._pass_due or self._more):
+                if self._pass_due:
+                    self._pass_due = False
+                    await self._pass()
+                await self._plan_rest()
+        except CuptimeError as refusal:
+            # Storage could not serve. The window is five passes wide; the next one makes up for this.
+            _log.warning("planning stopped: %s; the next pass goes on", refusal)
+        except Exception:
+            _log.exception("planning failed; the next pass tries again")
+
+    async def _pass(self) -> None:
+        after = active = 0
+        while not self._stopped:
+            self._desk.changed.clear()
+            page = await self._desk.storage.schedules(after=after, limit=PAGE, state=ScheduleState.ACTIVE)
+            if not page:
+                break
+            after = page[-1].schedule_seq
+            active += len(page)
+            await self._plan(page)
+            await self._plan_rest()
+        self.passes += 1
+        self.active = active
+
+    async def _plan_rest(self) -> None:
+        while self._more and not self._stopped:
+            wanted = list(self._more)[:PAGE]
+            for schedule_seq in wanted:
+                del self._more[schedule_seq]
+            self._desk.changed.clear()
+            rows = [await self._desk.storage.schedule_by_seq(schedule_seq) for schedule_seq in wanted]
+            await self._plan([row for row in rows if row is not None and row.state is ScheduleState.ACTIVE])
+
+    async def _plan(self, schedules: Sequence[Schedule]) -> None:
+        """Plans rows read after the last clearing of `changed`, until each reaches the horizon."""
+        now_ms = self._desk.clock.now_ms()
+        horizon_ms = now_ms + TRIGGER_WINDOW_MS
+        work = [schedule for schedule in schedules if _wants(schedule, now_ms, horizon_ms)]
+        while work and not self._stopped:
+            chunk: list[Planned] = []
+            firings = 0
+            while work and firings < FIRINGS_PER_COMMIT_MAX:
+                schedule = work.pop(0)
+                chunk.append(
+                    _finished(schedule) if is_over(schedule, now_ms) else self._window(schedule, horizon_ms)
+                )
+                firings += len(chunk[-1].times)
+                await asyncio.sleep(0)
+            await self._commit(chunk)
+            work += [
+                plan.schedule
+                for plan in chunk
+                if not plan.complete(horizon_ms) and plan.schedule.schedule_seq not in self._desk.changed
+            ]
+
+    def _window(self, schedule: Schedule, horizon_ms: int) -> Planned:
+        now_ms = self._desk.clock.now_ms()
+        cron = schedule.timing.kind is TimingKind.CRON
+        limit = CRON_FIRINGS_PER_TURN_MAX if cron else FIRINGS_PER_TURN_MAX
+        plan = planned(self._desk.engine, schedule, now_ms, horizon_ms, limit)
+        if plan.skipped:
+            self.skipped += plan.skipped
+            _log.warning(
+                "schedule %s: %d firings were missed too long ago and are skipped",
+                schedule.schedule_id,
+                plan.skipped,
+            )
+        return plan
+
+    async def _commit(self, chunk: Sequence[Planned]) -> None:
+        async with AsyncExitStack() as turns:
+            # In one order for everybody, so that nobody waits in a circle.
+            for schedule_id in sorted({plan.schedule.schedule_id for plan in chunk}):
+                await turns.enter_async_context(self._desk.turns.turn(schedule_id))
+            current = [plan for plan in chunk if plan.schedule.schedule_seq not in self._desk.changed]
+            tasks: list[Task] = []
+            for plan in current:
+                first_number = plan.schedule.fire_count - len(plan.times)
+                tasks += self._desk.tasks(plan.schedule, plan.times, first_number)
+            rows = [
+                (
+                    plan.schedule.schedule_seq,
+                    plan.schedule.generation,
+                    plan.schedule.planned_until_ms,
+                    plan.schedule.next_ms,
+                    len(plan.times),
+                    int(plan.schedule.state),
+                )
+                for plan in current
+            ]
+            if rows:
+                await self._desk.storage.commit(
+                    self._desk.fence, [InsertTasks(tasks), AdvanceSchedules(rows)]
+                )
+                self._desk.line.armed(tasks)
+
+
+def _wants(schedule: Schedule, now_ms: int, horizon_ms: int) -> bool:
+    return 0 < schedule.next_ms < horizon_ms or is_over(schedule, now_ms)
+
+
+def _finished(schedule: Schedule) -> Planned:
+    return Planned(replace(schedule, state=ScheduleState.FINISHED), [])

@@ -1,0 +1,29 @@
+"""What a firing does. The bytes of a target mean something to the API only; here they become a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """The task that a firing is made into. Opening a group is a task of the internal queue `cuptime.open_group`."""
+
+    queue: str
+    payload: bytes
+    priority: int = 50
+    max_retries: int = 2
+    backoff_ms: int = 1_000
+
+
+class TargetPort(Protocol):
+    """Implemented by the API layer."""
+
+    def task_of(self, target: bytes, schedule_id: str, nominal_ms: int, firing_number: int) -> Firing:
+        """The task of one firing. Pure: the same arguments give the same task, however often it is asked.
+
+        `firing_number` counts the firings that were ever planned for the schedule, from 0. A change of the schedule
+        cancels planned firings and their numbers are not used again, so numbers grow and may have gaps.
+        """
+        ...
