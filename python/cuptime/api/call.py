@@ -60,7 +60,8 @@ def snake(name: str) -> str:
 
 def unknown_field(message: proto_message.Message, depth: int = 0) -> str | None:
     """The path of a field this server does not know, or None. A wish that cannot be read must not be dropped."""
-    for field in unknown_fields.UnknownFieldSet(message):  # type: ignore[no-untyped-call]
+    unknown: Any = unknown_fields.UnknownFieldSet(message)
+    for field in unknown:
         return f"#{field.field_number}"
     if depth >= _NESTING_MAX:
         return None
@@ -80,7 +81,9 @@ def parse(message_type: type[proto_message.Message], raw: bytes) -> Any:
     try:
         message = message_type.FromString(raw)
     except proto_message.DecodeError:
-        raise CuptimeError(Reason.MESSAGE_MALFORMED, metadata={"message": message_type.DESCRIPTOR.full_name}) from None
+        raise CuptimeError(
+            Reason.MESSAGE_MALFORMED, metadata={"message": message_type.DESCRIPTOR.full_name}
+        ) from None
     found = unknown_field(message)
     if found is not None:
         raise CuptimeError(
@@ -117,7 +120,9 @@ class Wrapper:
         request_type = message_factory.GetMessageClass(method.input_type)
         if not method.client_streaming and not method.server_streaming:
             return grpc.unary_unary_rpc_method_handler(self._unary(name, None if raw else request_type, run))
-        streaming = self._stream(name, None if raw else request_type, run, from_client=method.client_streaming)
+        streaming = self._stream(
+            name, None if raw else request_type, run, from_client=method.client_streaming
+        )
         if method.client_streaming and method.server_streaming:
             return grpc.stream_stream_rpc_method_handler(streaming)
         if method.server_streaming:
@@ -143,7 +148,7 @@ class Wrapper:
                     response = await run(parse(request_type, raw), call)
                     reply = response.SerializeToString()
                 self._done(name, "OK", started)
-                return reply
+                return bytes(reply)
             except CuptimeError as error:
                 await self._abort(name, context, error, started)
             except (asyncio.CancelledError, grpc.aio.AbortError):
@@ -250,12 +255,16 @@ class Wrapper:
     async def _abort_raw(self, name: str, context: Any, code: int, details: bytes, started: float) -> None:
         status_code = grpc_code(code)
         self._done(name, status_code.name, started)
-        await context.abort(status_code, status_pb2.Status.FromString(details).message, ((DETAILS_KEY, details),))
+        await context.abort(
+            status_code, status_pb2.Status.FromString(details).message, ((DETAILS_KEY, details),)
+        )
 
     def _done(self, name: str, code: str, started: float) -> None:
         self._metrics.call(name, code, (time.perf_counter() - started) * 1_000)
 
 
-async def _parsed(request_type: type[proto_message.Message], incoming: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+async def _parsed(
+    request_type: type[proto_message.Message], incoming: AsyncIterator[bytes]
+) -> AsyncIterator[Any]:
     async for raw in incoming:
         yield parse(request_type, raw)

@@ -106,7 +106,11 @@ def timing(value: Timing) -> schedules_pb.Timing:
     message = schedules_pb.Timing(
         time_zone=value.time_zone, start_time_ms=value.start_ms, end_time_ms=value.end_ms
     )
-    setattr(message, _TIMING_FIELD[value.kind], value.expression if value.kind is TimingKind.CRON else value.value_ms)
+    setattr(
+        message,
+        _TIMING_FIELD[value.kind],
+        value.expression if value.kind is TimingKind.CRON else value.value_ms,
+    )
     return message
 
 

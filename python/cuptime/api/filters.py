@@ -11,7 +11,9 @@ from cuptime.domain.ports import TaskFilter
 from cuptime.domain.values import TaskState
 
 _TERM = re.compile(r"""\s*([a-z_]+)\s*(<=|>=|=)\s*(?:"([^"]*)"|([A-Za-z0-9._/-]+))\s*""")
-_FORM: Final = 'terms like state=FAILED, queue="sheets", schedule="schedules/x", due_time_ms<=N, joined by AND'
+_FORM: Final = (
+    'terms like state=FAILED, queue="sheets", schedule="schedules/x", due_time_ms<=N, joined by AND'
+)
 _FIELDS: Final = ("state", "queue", "schedule", "due_time_ms")
 
 
@@ -24,7 +26,9 @@ def terms(text: str) -> list[tuple[str, str, str]]:
         term = _TERM.fullmatch(part)
         if term is None:
             raise invalid("filter", _FORM, part)
-        found.append((term.group(1), term.group(2), term.group(3) if term.group(3) is not None else term.group(4)))
+        found.append(
+            (term.group(1), term.group(2), term.group(3) if term.group(3) is not None else term.group(4))
+        )
     return found
 
 
@@ -37,7 +41,9 @@ def task_filter(text: str) -> tuple[TaskFilter, str | None]:
     for name, operator, value in terms(text):
         if name not in _FIELDS:
             raise CuptimeError(
-                Reason.FIELD_UNKNOWN, f"filter: {name} is not known; use one of {', '.join(_FIELDS)}", field=f"filter.{name}"
+                Reason.FIELD_UNKNOWN,
+                f"filter: {name} is not known; use one of {', '.join(_FIELDS)}",
+                field=f"filter.{name}",
             )
         if name == "due_time_ms" and operator != "=" and value.isdigit() and len(value) < 19:
             if operator == ">=":
@@ -52,4 +58,6 @@ def task_filter(text: str) -> tuple[TaskFilter, str | None]:
             schedule_id = value.removeprefix("schedules/")
         else:
             raise invalid("filter", _FORM, f"{name}{operator}{value}")
-    return TaskFilter(state=state, queue=queue, due_from_ms=due_from_ms, due_until_ms=due_until_ms), schedule_id
+    return TaskFilter(
+        state=state, queue=queue, due_from_ms=due_from_ms, due_until_ms=due_until_ms
+    ), schedule_id

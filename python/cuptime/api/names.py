@@ -58,7 +58,9 @@ def decision(name: str, field: str = "name") -> tuple[int, int]:
     found = _DECISION.fullmatch(name)
     if found is None:
         raise invalid(field, "of the form groups/{group_id}/orders/{number}/decision", name)
-    return _number(found.group(1), field, "groups/{group_id}/orders/{number}/decision", name), int(found.group(2))
+    return _number(found.group(1), field, "groups/{group_id}/orders/{number}/decision", name), int(
+        found.group(2)
+    )
 
 
 def schedule(name: str, field: str = "name") -> str:

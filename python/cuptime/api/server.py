@@ -21,7 +21,12 @@ from cuptime._gen.cuptime.v1 import (  # noqa: F401  (importing registers the de
     worker_service_pb2,
 )
 from cuptime.api.call import Wrapper
-from cuptime.domain.limits import CONCURRENT_RPCS_MAX, CONCURRENT_STREAMS_MAX, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX
+from cuptime.domain.limits import (
+    CONCURRENT_RPCS_MAX,
+    CONCURRENT_STREAMS_MAX,
+    MESSAGE_BYTES_MAX,
+    METADATA_BYTES_MAX,
+)
 
 PACKAGE: Final = "cuptime.v1"
 RAW_METHODS: Final = frozenset(
@@ -64,8 +69,12 @@ class GrpcServer:
         names = []
         for name in SERVICES:
             service = pool.FindServiceByName(f"{PACKAGE}.{name}")
-            handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = dict(wrapper.handlers(service, endpoints[name]))
-            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
+            handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = dict(
+                wrapper.handlers(service, endpoints[name])
+            )
+            self._server.add_generic_rpc_handlers(
+                (grpc.method_handlers_generic_handler(service.full_name, handlers),)
+            )
             names.append(service.full_name)
         self._names = ["", *names]
         if reflect:

@@ -24,7 +24,9 @@ def status_of(error: CuptimeError) -> status_pb2.Status:
     """The whole status as a `google.rpc.Status`."""
     status = status_pb2.Status(code=int(error.reason.code), message=error.message)
     metadata = {key: value[:METADATA_VALUE_CHARS_MAX] for key, value in error.metadata.items()}
-    _pack(status, error_details_pb2.ErrorInfo(reason=error.reason.name, domain=ERROR_DOMAIN, metadata=metadata))
+    _pack(
+        status, error_details_pb2.ErrorInfo(reason=error.reason.name, domain=ERROR_DOMAIN, metadata=metadata)
+    )
     if error.field and error.reason.code is Code.INVALID_ARGUMENT:
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
         _pack(status, error_details_pb2.BadRequest(field_violations=[violation]))
@@ -35,7 +37,10 @@ def status_of(error: CuptimeError) -> status_pb2.Status:
     return status
 
 
-def _pack(status: status_pb2.Status, detail: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo) -> None:
+def _pack(
+    status: status_pb2.Status,
+    detail: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo,
+) -> None:
     packed = any_pb2.Any()
     packed.Pack(detail)
     status.details.append(packed)
@@ -43,5 +48,7 @@ def _pack(status: status_pb2.Status, detail: error_details_pb2.ErrorInfo | error
 
 def overloaded(what: str, retry_after_ms: int = _RETRY_DEFAULT_MS) -> CuptimeError:
     return CuptimeError(
-        Reason.OVERLOADED, f"too many {what} at once", metadata={"queue": what, "retry_after_ms": str(retry_after_ms)}
+        Reason.OVERLOADED,
+        f"too many {what} at once",
+        metadata={"queue": what, "retry_after_ms": str(retry_after_ms)},
     )

@@ -33,7 +33,7 @@ def call(method: str, address: str, **fields: Any) -> Any:
     request = message_factory.GetMessageClass(found.input_type)(**fields)
     response_type = message_factory.GetMessageClass(found.output_type)
     with grpc.insecure_channel(address) as channel:
-        stub = channel.unary_unary(
+        stub: Any = channel.unary_unary(
             f"/cuptime.v1.{method}",
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=response_type.FromString,
@@ -45,7 +45,7 @@ def call(method: str, address: str, **fields: Any) -> Any:
             raise typer.Exit(1) from None
 
 
-def _explain(error: grpc.RpcError, address: str) -> None:
+def _explain(error: Any, address: str) -> None:
     code, text = error.code(), error.details()
     print(f"{code.name}: {text}", file=sys.stderr)
     for key, value in error.trailing_metadata() or ():

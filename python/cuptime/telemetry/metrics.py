@@ -23,32 +23,49 @@ class PrometheusMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        make = {"registry": self.registry}
-        self._admitted = Counter("cuptime_orders_admitted_total", "Orders admitted and durable.", **make)
-        self._refused = Counter("cuptime_orders_refused_total", "Orders refused, by reason.", ["reason"], **make)
-        self._decisions = Counter("cuptime_decisions_total", "Decisions made durable, by outcome.", ["outcome"], **make)
+        at = self.registry
+        self._admitted = Counter("cuptime_orders_admitted_total", "Orders admitted and durable.", registry=at)
+        self._refused = Counter(
+            "cuptime_orders_refused_total", "Orders refused, by reason.", ["reason"], registry=at
+        )
+        self._decisions = Counter(
+            "cuptime_decisions_total", "Decisions made durable, by outcome.", ["outcome"], registry=at
+        )
         self._decision_ms = Histogram(
             "cuptime_decision_latency_ms",
             "From the completion of a group to the durable decision of its orders.",
             buckets=_DECISION_MS,
-            **make,
+            registry=at,
         )
         self._lateness_ms = Histogram(
-            "cuptime_trigger_lateness_ms", "Trigger time less due time of durable tasks.", buckets=_LATENESS_MS, **make
+            "cuptime_trigger_lateness_ms",
+            "Trigger time less due time of durable tasks.",
+            buckets=_LATENESS_MS,
+            registry=at,
         )
-        self._commit_ms = Histogram("cuptime_commit_duration_ms", "Duration of a commit.", buckets=_COMMIT_MS, **make)
-        self._commit_rows = Histogram("cuptime_commit_rows", "Rows in a commit.", buckets=_COMMIT_ROWS, **make)
-        self._commit_units = Histogram("cuptime_commit_units", "Callers in a commit.", buckets=_COMMIT_ROWS, **make)
+        self._commit_ms = Histogram(
+            "cuptime_commit_duration_ms", "Duration of a commit.", buckets=_COMMIT_MS, registry=at
+        )
+        self._commit_rows = Histogram(
+            "cuptime_commit_rows", "Rows in a commit.", buckets=_COMMIT_ROWS, registry=at
+        )
+        self._commit_units = Histogram(
+            "cuptime_commit_units", "Callers in a commit.", buckets=_COMMIT_ROWS, registry=at
+        )
         self._rules = Counter(
-            "scheduler_rule_evaluations_total", "Rule evaluations by result.", ["result", "rule"], **make
+            "scheduler_rule_evaluations_total", "Rule evaluations by result.", ["result", "rule"], registry=at
         )
-        self._rules_evaluated = Counter("scheduler_rule_orders_total", "Orders that rules were evaluated for.", **make)
-        self._tasks = Counter("cuptime_tasks_total", "Tasks that entered a state.", ["state"], **make)
+        self._rules_evaluated = Counter(
+            "scheduler_rule_orders_total", "Orders that rules were evaluated for.", registry=at
+        )
+        self._tasks = Counter("cuptime_tasks_total", "Tasks that entered a state.", ["state"], registry=at)
         self._call_ms = Histogram(
-            "cuptime_call_duration_ms", "Duration of a call, by method.", ["method"], buckets=_CALL_MS, **make
+            "cuptime_call_duration_ms", "Duration of a call, by method.", ["method"], buckets=_CALL_MS, registry=at
         )
-        self._calls = Counter("cuptime_calls_total", "Calls by method and status code.", ["method", "code"], **make)
-        self._depth = Gauge("cuptime_queue_depth", "What waits, by queue.", ["queue"], **make)
+        self._calls = Counter(
+            "cuptime_calls_total", "Calls by method and status code.", ["method", "code"], registry=at
+        )
+        self._depth = Gauge("cuptime_queue_depth", "What waits, by queue.", ["queue"], registry=at)
 
     def orders_admitted(self, count: int) -> None:
         self._admitted.inc(count)
@@ -70,7 +87,9 @@ class PrometheusMetrics:
         self._commit_rows.observe(rows)
         self._commit_ms.observe(seconds * 1_000)
 
-    def rules(self, evaluated: int, hits: Sequence[tuple[str, int]], errors: Sequence[tuple[str, int]]) -> None:
+    def rules(
+        self, evaluated: int, hits: Sequence[tuple[str, int]], errors: Sequence[tuple[str, int]]
+    ) -> None:
         # Misses are evaluated - hits - errors: counted by nobody, known to everybody.
         self._rules_evaluated.inc(evaluated)
         for rule, count in hits:

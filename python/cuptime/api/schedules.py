@@ -1,0 +1,283 @@
+"""ScheduleService, and what a firing means: the target of a schedule is bytes to everybody but this module."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cuptime._gen.cuptime.v1 import group_service_pb2 as groups_pb
+from cuptime._gen.cuptime.v1 import schedule_service_pb2 as pb
+from cuptime.api import convert, names, pages
+from cuptime.api.call import Call
+from cuptime.domain.clock import Clock
+from cuptime.domain.errors import CuptimeError, Reason, invalid, required
+from cuptime.domain.limits import (
+    EVERY_MIN_MS,
+    GROUP_ID_MIN,
+    TASK_BACKOFF_DEFAULT_MS,
+    TASK_PAYLOAD_BYTES_MAX,
+    TASK_RETRIES_DEFAULT,
+)
+from cuptime.domain.values import ScheduleState, Timing, TimingKind
+from cuptime.schedules.registry import NewSchedule, Registry, ScheduleChange
+from cuptime.schedules.targets import Firing
+from cuptime.tasks.form import NewTask, check_new
+
+OPEN_GROUP_QUEUE: Final = "cuptime.open_group"
+_KINDS: Final = {
+    "cron": TimingKind.CRON,
+    "at_time_ms": TimingKind.AT,
+    "after_ms": TimingKind.AFTER,
+    "every_ms": TimingKind.EVERY,
+}
+UPDATE_FIELDS: Final = frozenset({"timing", "target", "note"})
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGroup:
+    """The payload of a `cuptime.open_group` task: which group a firing opens."""
+
+    group_id: int
+    deadline_ms: int
+    template: bytes
+    """`cuptime.v1.Group`, serialized."""
+
+    def packed(self) -> bytes:
+        fields = {"group_id": self.group_id, "deadline_ms": self.deadline_ms, "template": self.template.hex()}
+        return json.dumps(fields).encode()
+
+    @staticmethod
+    def unpacked(payload: bytes) -> OpenGroup:
+        fields = json.loads(payload)
+        return OpenGroup(fields["group_id"], fields["deadline_ms"], bytes.fromhex(fields["template"]))
+
+
+class Targets:
+    """Implements :class:`cuptime.schedules.targets.TargetPort`."""
+
+    def task_of(self, target: bytes, schedule_id: str, nominal_ms: int, firing_number: int) -> Firing:
+        message = pb.Target.FromString(target)
+        if message.WhichOneof("action") == "group":
+            template = message.group
+            opened = OpenGroup(
+                template.first_group_id + firing_number,
+                nominal_ms + template.open_for_ms,
+                template.group.SerializeToString(deterministic=True),
+            )
+            return Firing(OPEN_GROUP_QUEUE, opened.packed(), max_retries=5)
+        task = message.task
+        return Firing(
+            task.queue,
+            task.payload,
+            priority=task.priority or 50,
+            max_retries=task.max_retries if task.HasField("max_retries") else TASK_RETRIES_DEFAULT,
+            backoff_ms=task.backoff_ms or TASK_BACKOFF_DEFAULT_MS,
+        )
+
+
+def timing_of(message: pb.Timing, field: str) -> Timing:
+    """The timing as a value. Raises FIELD_* for what the engine would not look at."""
+    kind = message.WhichOneof("when")
+    if kind is None:
+        raise required(f"{field}.cron, at_time_ms, after_ms or every_ms")
+    value = getattr(message, kind)
+    if kind == "every_ms" and value < EVERY_MIN_MS:
+        raise invalid(f"{field}.every_ms", f"at least {EVERY_MIN_MS}", value)
+    if kind in ("at_time_ms", "after_ms") and value < 0:
+        raise invalid(f"{field}.{kind}", "at least 0", value)
+    for name in ("start_time_ms", "end_time_ms"):
+        if getattr(message, name) < 0:
+            raise invalid(f"{field}.{name}", "at least 0", getattr(message, name))
+    if message.end_time_ms and message.end_time_ms < message.start_time_ms:
+        raise CuptimeError(
+            Reason.FIELD_CONTRADICTION, "end_time_ms is before start_time_ms", field=f"{field}.end_time_ms"
+        )
+    return Timing(
+        kind=_KINDS[kind],
+        expression=value if kind == "cron" else "",
+        value_ms=0 if kind == "cron" else value,
+        time_zone=message.time_zone or "UTC",
+        start_ms=message.start_time_ms,
+        end_ms=message.end_time_ms,
+    )
+
+
+def target_of(message: pb.Target, now_ms: int, field: str) -> bytes:
+    """The target, checked, as bytes. Raises FIELD_*."""
+    action = message.WhichOneof("action")
+    if action is None:
+        raise required(f"{field}.task or {field}.group")
+    if action == "task":
+        task = message.task
+        if task.due_time_ms:
+            raise CuptimeError(
+                Reason.FIELD_CONTRADICTION,
+                "a firing is due at its nominal time",
+                field=f"{field}.task.due_time_ms",
+            )
+        if task.HasField("context"):
+            raise CuptimeError(
+                Reason.NOT_YET,
+                "a business context is of one moment; tasks of schedules have none",
+                field=f"{field}.task.context",
+            )
+        retries = task.max_retries if task.HasField("max_retries") else -1
+        check_new(
+            NewTask(task.queue, task.payload, 0, 0, task.priority, retries, task.backoff_ms),
+            now_ms,
+            f"{field}.task",
+        )
+    else:
+        group = message.group
+        if group.first_group_id < GROUP_ID_MIN:
+            raise invalid(f"{field}.group.first_group_id", f"at least {GROUP_ID_MIN}", group.first_group_id)
+        if group.open_for_ms <= 0:
+            raise invalid(f"{field}.group.open_for_ms", "above 0", group.open_for_ms)
+        if group.group.group_id or group.group.deadline_time_ms:
+            raise CuptimeError(
+                Reason.FIELD_CONTRADICTION,
+                "group_id and deadline_time_ms come from the firing",
+                field=f"{field}.group.group",
+            )
+        if not group.group.HasField("location"):
+            raise required(f"{field}.group.group.location")
+    packed = message.SerializeToString(deterministic=True)
+    if len(packed) > 2 * TASK_PAYLOAD_BYTES_MAX:
+        raise invalid(field, f"at most {2 * TASK_PAYLOAD_BYTES_MAX} bytes", f"{len(packed)} bytes")
+    return packed
+
+
+def etag_of(text: str) -> int | None:
+    """The generation in an etag; None when none was given. Raises ETAG_MISMATCH for what never was an etag."""
+    if not text:
+        return None
+    if not text.isdecimal() or len(text) > 18:
+        raise CuptimeError(Reason.ETAG_MISMATCH, field="etag", metadata={"value": text[:40]})
+    return int(text)
+
+
+def mask_of(paths: Sequence[str], known: frozenset[str]) -> frozenset[str]:
+    """The fields of an update mask. Raises FIELD_REQUIRED when empty, FIELD_UNKNOWN for others than `known`."""
+    if not paths:
+        raise required("update_mask")
+    for path in paths:
+        if path not in known:
+            raise CuptimeError(
+                Reason.FIELD_UNKNOWN,
+                f"update_mask names {path!r}; it may name {', '.join(sorted(known))}",
+                field="update_mask",
+            )
+    return frozenset(paths)
+
+
+class ScheduleEndpoints:
+    """The methods of ScheduleService."""
+
+    def __init__(self, registry: Registry, clock: Clock) -> None:
+        self._registry = registry
+        self._clock = clock
+
+    async def register_schedule(
+        self, request: pb.RegisterScheduleRequest, call: Call
+    ) -> pb.RegisterScheduleResponse:
+        if not request.HasField("schedule"):
+            raise required("schedule")
+        wanted = request.schedule
+        new = NewSchedule(
+            wanted.schedule_id,
+            timing_of(wanted.timing, "schedule.timing"),
+            target_of(wanted.target, self._clock.now_ms(), "schedule.target"),
+            wanted.note,
+        )
+        schedule = await self._registry.register(
+            new, request_id=request.request_id, validate_only=request.validate_only
+        )
+        return pb.RegisterScheduleResponse(schedule=convert.schedule(schedule))
+
+    async def update_schedule(
+        self, request: pb.UpdateScheduleRequest, call: Call
+    ) -> pb.UpdateScheduleResponse:
+        if not request.HasField("schedule"):
+            raise required("schedule")
+        wanted = request.schedule
+        schedule_id = names.schedule(wanted.name, "schedule.name")
+        fields = mask_of(request.update_mask.paths, UPDATE_FIELDS)
+        now_ms = self._clock.now_ms()
+        change = ScheduleChange(
+            timing=timing_of(wanted.timing, "schedule.timing") if "timing" in fields else None,
+            target=target_of(wanted.target, now_ms, "schedule.target") if "target" in fields else None,
+            note=wanted.note if "note" in fields else None,
+        )
+        schedule = await self._registry.update(
+            schedule_id,
+            change,
+            etag=etag_of(request.etag),
+            request_id=request.request_id,
+            validate_only=request.validate_only,
+        )
+        return pb.UpdateScheduleResponse(schedule=convert.schedule(schedule))
+
+    async def unregister_schedule(
+        self, request: pb.UnregisterScheduleRequest, call: Call
+    ) -> pb.UnregisterScheduleResponse:
+        schedule = await self._registry.unregister(
+            names.schedule(request.name),
+            etag=etag_of(request.etag),
+            request_id=request.request_id,
+            validate_only=request.validate_only,
+        )
+        return pb.UnregisterScheduleResponse(schedule=convert.schedule(schedule))
+
+    async def pause_schedule(self, request: pb.PauseScheduleRequest, call: Call) -> pb.PauseScheduleResponse:
+        schedule = await self._registry.pause(
+            names.schedule(request.name), request.note, request_id=request.request_id
+        )
+        return pb.PauseScheduleResponse(schedule=convert.schedule(schedule))
+
+    async def resume_schedule(
+        self, request: pb.ResumeScheduleRequest, call: Call
+    ) -> pb.ResumeScheduleResponse:
+        schedule = await self._registry.resume(names.schedule(request.name), request_id=request.request_id)
+        return pb.ResumeScheduleResponse(schedule=convert.schedule(schedule))
+
+    async def get_schedule(self, request: pb.GetScheduleRequest, call: Call) -> pb.GetScheduleResponse:
+        schedule = await self._registry.get(names.schedule(request.name))
+        return pb.GetScheduleResponse(schedule=convert.schedule(schedule))
+
+    async def list_schedules(self, request: pb.ListSchedulesRequest, call: Call) -> pb.ListSchedulesResponse:
+        state = None
+        if request.state:
+            try:
+                state = ScheduleState(request.state)
+            except ValueError:
+                raise invalid("state", "a state of a schedule", request.state) from None
+        size = pages.page_size(request.page_size)
+        list_name = f"schedules/{request.state}"
+        after = pages.cursor(list_name, request.page_token, 0)
+        found = await self._registry.schedules(after=after, limit=size + 1, state=state)
+        token = pages.token(list_name, found[size - 1].schedule_seq) if len(found) > size else ""
+        shown = [convert.schedule(schedule) for schedule in found[:size]]
+        return pb.ListSchedulesResponse(schedules=shown, next_page_token=token)
+
+    async def preview_schedule(
+        self, request: pb.PreviewScheduleRequest, call: Call
+    ) -> pb.PreviewScheduleResponse:
+        subject = request.WhichOneof("subject")
+        if subject is None:
+            raise required("name or timing")
+        if subject == "name":
+            wanted: str | Timing = names.schedule(request.name)
+        else:
+            wanted = timing_of(request.timing, "timing")
+        times = await self._registry.preview(wanted, count=request.count, after_ms=request.after_time_ms)
+        return pb.PreviewScheduleResponse(fire_times_ms=times)
+
+
+def group_of(opened: OpenGroup) -> groups_pb.Group:
+    """The group that a firing opens."""
+    group = groups_pb.Group.FromString(opened.template)
+    group.group_id = opened.group_id
+    group.deadline_time_ms = opened.deadline_ms
+    return group
