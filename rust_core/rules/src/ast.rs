@@ -147,19 +147,40 @@ pub enum ExprKind {
     Literal(Literal),
     /// A name; a leading dot (kept in the text) means the root container.
     Ident(String),
-    Select { target: Box<Expr>, field: String },
+    Select {
+        target: Box<Expr>,
+        field: String,
+    },
     /// `has(target.field)`
-    Has { target: Box<Expr>, field: String },
-    Index { target: Box<Expr>, index: Box<Expr> },
-    Call { target: Option<Box<Expr>>, name: String, args: Vec<Expr> },
+    Has {
+        target: Box<Expr>,
+        field: String,
+    },
+    Index {
+        target: Box<Expr>,
+        index: Box<Expr>,
+    },
+    Call {
+        target: Option<Box<Expr>>,
+        name: String,
+        args: Vec<Expr>,
+    },
     Not(Box<Expr>),
     Negate(Box<Expr>),
     /// Two or more terms.
     And(Vec<Expr>),
     /// Two or more terms.
     Or(Vec<Expr>),
-    Binary { op: BinaryOp, left: Box<Expr>, right: Box<Expr> },
-    Conditional { condition: Box<Expr>, then: Box<Expr>, otherwise: Box<Expr> },
+    Binary {
+        op: BinaryOp,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
+    Conditional {
+        condition: Box<Expr>,
+        then: Box<Expr>,
+        otherwise: Box<Expr>,
+    },
     List(Vec<Expr>),
     Map(Vec<(Expr, Expr)>),
     Fold(Box<Fold>),
@@ -219,13 +240,14 @@ impl fmt::Display for Expr {
                 print_tight(inner, 7, f)
             }
             ExprKind::Negate(inner) => {
-                f.write_str("-")?;
-                // `-5` is a literal; the operator applied to 5 needs the parentheses.
-                let number = matches!(
-                    inner.kind,
-                    ExprKind::Literal(Literal::Int(_) | Literal::Double(_) | Literal::Uint(_))
-                );
-                if number { write!(f, "({inner})") } else { print_tight(inner, 7, f) }
+                // A minus before a digit would read as part of the number.
+                let text = inner.to_string();
+                let apart = inner.kind.strength() < 7 || text.starts_with(|c: char| c.is_ascii_digit());
+                if apart {
+                    write!(f, "-({text})")
+                } else {
+                    write!(f, "-{text}")
+                }
             }
             ExprKind::And(terms) => print_joined(terms, " && ", 3, f),
             ExprKind::Or(terms) => print_joined(terms, " || ", 2, f),
@@ -291,7 +313,11 @@ fn print_field(field: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let plain = field.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric())
         && field.bytes().next().is_some_and(|b| !b.is_ascii_digit())
         && !crate::lexer::KEYWORDS.contains(&field);
-    if plain { f.write_str(field) } else { write!(f, "`{field}`") }
+    if plain {
+        f.write_str(field)
+    } else {
+        write!(f, "`{field}`")
+    }
 }
 
 fn print_literal(literal: &Literal, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -72,20 +72,68 @@ pub fn compile(
 
 /// Functions of CEL's extension libraries that this version refuses by name.
 const LATER_FUNCTIONS: &[&str] = &[
-    "charAt", "indexOf", "lastIndexOf", "join", "lowerAscii", "upperAscii", "replace", "split", "substring", "trim",
-    "format", "reverse", "quote", "optMap", "optFlatMap", "or", "orValue", "value", "hasValue", "ip", "isIP", "cidr",
-    "isCIDR", "first", "last", "flatten", "distinct", "sort", "sortBy", "slice", "unwrapOpt", "family", "isCanonical",
-    "containsIP", "containsCIDR", "isUnspecified", "isLoopback", "isGlobalUnicast", "isLinkLocalMulticast",
-    "isLinkLocalUnicast", "prefixLength", "masked",
+    "charAt",
+    "indexOf",
+    "lastIndexOf",
+    "join",
+    "lowerAscii",
+    "upperAscii",
+    "replace",
+    "split",
+    "substring",
+    "trim",
+    "format",
+    "reverse",
+    "quote",
+    "optMap",
+    "optFlatMap",
+    "or",
+    "orValue",
+    "value",
+    "hasValue",
+    "ip",
+    "isIP",
+    "cidr",
+    "isCIDR",
+    "first",
+    "last",
+    "flatten",
+    "distinct",
+    "sort",
+    "sortBy",
+    "slice",
+    "unwrapOpt",
+    "family",
+    "isCanonical",
+    "containsIP",
+    "containsCIDR",
+    "isUnspecified",
+    "isLoopback",
+    "isGlobalUnicast",
+    "isLinkLocalMulticast",
+    "isLinkLocalUnicast",
+    "prefixLength",
+    "masked",
 ];
 
 /// Namespaces of CEL's extension libraries.
-const LATER_NAMESPACES: &[&str] = &["optional", "math", "sets", "strings", "lists", "base64", "cel", "ip", "cidr", "proto"];
+const LATER_NAMESPACES: &[&str] =
+    &["optional", "math", "sets", "strings", "lists", "base64", "cel", "ip", "cidr", "proto"];
 
 /// Names that are types.
 const TYPE_NAMES: &[&str] = &[
-    "bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type",
-    "google.protobuf.Timestamp", "google.protobuf.Duration",
+    "bool",
+    "int",
+    "uint",
+    "double",
+    "string",
+    "bytes",
+    "list",
+    "map",
+    "null_type",
+    "type",
+    "google.protobuf.Timestamp",
+    "google.protobuf.Duration",
 ];
 
 struct Checker<'a> {
@@ -111,7 +159,13 @@ impl Checker<'_> {
     }
 
     fn unsupported(&mut self, span: Span, what: &str) -> Typed {
-        self.wrong(Code::Unsupported, FaultKind::Unsupported, span, format!("{what} not supported yet"), String::new())
+        self.wrong(
+            Code::Unsupported,
+            FaultKind::Unsupported,
+            span,
+            format!("{what} not supported yet"),
+            String::new(),
+        )
     }
 
     /// Reports unless `ty` is `wanted`. Whether it is.
@@ -159,7 +213,9 @@ impl Checker<'_> {
                 let op = *op;
                 self.operator(op.symbol(), sides, span, |sides| Op::Binary(op, Box::new(sides)))
             }
-            ExprKind::Conditional { condition, then, otherwise } => self.conditional(condition, then, otherwise, span),
+            ExprKind::Conditional { condition, then, otherwise } => {
+                self.conditional(condition, then, otherwise, span)
+            }
             ExprKind::List(elements) => self.list(elements, span),
             ExprKind::Map(entries) => self.map(entries, span),
             ExprKind::Fold(fold) => self.fold(fold, span),
@@ -230,7 +286,8 @@ impl Checker<'_> {
 
     fn want_key(&mut self, ty: &Type, span: Span) {
         let ty = self.unifier.resolve(ty);
-        let sound = matches!(ty, Type::Bool | Type::Int | Type::Uint | Type::String | Type::Dyn | Type::Var(_));
+        let sound =
+            matches!(ty, Type::Bool | Type::Int | Type::Uint | Type::String | Type::Dyn | Type::Var(_));
         if self.options.check && !sound {
             let message = format!("a map's key cannot be {}", self.unifier.settle(&ty));
             self.found.add(Code::BadMapKey, span, message, "use int, uint, bool or string".into());
@@ -267,7 +324,14 @@ impl Checker<'_> {
             }
             other => {
                 let message = format!("{}() walks a list or a map, not {other}", fold.kind.name());
-                self.wrong(Code::TypeMismatch, FaultKind::NoOverload, fold.target.span, message, String::new()).1
+                self.wrong(
+                    Code::TypeMismatch,
+                    FaultKind::NoOverload,
+                    fold.target.span,
+                    message,
+                    String::new(),
+                )
+                .1
             }
         };
         self.scope.push((fold.var.clone(), element_ty.clone()));
@@ -341,7 +405,8 @@ impl Checker<'_> {
     fn unknown_name(&mut self, name: &str, span: Span) -> Typed {
         let name = name.trim_start_matches('.');
         let hint = if self.schema.is_prefix(name) {
-            let fields: Vec<&str> = self.schema.iter().map(|(n, _)| n).filter(|n| n.starts_with(name)).take(8).collect();
+            let fields: Vec<&str> =
+                self.schema.iter().map(|(n, _)| n).filter(|n| n.starts_with(name)).take(8).collect();
             format!("it has fields: {}", fields.join(", "))
         } else {
             let locals = self.scope.iter().map(|(n, _)| n.as_str());
@@ -449,7 +514,8 @@ impl Checker<'_> {
         if overloads.is_empty() {
             return self.unknown_function(plain, target, args, span);
         }
-        let (nodes, types): (Vec<Node>, Vec<Type>) = target.into_iter().chain(args).map(|e| self.expr(e)).unzip();
+        let (nodes, types): (Vec<Node>, Vec<Type>) =
+            target.into_iter().chain(args).map(|e| self.expr(e)).unzip();
         overloads.retain(|o| o.member == member && o.params.len() == nodes.len());
         let Some((function, result)) = self.choose(&overloads, &types) else {
             let shown: Vec<String> = types.iter().map(|t| self.unifier.settle(t).to_string()).collect();
@@ -465,9 +531,12 @@ impl Checker<'_> {
         }
         if let (Function::Get(_), [_, zone]) = (function, nodes.as_slice()) {
             if let Some(Value::Str(zone_name)) = zone.constant() {
-                let known = matches!(zone_name.as_ref(), "UTC" | "Z") || crate::time::offset_seconds(zone_name).is_some();
+                let known = matches!(zone_name.as_ref(), "UTC" | "Z")
+                    || crate::time::offset_seconds(zone_name).is_some();
                 if !known {
-                    let what = format!("the time zone {zone_name:?} (only UTC and offsets like +08:00 are known) is");
+                    let what = format!(
+                        "the time zone {zone_name:?} (only UTC and offsets like +08:00 are known) is"
+                    );
                     return self.unsupported(zone.span, &what);
                 }
             }
@@ -476,7 +545,7 @@ impl Checker<'_> {
     }
 
     fn unknown_function(&mut self, name: &str, target: Option<&Expr>, args: &[Expr], span: Span) -> Typed {
-        if self.options.check && LATER_FUNCTIONS.contains(&name) {
+        if LATER_FUNCTIONS.contains(&name) {
             return self.unsupported(span, &format!("{name}() is"));
         }
         // The arguments are checked for their own errors all the same.
@@ -608,7 +677,9 @@ fn is_foldable(op: &Op) -> bool {
         Op::List(nodes) | Op::Call(_, nodes) => all(nodes),
         Op::Map(entries) => entries.iter().all(|(k, v)| k.constant().is_some() && v.constant().is_some()),
         Op::Binary(_, sides) | Op::Index(sides) => all(sides.as_slice()),
-        Op::Negate(inner) | Op::Select(inner, _) | Op::Has(inner, _) | Op::Matches(inner, _) => inner.constant().is_some(),
+        Op::Negate(inner) | Op::Select(inner, _) | Op::Has(inner, _) | Op::Matches(inner, _) => {
+            inner.constant().is_some()
+        }
         _ => false,
     }
 }
@@ -654,7 +725,9 @@ fn operator_message(symbol: &str, types: &[Type]) -> (String, String) {
                 (a, b) if number(a) && number(b) => format!("convert one side, as in {a}(...)"),
                 (a, Type::String) if number(a) => "a number is written without quotes".to_string(),
                 (Type::String, b) if number(b) => "a text is written in quotes".to_string(),
-                (_, Type::List(_)) if symbol == "==" => "write x in [...] to ask for one of several".to_string(),
+                (_, Type::List(_)) if symbol == "==" => {
+                    "write x in [...] to ask for one of several".to_string()
+                }
                 _ => String::new(),
             };
             (message, hint)
@@ -676,5 +749,9 @@ fn call_hint(name: &str) -> String {
             }
         })
         .collect();
-    if shapes.is_empty() { String::new() } else { format!("there is {}", shapes.join(", ")) }
+    if shapes.is_empty() {
+        String::new()
+    } else {
+        format!("there is {}", shapes.join(", "))
+    }
 }

@@ -278,7 +278,9 @@ mod tests {
 
     fn schema() -> Schema {
         let types = ["int", "double", "bool", "string", "list(string)", "string?"];
-        Schema::new(types.iter().enumerate().map(|(i, t)| (format!("s{i}"), Type::parse(t).unwrap())).collect())
+        Schema::new(
+            types.iter().enumerate().map(|(i, t)| (format!("s{i}"), Type::parse(t).unwrap())).collect(),
+        )
     }
 
     #[test]

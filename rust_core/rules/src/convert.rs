@@ -33,7 +33,8 @@ pub(crate) fn call(function: Function, args: &[Value]) -> Answer {
         (Function::Get(part), [Value::Duration(v)]) => duration_part(part, *v),
         (Function::Get(part), [Value::Timestamp(v)]) => timestamp_part(part, *v, 0),
         (Function::Get(part), [Value::Timestamp(v), Value::Str(zone)]) => {
-            let offset = if matches!(zone.as_ref(), "UTC" | "Z") { Some(0) } else { time::offset_seconds(zone) };
+            let offset =
+                if matches!(zone.as_ref(), "UTC" | "Z") { Some(0) } else { time::offset_seconds(zone) };
             timestamp_part(part, *v, offset.ok_or(FaultKind::Unsupported)?)
         }
         (Function::Unbound, _) => Err(FaultKind::UnknownFunction),

@@ -142,7 +142,11 @@ impl<'a> Evaluation<'a> {
             Op::Not(inner) => self.truth(inner).map(|v| !v),
             Op::Conditional(parts) => {
                 let [condition, then, otherwise] = parts.as_ref();
-                if self.truth(condition)? { self.truth(then) } else { self.truth(otherwise) }
+                if self.truth(condition)? {
+                    self.truth(then)
+                } else {
+                    self.truth(otherwise)
+                }
             }
             Op::Present(slot) => Ok(self.facts.is_present(*slot)),
             Op::Const(Value::Bool(v)) => Ok(*v),
@@ -221,7 +225,9 @@ impl<'a> Evaluation<'a> {
                 None => return fault(FaultKind::UnknownName, node),
             },
             Op::Fail(kind) => return fault(*kind, node),
-            Op::Present(_) | Op::Leaf(_) | Op::And(_) | Op::Or(_) | Op::Not(_) => Value::Bool(self.truth(node)?),
+            Op::Present(_) | Op::Leaf(_) | Op::And(_) | Op::Or(_) | Op::Not(_) => {
+                Value::Bool(self.truth(node)?)
+            }
             Op::Negate(inner) => match self.value(inner)? {
                 Value::Int(v) => Value::Int(v.checked_neg().ok_or(at(FaultKind::Overflow, node))?),
                 Value::Double(v) => Value::Double(-v),
@@ -382,11 +388,19 @@ fn holds(op: BinaryOp, order: Ordering) -> bool {
 
 /// Any two-sided operator on values.
 pub(crate) fn binary(op: BinaryOp, left: &Value, right: &Value, limits: &Limits) -> Result<Value, FaultKind> {
+    let mut steps = limits.macro_steps_max;
     match op {
-        BinaryOp::Eq => Ok(Value::Bool(left.equals(right))),
-        BinaryOp::Ne => Ok(Value::Bool(!left.equals(right))),
+        BinaryOp::Eq => equal(left, right, &mut steps).map(Value::Bool),
+        BinaryOp::Ne => equal(left, right, &mut steps).map(|v| Value::Bool(!v)),
         BinaryOp::In => match right {
-            Value::List(list) => Ok(Value::Bool(list.iter().any(|v| v.equals(left)))),
+            Value::List(list) => {
+                for element in list.iter() {
+                    if equal(element, left, &mut steps)? {
+                        return Ok(Value::Bool(true));
+                    }
+                }
+                Ok(Value::Bool(false))
+            }
             Value::Map(map) => Ok(Value::Bool(map.get(left).is_some())),
             _ => Err(FaultKind::NoOverload),
         },
@@ -396,6 +410,10 @@ pub(crate) fn binary(op: BinaryOp, left: &Value, right: &Value, limits: &Limits)
         }
         _ => arithmetic(op, left, right, limits),
     }
+}
+
+fn equal(left: &Value, right: &Value, steps: &mut u32) -> Result<bool, FaultKind> {
+    left.equals_within(right, steps).ok_or(FaultKind::TooManySteps)
 }
 
 fn arithmetic(op: BinaryOp, left: &Value, right: &Value, limits: &Limits) -> Result<Value, FaultKind> {
@@ -450,7 +468,8 @@ fn arithmetic(op: BinaryOp, left: &Value, right: &Value, limits: &Limits) -> Res
 
 /// `+` of everything that is not a number.
 fn joined(left: &Value, right: &Value, limits: &Limits) -> Result<Value, FaultKind> {
-    let fits = |a: usize, b: usize| if a + b <= limits.made_len_max { Ok(()) } else { Err(FaultKind::TooLong) };
+    let fits =
+        |a: usize, b: usize| if a + b <= limits.made_len_max { Ok(()) } else { Err(FaultKind::TooLong) };
     match (left, right) {
         (Value::Str(a), Value::Str(b)) => {
             fits(a.len(), b.len())?;
@@ -480,7 +499,9 @@ fn index_into(target: &Value, index: &Value) -> Result<Value, FaultKind> {
             let position = match index {
                 Value::Int(v) => usize::try_from(*v).ok(),
                 Value::Uint(v) => usize::try_from(*v).ok(),
-                Value::Double(v) if v.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(v) => Some(*v as usize),
+                Value::Double(v) if v.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(v) => {
+                    Some(*v as usize)
+                }
                 Value::Double(_) => None,
                 _ => return Err(FaultKind::NoOverload),
             };

@@ -59,7 +59,8 @@ pub(crate) fn explain(set: &RuleSet, facts: Facts<'_>, now_ms: i64) -> Vec<Verdi
         .enumerate()
         .map(|(rank, rule)| {
             let teller = Teller { facts, set, source: &rule.source().condition };
-            let outcome = if rule.is_active(now_ms) { teller.outcome(&rule.program().root) } else { Outcome::Inactive };
+            let outcome =
+                if rule.is_active(now_ms) { teller.outcome(&rule.program().root) } else { Outcome::Inactive };
             Verdict { rule: rank as RuleIndex, outcome }
         })
         .collect()
@@ -86,7 +87,12 @@ impl Teller<'_> {
             Ok(false) => {
                 let (leaf, needed) = self.deciding(root, true);
                 let (value, wanted) = self.found_and_wanted(leaf, needed);
-                Outcome::NotMatched { leaf: leaf.span.text(self.source).to_string(), span: leaf.span, value, wanted }
+                Outcome::NotMatched {
+                    leaf: leaf.span.text(self.source).to_string(),
+                    span: leaf.span,
+                    value,
+                    wanted,
+                }
             }
             Err(fault) => Outcome::Error {
                 kind: fault.kind.as_str(),
@@ -130,7 +136,10 @@ impl Teller<'_> {
         match &leaf.op {
             Op::Leaf(inner) => {
                 let name = self.set.schema().name(inner.slot);
-                let value = self.facts.value(inner.slot).map_or_else(|| "absent".to_string(), |v| shown(format_args!("{v}")));
+                let value = self
+                    .facts
+                    .value(inner.slot)
+                    .map_or_else(|| "absent".to_string(), |v| shown(format_args!("{v}")));
                 (format!("{name} = {value}"), format!("{not}{}", wanted(&inner.test)))
             }
             Op::Present(slot) => {
@@ -141,13 +150,18 @@ impl Teller<'_> {
             Op::Binary(op, sides) => {
                 let [left, right] = sides.as_ref();
                 let found = self.described(left);
-                let other = self.value(right).map_or_else(|f| self.fault_message(f), |v| shown(format_args!("{v}")));
+                let other =
+                    self.value(right).map_or_else(|f| self.fault_message(f), |v| shown(format_args!("{v}")));
                 (found, format!("{not}{} {other}", op.symbol()))
             }
             _ => {
                 let value = if needed { "false" } else { "true" };
                 let names = self.slots_read(leaf);
-                let found = if names.is_empty() { value.to_string() } else { shown(format_args!("{value}; {names}")) };
+                let found = if names.is_empty() {
+                    value.to_string()
+                } else {
+                    shown(format_args!("{value}; {names}"))
+                };
                 (found, if needed { "true".to_string() } else { "false".to_string() })
             }
         }
@@ -171,7 +185,8 @@ impl Teller<'_> {
         slots.dedup();
         let schema: &Schema = self.set.schema();
         let shown_slots = slots.into_iter().map(|slot| {
-            let value = self.facts.value(slot).map_or_else(|| "absent".to_string(), |v| shown(format_args!("{v}")));
+            let value =
+                self.facts.value(slot).map_or_else(|| "absent".to_string(), |v| shown(format_args!("{v}")));
             format!("{} = {value}", schema.name(slot))
         });
         shown_slots.collect::<Vec<_>>().join(", ")
@@ -186,7 +201,9 @@ fn collect_slots(node: &Node, out: &mut Vec<usize>) {
         Op::And(nodes) | Op::Or(nodes) | Op::List(nodes) | Op::Call(_, nodes) => {
             nodes.iter().for_each(|n| collect_slots(n, out));
         }
-        Op::Not(n) | Op::Negate(n) | Op::Select(n, _) | Op::Has(n, _) | Op::Matches(n, _) => collect_slots(n, out),
+        Op::Not(n) | Op::Negate(n) | Op::Select(n, _) | Op::Has(n, _) | Op::Matches(n, _) => {
+            collect_slots(n, out)
+        }
         Op::Conditional(nodes) => nodes.iter().for_each(|n| collect_slots(n, out)),
         Op::Binary(_, nodes) | Op::Index(nodes) => nodes.iter().for_each(|n| collect_slots(n, out)),
         Op::Map(entries) => entries.iter().for_each(|(k, v)| {

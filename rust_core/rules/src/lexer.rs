@@ -37,14 +37,29 @@ pub struct Token {
 
 /// Operators and brackets, longer ones before their prefixes.
 pub const PUNCTUATION: &[&str] = &[
-    "&&", "||", "==", "!=", "<=", ">=", "<", ">", "!", "?", ":", "+", "-", "*", "/", "%", "(", ")", "[", "]", "{",
-    "}", ".", ",",
+    "&&", "||", "==", "!=", "<=", ">=", "<", ">", "!", "?", ":", "+", "-", "*", "/", "%", "(", ")", "[", "]",
+    "{", "}", ".", ",",
 ];
 
 /// Words that may not be names of variables.
 pub const RESERVED: &[&str] = &[
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package",
-    "namespace", "return", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// Words with a meaning of their own.
@@ -260,7 +275,8 @@ impl Lexer<'_, '_, '_> {
             .filter(|t| t.bytes().all(|b| b.is_ascii_hexdigit()))
             .and_then(|t| u32::from_str_radix(t, radix).ok());
         let Some(number) = number else {
-            let message = format!("this escape needs {digits} {} digits", if radix == 8 { "octal" } else { "hex" });
+            let message =
+                format!("this escape needs {digits} {} digits", if radix == 8 { "octal" } else { "hex" });
             self.fail(Code::BadString, start, message, "");
             return false;
         };
@@ -285,7 +301,8 @@ impl Lexer<'_, '_, '_> {
     fn quoted_ident(&mut self) -> Option<TokenKind> {
         let start = self.at;
         self.at += 1;
-        while matches!(self.peek(0), b'_' | b'.' | b'-' | b'/' | b' ' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z') {
+        while matches!(self.peek(0), b'_' | b'.' | b'-' | b'/' | b' ' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
+        {
             self.at += 1;
         }
         if self.peek(0) != b'`' || self.at == start + 1 {
@@ -371,9 +388,21 @@ mod tests {
     #[test]
     fn numbers() {
         use TokenKind::{Double, Ident, Int, Punct, Uint};
-        assert_eq!(lex("1 1u 0xFF 0xfU 1.5 .5 1e3 1.e"), Ok(vec![
-            Int(1), Uint(1), Int(255), Uint(15), Double(1.5), Double(0.5), Double(1000.0), Int(1), Punct("."), Ident,
-        ]));
+        assert_eq!(
+            lex("1 1u 0xFF 0xfU 1.5 .5 1e3 1.e"),
+            Ok(vec![
+                Int(1),
+                Uint(1),
+                Int(255),
+                Uint(15),
+                Double(1.5),
+                Double(0.5),
+                Double(1000.0),
+                Int(1),
+                Punct("."),
+                Ident,
+            ])
+        );
         assert_eq!(lex("18446744073709551616 1e999"), Err(vec![Code::BadNumber, Code::BadNumber]));
     }
 
@@ -388,7 +417,9 @@ mod tests {
 
     #[test]
     fn every_bad_literal_is_reported() {
-        for bad in [r"'\q'", r"'\ud800'", r"b'\u0041'", "'a\nb'", "'open", r"'\U00110000'", r"'\8'", r"'\x4'", "'\\"] {
+        for bad in
+            [r"'\q'", r"'\ud800'", r"b'\u0041'", "'a\nb'", "'open", r"'\U00110000'", r"'\8'", r"'\x4'", "'\\"]
+        {
             assert_eq!(lex(bad).map_err(|c| c[0]), Err(Code::BadString), "{bad}");
         }
         assert_eq!(lex("a & b = “c”").unwrap_err().len(), 4);

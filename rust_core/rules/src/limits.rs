@@ -17,7 +17,8 @@ pub struct Limits {
     pub regex_compiled_bytes_max: usize,
     /// Macros (`all`, `map`, ...) inside each other; each level multiplies the work.
     pub macro_depth_max: usize,
-    /// Steps of all macros of one evaluation together; beyond it the evaluation is an error.
+    /// Steps of all macros of one evaluation together, and comparisons inside one `==` or `in`; beyond it the
+    /// evaluation is a fault.
     pub macro_steps_max: u32,
     /// Bytes of one string or bytes value, or elements of one list, made during an evaluation.
     pub made_len_max: usize,

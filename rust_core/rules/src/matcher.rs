@@ -146,10 +146,15 @@ impl RuleSet {
     ///
     /// # Errors
     /// Diagnostics in the order of `rules` and then of the text; each has `rule` set to its index.
-    pub fn compile(rules: Vec<RuleSource>, schema: &Schema, limits: &Limits) -> Result<RuleSet, Vec<Diagnostic>> {
+    pub fn compile(
+        rules: Vec<RuleSource>,
+        schema: &Schema,
+        limits: &Limits,
+    ) -> Result<RuleSet, Vec<Diagnostic>> {
         let mut found = Vec::new();
         if rules.len() > limits.rules_max {
-            let message = format!("the set has {} rules; at most {} are allowed", rules.len(), limits.rules_max);
+            let message =
+                format!("the set has {} rules; at most {} are allowed", rules.len(), limits.rules_max);
             return Err(vec![about_rule(Code::LimitRules, None, message)]);
         }
         let digest = digest::of_rules(&rules, schema);

@@ -122,7 +122,12 @@ fn build_operators() -> Library {
     let mut library = Library::new();
     let mut add = |name: &'static str, params: Vec<Type>, result: Type| {
         // Operators have nodes of their own; the function is never used.
-        library.entry(name).or_default().push(Overload { function: Function::Unbound, member: false, params, result });
+        library.entry(name).or_default().push(Overload {
+            function: Function::Unbound,
+            member: false,
+            params,
+            result,
+        });
     };
     for symbol in ["==", "!="] {
         add(symbol, vec![any(), any()], Bool);
@@ -131,7 +136,9 @@ fn build_operators() -> Library {
         for same in [Bool, Int, Uint, Double, String, Bytes, Timestamp, Duration] {
             add(symbol, vec![same.clone(), same], Bool);
         }
-        for (left, right) in [(Int, Uint), (Int, Double), (Uint, Int), (Uint, Double), (Double, Int), (Double, Uint)] {
+        for (left, right) in
+            [(Int, Uint), (Int, Double), (Uint, Int), (Uint, Double), (Double, Int), (Double, Uint)]
+        {
             add(symbol, vec![left, right], Bool);
         }
     }

@@ -15,8 +15,14 @@ use crate::limits::Limits;
 pub fn parse(source: &str, limits: &Limits) -> Result<Expr, Vec<Diagnostic>> {
     let mut found = Diagnostics::new(source, limits.diagnostics_max);
     if source.len() > limits.source_bytes_max {
-        let message = format!("the text has {} bytes; at most {} are allowed", source.len(), limits.source_bytes_max);
-        found.add(Code::LimitSource, Span::new(0, 0), message, "split the condition over several rules".into());
+        let message =
+            format!("the text has {} bytes; at most {} are allowed", source.len(), limits.source_bytes_max);
+        found.add(
+            Code::LimitSource,
+            Span::new(0, 0),
+            message,
+            "split the condition over several rules".into(),
+        );
         return Err(found.into_vec());
     }
     let tokens = lexer::tokens(source, &mut found);
@@ -26,14 +32,14 @@ pub fn parse(source: &str, limits: &Limits) -> Result<Expr, Vec<Diagnostic>> {
     let mut parser = Parser { source, tokens, at: 0, depth: 0, nodes: 0, limits };
     match parser.whole() {
         Ok(expr) => Ok(expr),
-        Err(Refusal { code, span, message, hint }) => {
-            found.add(code, span, message, hint);
+        Err(refusal) => {
+            found.add(refusal.code, refusal.span, refusal.message, refusal.hint);
             Err(found.into_vec())
         }
     }
 }
 
-/// Why parsing stopped.
+/// Why parsing stopped. Boxed in results: a small result keeps the frames of the recursion small.
 struct Refusal {
     code: Code,
     span: Span,
@@ -41,10 +47,10 @@ struct Refusal {
     hint: String,
 }
 
-type Parsed<T> = Result<T, Refusal>;
+type Parsed<T> = Result<T, Box<Refusal>>;
 
 fn refuse<T>(code: Code, span: Span, message: impl Into<String>, hint: impl Into<String>) -> Parsed<T> {
-    Err(Refusal { code, span, message: message.into(), hint: hint.into() })
+    Err(Box::new(Refusal { code, span, message: message.into(), hint: hint.into() }))
 }
 
 fn unsupported<T>(span: Span, what: &str) -> Parsed<T> {
@@ -63,7 +69,12 @@ struct Parser<'s> {
 impl Parser<'_> {
     fn whole(&mut self) -> Parsed<Expr> {
         if self.tokens.len() == 1 {
-            return refuse(Code::Syntax, self.here(), "the expression is empty", "write true to match always");
+            return refuse(
+                Code::Syntax,
+                self.here(),
+                "the expression is empty",
+                "write true to match always",
+            );
         }
         let expr = self.expression()?;
         if self.peek() == &TokenKind::End {
@@ -318,7 +329,10 @@ impl Parser<'_> {
             Some(kind) => self.fold(kind, target, args, span),
             None => {
                 if is_later_macro(&field, args.len()) {
-                    return unsupported(name_span, &format!("the macro {field}() with {} arguments is", args.len()));
+                    return unsupported(
+                        name_span,
+                        &format!("the macro {field}() with {} arguments is", args.len()),
+                    );
                 }
                 self.node(ExprKind::Call { target: Some(Box::new(target)), name: field, args }, span)
             }
@@ -333,10 +347,19 @@ impl Parser<'_> {
         };
         let var = match args.pop().map(|e| (e.kind, e.span)) {
             Some((ExprKind::Ident(var), _)) if !var.starts_with('.') => var,
+            Some((ExprKind::Call { target: Some(target), .. }, at)) if matches!(&target.kind, ExprKind::Ident(name) if name == "cel") =>
+            {
+                return unsupported(at, "a macro variable made by cel.iterVar() is");
+            }
             other => {
                 let at = other.map_or(span, |(_, s)| s);
                 let hint = format!("write {name}(x, ...) with a plain name");
-                return refuse(Code::BadMacro, at, format!("the first argument of {name}() must be a name"), hint);
+                return refuse(
+                    Code::BadMacro,
+                    at,
+                    format!("the first argument of {name}() must be a name"),
+                    hint,
+                );
             }
         };
         self.node(ExprKind::Fold(Box::new(Fold { kind, target, var, filter, body })), span)
@@ -364,7 +387,12 @@ impl Parser<'_> {
                 Some(v) => Literal::Int(v),
                 None => {
                     let hint = "write it with a u behind to make it unsigned";
-                    return refuse(Code::BadNumber, start.to(self.here()), "this number does not fit an int", hint);
+                    return refuse(
+                        Code::BadNumber,
+                        start.to(self.here()),
+                        "this number does not fit an int",
+                        hint,
+                    );
                 }
             },
             TokenKind::Double(v) => Literal::Double(if minus.is_some() { -*v } else { *v }),
@@ -408,7 +436,12 @@ impl Parser<'_> {
             _ => None,
         };
         if lexer::RESERVED.contains(&name.as_str()) || (keyword.is_some() && !dot.is_empty()) {
-            return refuse(Code::ReservedWord, span, format!("{name:?} is a reserved word"), "choose another name");
+            return refuse(
+                Code::ReservedWord,
+                span,
+                format!("{name:?} is a reserved word"),
+                "choose another name",
+            );
         }
         self.advance();
         if let Some(literal) = keyword {
@@ -423,7 +456,12 @@ impl Parser<'_> {
             let arg = if args.len() == 1 { args.pop().map(|e| e.kind) } else { None };
             return match arg {
                 Some(ExprKind::Select { target, field }) => self.node(ExprKind::Has { target, field }, span),
-                _ => refuse(Code::BadMacro, span, "has() takes one field selection", "write has(order.ice_level)"),
+                _ => refuse(
+                    Code::BadMacro,
+                    span,
+                    "has() takes one field selection",
+                    "write has(order.ice_level)",
+                ),
             };
         }
         self.node(ExprKind::Call { target: None, name: format!("{dot}{name}"), args }, span)

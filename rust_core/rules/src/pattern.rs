@@ -13,7 +13,11 @@ use crate::limits::Limits;
 /// Why not, in words.
 pub(crate) fn compile(pattern: &str, limits: &Limits) -> Result<Regex, String> {
     if pattern.len() > limits.regex_bytes_max {
-        return Err(format!("it has {} bytes; at most {} are allowed", pattern.len(), limits.regex_bytes_max));
+        return Err(format!(
+            "it has {} bytes; at most {} are allowed",
+            pattern.len(),
+            limits.regex_bytes_max
+        ));
     }
     RegexBuilder::new(&translate(pattern)?)
         .size_limit(limits.regex_compiled_bytes_max)
@@ -73,7 +77,8 @@ fn translate(pattern: &str) -> Result<String, String> {
             '-' if in_class && chars.peek() == Some(&'-') => out.push_str("\\-"),
             '(' if !in_class && chars.peek() == Some(&'?') => {
                 out.push('(');
-                let flags: String = chars.clone().skip(1).take_while(|c| c.is_ascii_alphabetic() || *c == '-').collect();
+                let flags: String =
+                    chars.clone().skip(1).take_while(|c| c.is_ascii_alphabetic() || *c == '-').collect();
                 let after = chars.clone().nth(1 + flags.chars().count());
                 let are_flags = matches!(after, Some(')' | ':')) && !flags.is_empty();
                 if are_flags && flags.chars().any(|f| !"imsU-".contains(f)) {
@@ -130,7 +135,12 @@ mod tests {
 
     #[test]
     fn classes_are_ascii_as_in_re2() {
-        assert!(matches(r"^\d\w\s$", "1a ") && !matches(r"\d", "٣") && !matches(r"\w", "é") && !matches(r"\s", "\u{a0}"));
+        assert!(
+            matches(r"^\d\w\s$", "1a ")
+                && !matches(r"\d", "٣")
+                && !matches(r"\w", "é")
+                && !matches(r"\s", "\u{a0}")
+        );
         assert!(matches(r"^[^\d]$", "٣") && matches(r"^[\W]$", "é") && matches(r"^\D$", "x"));
         assert!(matches(r"\bcup\b", "a cup.") && !matches(r"\bcup\b", "cups"));
         assert!(matches(r"é\b", "éx") && !matches(r"\bé\b", "é"));
@@ -138,13 +148,19 @@ mod tests {
 
     #[test]
     fn brackets_and_set_signs_are_themselves() {
-        assert!(matches(r"^[a&&b]$", "&") && matches("^[[a]$", "[") && matches("^[]a]$", "]") && matches("^[^]a]$", "b"));
+        assert!(
+            matches(r"^[a&&b]$", "&")
+                && matches("^[[a]$", "[")
+                && matches("^[]a]$", "]")
+                && matches("^[^]a]$", "b")
+        );
         assert!(matches("^[[:digit:]x]+$", "1x") && matches(r"^\<b\>$", "<b>"));
     }
 
     #[test]
     fn what_re2_lacks_or_exceeds_is_refused() {
-        for bad in [r"(a)\1", "(?=a)", "(?x)a b", "a{1001", "(", r"\", "[a", r"\B", "(((a{50}){50}){50}){50}"] {
+        for bad in [r"(a)\1", "(?=a)", "(?x)a b", "a{1001", "(", r"\", "[a", r"\B", "(((a{50}){50}){50}){50}"]
+        {
             assert!(compile(bad, &Limits::default()).is_err() || bad == "a{1001", "{bad}");
         }
         assert!(compile(&"a".repeat(2_000), &Limits::default()).is_err());

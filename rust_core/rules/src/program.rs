@@ -20,7 +20,10 @@ pub(crate) struct Node {
 pub(crate) enum Op {
     Const(Value),
     /// The value of a slot. Absent: null when the slot is nullable, else a fault.
-    Slot { slot: usize, nullable: bool },
+    Slot {
+        slot: usize,
+        nullable: bool,
+    },
     /// `has()` of a slot.
     Present(usize),
     /// A macro's variable, by its distance from the outermost.
@@ -249,7 +252,9 @@ type Tested = Option<(usize, bool, Test)>;
 
 fn binary_test(op: BinaryOp, left: &Node, right: &Node, slot_type: &dyn Fn(usize) -> SlotType) -> Tested {
     if op == BinaryOp::In {
-        let (Op::Slot { slot, nullable }, Some(Value::List(list))) = (&left.op, right.constant()) else { return None };
+        let (Op::Slot { slot, nullable }, Some(Value::List(list))) = (&left.op, right.constant()) else {
+            return None;
+        };
         return membership(slot_type(*slot), list).map(|test| (*slot, *nullable, test));
     }
     if op.strength() != 3 {
@@ -290,7 +295,8 @@ fn membership(slot: SlotType, list: &[Value]) -> Option<Test> {
 }
 
 fn call_test(function: Function, args: &[Node], slot_type: &dyn Fn(usize) -> SlotType) -> Tested {
-    let [Node { op: Op::Slot { slot, nullable }, .. }, Node { op: Op::Const(Value::Str(text)), .. }] = args else {
+    let [Node { op: Op::Slot { slot, nullable }, .. }, Node { op: Op::Const(Value::Str(text)), .. }] = args
+    else {
         return None;
     };
     if slot_type(*slot) != SlotType::Str {

@@ -160,7 +160,11 @@ impl Schema {
                 });
             }
         }
-        if found.is_empty() { Ok(schema) } else { Err(found) }
+        if found.is_empty() {
+            Ok(schema)
+        } else {
+            Err(found)
+        }
     }
 
     /// The slot of a full dotted name.
@@ -231,8 +235,9 @@ mod tests {
 
     #[test]
     fn a_contradictory_schema_is_refused_whole() {
-        let found = Schema::checked(of(&[("a", "int"), ("a", "int"), ("b.c", "int"), ("b", "int"), ("9x", "int")]))
-            .unwrap_err();
+        let found =
+            Schema::checked(of(&[("a", "int"), ("a", "int"), ("b.c", "int"), ("b", "int"), ("9x", "int")]))
+                .unwrap_err();
         assert_eq!(found.len(), 3);
         assert!(found.iter().all(|d| d.code == Code::BadSchema));
     }

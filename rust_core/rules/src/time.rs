@@ -34,7 +34,8 @@ pub(crate) struct Civil {
 impl Timestamp {
     /// From seconds since 1970 and nanoseconds within the second; `None` out of range.
     pub fn new(seconds: i64, nanos: u32) -> Option<Timestamp> {
-        ((SECONDS_MIN..=SECONDS_MAX).contains(&seconds) && nanos < 1_000_000_000).then_some(Timestamp { seconds, nanos })
+        ((SECONDS_MIN..=SECONDS_MAX).contains(&seconds) && nanos < 1_000_000_000)
+            .then_some(Timestamp { seconds, nanos })
     }
 
     /// Whole seconds since 1970 (rounded down).
@@ -66,7 +67,10 @@ impl Timestamp {
         let bytes = text.as_bytes();
         let number = |from: usize, to: usize| -> Option<i64> {
             let digits = bytes.get(from..to)?;
-            digits.iter().all(u8::is_ascii_digit).then(|| digits.iter().fold(0, |n, d| n * 10 + i64::from(d - b'0')))
+            digits
+                .iter()
+                .all(u8::is_ascii_digit)
+                .then(|| digits.iter().fold(0, |n, d| n * 10 + i64::from(d - b'0')))
         };
         let is = |at: usize, wanted: &[u8]| bytes.get(at).is_some_and(|b| wanted.contains(b));
         if !(is(4, b"-") && is(7, b"-") && is(10, b"Tt") && is(13, b":") && is(16, b":")) {
@@ -137,7 +141,8 @@ pub(crate) fn offset_seconds(zone: &str) -> Option<i64> {
     };
     let (hours, minutes) = rest.split_once(':')?;
     let number = |text: &str| -> Option<i64> {
-        ((1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
+        ((1..=2).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()))
+            .then(|| text.parse().ok())?
     };
     let (hours, minutes) = (number(hours)?, number(minutes)?);
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3_600 + minutes * 60))
@@ -160,7 +165,8 @@ pub(crate) fn parse_duration(text: &str) -> Option<i64> {
     while !rest.is_empty() {
         let whole_len = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (whole, after) = rest.split_at(whole_len);
-        let fraction = after.strip_prefix('.').map_or("", |f| &f[..f.bytes().take_while(u8::is_ascii_digit).count()]);
+        let fraction =
+            after.strip_prefix('.').map_or("", |f| &f[..f.bytes().take_while(u8::is_ascii_digit).count()]);
         let after = if after.starts_with('.') { &after[1 + fraction.len()..] } else { after };
         if whole.is_empty() && fraction.is_empty() {
             return None;
@@ -247,11 +253,26 @@ mod tests {
 
     #[test]
     fn timestamps_read_and_write() {
-        for text in ["2009-02-13T23:31:30Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z", "2024-02-29T00:00:00.5Z"] {
+        for text in [
+            "2009-02-13T23:31:30Z",
+            "0001-01-01T00:00:00Z",
+            "9999-12-31T23:59:59.999999999Z",
+            "2024-02-29T00:00:00.5Z",
+        ] {
             assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
         }
-        assert_eq!(Timestamp::parse("2009-02-13T23:31:30+08:00").unwrap().to_string(), "2009-02-13T15:31:30Z");
-        for bad in ["2023-02-29T00:00:00Z", "0000-01-01T00:00:00Z", "2009-02-13", "2009-02-13T24:00:00Z", "2009-02-13T23:31:30", "é"] {
+        assert_eq!(
+            Timestamp::parse("2009-02-13T23:31:30+08:00").unwrap().to_string(),
+            "2009-02-13T15:31:30Z"
+        );
+        for bad in [
+            "2023-02-29T00:00:00Z",
+            "0000-01-01T00:00:00Z",
+            "2009-02-13",
+            "2009-02-13T24:00:00Z",
+            "2009-02-13T23:31:30",
+            "é",
+        ] {
             assert_eq!(Timestamp::parse(bad), None, "{bad}");
         }
     }
@@ -267,7 +288,13 @@ mod tests {
 
     #[test]
     fn durations_read_and_write() {
-        for (text, nanos) in [("1h2m3s", 3_723_000_000_000), ("-1.5s", -1_500_000_000), ("1ns", 1), ("0", 0), (".5ms", 500_000)] {
+        for (text, nanos) in [
+            ("1h2m3s", 3_723_000_000_000),
+            ("-1.5s", -1_500_000_000),
+            ("1ns", 1),
+            ("0", 0),
+            (".5ms", 500_000),
+        ] {
             assert_eq!(parse_duration(text), Some(nanos));
         }
         for bad in ["", "-", "s", "1", "1.2", "1x", "300000000000s", "1h é"] {

@@ -131,7 +131,11 @@ impl Unifier {
         if !self.try_agree(&known, &next) {
             return Type::Dyn;
         }
-        if self.is_wider(&next, &known) { next } else { known }
+        if self.is_wider(&next, &known) {
+            next
+        } else {
+            known
+        }
     }
 
     /// Whether `a` says less than `b`: `dyn` less than all, nullable less than its type.

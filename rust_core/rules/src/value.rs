@@ -1,6 +1,7 @@
 //! Values at evaluation time, and the comparisons between them that CEL defines.
 //!
-//! Numbers of different types are compared by their mathematical value, without rounding either side.
+//! Numbers of different types are compared by value. An integer meets a double as the nearest double: the suite
+//! wants `dyn(9223372036854775807) < 9223372036854775808.0` to be false.
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
@@ -159,9 +160,11 @@ impl Value {
         }
     }
 
-    /// CEL's `==`: values of unrelated types are unequal, `NaN` equals nothing.
-    pub fn equals(&self, other: &Value) -> bool {
-        match (self, other) {
+    /// CEL's `==`: values of unrelated types are unequal, `NaN` equals nothing. `None` when `steps` run out first:
+    /// a value that shares its parts can be exponentially larger than its memory.
+    pub(crate) fn equals_within(&self, other: &Value, steps: &mut u32) -> Option<bool> {
+        *steps = steps.checked_sub(1)?;
+        Some(match (self, other) {
             (Value::Null, Value::Null) => true,
             (Value::Bool(a), Value::Bool(b)) => a == b,
             (Value::Str(a), Value::Str(b)) => a == b,
@@ -169,12 +172,31 @@ impl Value {
             (Value::Type(a), Value::Type(b)) => a == b,
             (Value::Timestamp(a), Value::Timestamp(b)) => a == b,
             (Value::Duration(a), Value::Duration(b)) => a == b,
-            (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b.iter()).all(|(a, b)| a.equals(b)),
+            (Value::List(a), Value::List(b)) => {
+                if a.len() != b.len() {
+                    return Some(false);
+                }
+                for (a, b) in a.iter().zip(b.iter()) {
+                    if !a.equals_within(b, steps)? {
+                        return Some(false);
+                    }
+                }
+                true
+            }
             (Value::Map(a), Value::Map(b)) => {
-                a.len() == b.len() && a.entries.iter().all(|(k, v)| b.get(k).is_some_and(|w| v.equals(w)))
+                if a.len() != b.len() {
+                    return Some(false);
+                }
+                for (key, value) in a.entries.iter() {
+                    let Some(other) = b.get(key) else { return Some(false) };
+                    if !value.equals_within(other, steps)? {
+                        return Some(false);
+                    }
+                }
+                true
             }
             _ => compare_numbers(self, other) == Some(Some(Ordering::Equal)),
-        }
+        })
     }
 
     /// CEL's order. `None`: the types have no order. `Some(None)`: a `NaN` is involved.
@@ -198,22 +220,12 @@ fn compare_numbers(left: &Value, right: &Value) -> Option<Option<Ordering>> {
         (Value::Double(a), Value::Double(b)) => a.partial_cmp(b),
         (Value::Int(a), Value::Uint(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
         (Value::Uint(a), Value::Int(b)) => Some(i128::from(*a).cmp(&i128::from(*b))),
-        (Value::Int(a), Value::Double(b)) => compare_whole(i128::from(*a), *b),
-        (Value::Uint(a), Value::Double(b)) => compare_whole(i128::from(*a), *b),
-        (Value::Double(a), Value::Int(b)) => compare_whole(i128::from(*b), *a).map(Ordering::reverse),
-        (Value::Double(a), Value::Uint(b)) => compare_whole(i128::from(*b), *a).map(Ordering::reverse),
+        (Value::Int(a), Value::Double(b)) => (*a as f64).partial_cmp(b),
+        (Value::Uint(a), Value::Double(b)) => (*a as f64).partial_cmp(b),
+        (Value::Double(a), Value::Int(b)) => a.partial_cmp(&(*b as f64)),
+        (Value::Double(a), Value::Uint(b)) => a.partial_cmp(&(*b as f64)),
         _ => return None,
     })
-}
-
-/// A 64-bit integer against a double, exactly.
-pub(crate) fn compare_whole(whole: i128, double: f64) -> Option<Ordering> {
-    if double.is_nan() {
-        return None;
-    }
-    // Outside +-2^65 no 64-bit integer is near; the cast saturates there and decides rightly.
-    let floor = double.floor();
-    Some(whole.cmp(&(floor as i128)).then(if double > floor { Ordering::Less } else { Ordering::Equal }))
 }
 
 /// As CEL would write it.
@@ -260,7 +272,6 @@ pub(crate) fn double_text(value: f64) -> String {
     let shortest = format!("{value:e}");
     let Some((digits, exponent)) = shortest.split_once('e') else { return shortest };
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    // The shortest form turns to an exponent below 1e-4 and from 1e6 on... see `double_text` tests.
     if (-4..21).contains(&exponent) {
         return format!("{value}");
     }
@@ -272,12 +283,16 @@ pub(crate) fn double_text(value: f64) -> String {
 mod tests {
     use super::*;
 
+    fn equal(a: &Value, b: &Value) -> bool {
+        a.equals_within(b, &mut 1_000).unwrap()
+    }
+
     #[test]
-    fn numbers_compare_without_rounding() {
+    fn numbers_compare_across_types() {
         let order = |a: Value, b: Value| a.compare(&b).unwrap().unwrap();
-        assert_eq!(order(Value::Int(i64::MAX), Value::Double(9_223_372_036_854_775_808.0)), Ordering::Less);
-        assert_eq!(order(Value::Uint(u64::MAX), Value::Double(18_446_744_073_709_551_616.0)), Ordering::Less);
-        assert_eq!(order(Value::Int(9_007_199_254_740_993), Value::Double(9_007_199_254_740_992.0)), Ordering::Greater);
+        assert_eq!(order(Value::Int(-1), Value::Uint(u64::MAX)), Ordering::Less);
+        assert_eq!(order(Value::Int(i64::MAX), Value::Double(9_223_372_036_854_775_808.0)), Ordering::Equal);
+        assert_eq!(order(Value::Int(i64::MAX), Value::Double(9_223_372_036_854_777_857.0)), Ordering::Less);
         assert_eq!(order(Value::Double(-0.5), Value::Int(0)), Ordering::Less);
         assert_eq!(order(Value::Double(f64::INFINITY), Value::Uint(u64::MAX)), Ordering::Greater);
         assert_eq!(Value::Double(f64::NAN).compare(&Value::Int(1)), Some(None));
@@ -286,10 +301,19 @@ mod tests {
 
     #[test]
     fn equality_is_total() {
-        assert!(Value::Int(1).equals(&Value::Uint(1)) && Value::Int(1).equals(&Value::Double(1.0)));
-        assert!(!Value::Int(1).equals(&Value::str("1")) && !Value::Null.equals(&Value::Bool(false)));
-        assert!(!Value::Double(f64::NAN).equals(&Value::Double(f64::NAN)));
-        assert!(Value::Double(0.0).equals(&Value::Double(-0.0)));
+        assert!(equal(&Value::Int(1), &Value::Uint(1)) && equal(&Value::Int(1), &Value::Double(1.0)));
+        assert!(!equal(&Value::Int(1), &Value::str("1")) && !equal(&Value::Null, &Value::Bool(false)));
+        assert!(!equal(&Value::Double(f64::NAN), &Value::Double(f64::NAN)));
+        assert!(equal(&Value::Double(0.0), &Value::Double(-0.0)));
+    }
+
+    #[test]
+    fn equality_of_shared_values_ends() {
+        let mut value = Value::Int(1);
+        for _ in 0..60 {
+            value = Value::List(Arc::from([value.clone(), value]));
+        }
+        assert_eq!(value.equals_within(&value.clone(), &mut 10_000), None);
     }
 
     #[test]
@@ -305,8 +329,16 @@ mod tests {
 
     #[test]
     fn doubles_are_written_as_the_reference_does() {
-        for (value, text) in [(123.456, "123.456"), (-987.654, "-987.654"), (1e-7, "1e-07"), (0.0001, "0.0001"),
-            (6.02214e23, "6.02214e+23"), (1.38e-23, "1.38e-23"), (-0.0, "-0"), (100.0, "100")] {
+        for (value, text) in [
+            (123.456, "123.456"),
+            (-987.654, "-987.654"),
+            (1e-7, "1e-07"),
+            (0.0001, "0.0001"),
+            (6.02214e23, "6.02214e+23"),
+            (1.38e-23, "1.38e-23"),
+            (-0.0, "-0"),
+            (100.0, "100"),
+        ] {
             assert_eq!(double_text(value), text);
         }
     }

@@ -1,0 +1,348 @@
+//! Properties: printing and parsing are inverse, nothing panics, leaves agree with the general evaluator.
+use cuptime_rules::ast::{BinaryOp, Expr, ExprKind, Fold, FoldKind, Literal};
+use cuptime_rules::{
+    compile, compile_rule, parse, Action, Columns, Facts, Limits, Mode, Options, Outcome, RuleSet,
+    RuleSource, Schema, Span, Tally, Type, Value,
+};
+use proptest::prelude::*;
+
+fn node(kind: ExprKind) -> Expr {
+    Expr { kind, span: Span::default(), height: 1 }
+}
+
+fn boxed(expr: Expr) -> Box<Expr> {
+    Box::new(expr)
+}
+
+fn names() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["a", "b1", "_x", "order", "user", "size2"]).prop_map(str::to_string)
+}
+
+fn fields() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["sku", "time_slot", "if", "content-type", "a b", "null"])
+        .prop_map(str::to_string)
+}
+
+fn literals() -> impl Strategy<Value = Expr> {
+    prop_oneof![
+        Just(Literal::Null),
+        any::<bool>().prop_map(Literal::Bool),
+        any::<i64>().prop_map(Literal::Int),
+        any::<u64>().prop_map(Literal::Uint),
+        any::<f64>().prop_filter("CEL has no literal for these", |v| v.is_finite()).prop_map(Literal::Double),
+        any::<String>().prop_map(Literal::Str),
+        prop::collection::vec(any::<u8>(), 0..8).prop_map(Literal::Bytes),
+    ]
+    .prop_map(|literal| node(ExprKind::Literal(literal)))
+}
+
+fn operators() -> impl Strategy<Value = BinaryOp> {
+    use BinaryOp::{Add, Div, Eq, Ge, Gt, In, Le, Lt, Mod, Mul, Ne, Sub};
+    prop::sample::select(vec![Eq, Ne, Lt, Le, Gt, Ge, In, Add, Sub, Mul, Div, Mod])
+}
+
+/// Any tree the grammar can produce.
+fn trees() -> impl Strategy<Value = Expr> {
+    let leaf = prop_oneof![literals(), names().prop_map(|n| node(ExprKind::Ident(n)))];
+    leaf.prop_recursive(5, 48, 4, |inner| {
+        let some = |least| prop::collection::vec(inner.clone(), least..4);
+        let folds = (0..5usize, inner.clone(), names(), prop::option::of(inner.clone()), inner.clone());
+        prop_oneof![
+            some(2).prop_map(|terms| node(ExprKind::And(terms))),
+            some(2).prop_map(|terms| node(ExprKind::Or(terms))),
+            inner.clone().prop_map(|e| node(ExprKind::Not(boxed(e)))),
+            inner.clone().prop_map(|e| node(ExprKind::Negate(boxed(e)))),
+            (operators(), inner.clone(), inner.clone()).prop_map(|(op, l, r)| node(ExprKind::Binary {
+                op,
+                left: boxed(l),
+                right: boxed(r)
+            })),
+            (inner.clone(), inner.clone(), inner.clone()).prop_map(|(c, t, o)| {
+                node(ExprKind::Conditional { condition: boxed(c), then: boxed(t), otherwise: boxed(o) })
+            }),
+            (inner.clone(), fields())
+                .prop_map(|(t, field)| node(ExprKind::Select { target: boxed(t), field })),
+            (inner.clone(), fields()).prop_map(|(t, field)| node(ExprKind::Has { target: boxed(t), field })),
+            (inner.clone(), inner.clone())
+                .prop_map(|(t, i)| node(ExprKind::Index { target: boxed(t), index: boxed(i) })),
+            (prop::option::of(inner.clone()), some(0)).prop_map(|(target, args)| {
+                node(ExprKind::Call { target: target.map(boxed), name: "size".into(), args })
+            }),
+            some(0).prop_map(|elements| node(ExprKind::List(elements))),
+            prop::collection::vec((inner.clone(), inner.clone()), 0..3).prop_map(|e| node(ExprKind::Map(e))),
+            folds.prop_map(|(kind, target, var, filter, body)| {
+                use FoldKind::{All, Exists, ExistsOne, Filter, Map};
+                let kind = [All, Exists, ExistsOne, Map, Filter][kind];
+                let filter = filter.filter(|_| kind == Map);
+                node(ExprKind::Fold(Box::new(Fold { kind, target, var, filter, body })))
+            }),
+        ]
+    })
+}
+
+fn schema() -> Schema {
+    let types = [
+        ("i", "int"),
+        ("d", "double"),
+        ("b", "bool"),
+        ("s", "string"),
+        ("l", "list(string)"),
+        ("m", "string?"),
+        ("o.p", "string"),
+    ];
+    Schema::new(types.iter().map(|(n, t)| ((*n).to_string(), Type::parse(t).unwrap())).collect())
+}
+
+/// Pieces of the language, well-formed and not, to be strung together.
+fn soup() -> impl Strategy<Value = String> {
+    let pieces = vec![
+        "i",
+        "d",
+        "b",
+        "s",
+        "l",
+        "m",
+        "x",
+        "1",
+        "1u",
+        "2.5",
+        "'a'",
+        "b'a'",
+        "\"",
+        "'''",
+        "r'",
+        "\\",
+        "&&",
+        "||",
+        "!",
+        "==",
+        "!=",
+        "<",
+        "<=",
+        ">",
+        ">=",
+        "in",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "?",
+        ":",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        ".",
+        ",",
+        "`",
+        "has(",
+        ".all(x,",
+        ".map(x,",
+        ".exists(x,",
+        ".filter(x,",
+        ".size()",
+        "size(",
+        ".matches('a*')",
+        "int(",
+        "string(",
+        "true",
+        "false",
+        "null",
+        "timestamp(",
+        "duration('1h')",
+        ".getHours()",
+        "//",
+        "\n",
+        "咖",
+        "é",
+        "\u{0}",
+        "dyn(",
+        "-9223372036854775808",
+        "type(",
+        ".a",
+        "[0]",
+        "{1: 2}",
+        "[1, 2]",
+        "1e400",
+        "0x",
+        ".?",
+        "[?",
+    ];
+    prop::collection::vec(prop::sample::select(pieces), 0..40).prop_map(|p| p.join(" "))
+}
+
+/// Conditions over the schema that always compile.
+fn conditions() -> impl Strategy<Value = String> {
+    let relation = || prop::sample::select(vec!["==", "!=", "<", "<=", ">", ">="]);
+    let word = || prop::sample::select(vec!["", "a", "ab", "b", "咖啡"]);
+    let whole = || prop::sample::select(vec![i64::MIN, -1, 0, 1, 7, i64::MAX]);
+    let double = prop::sample::select(vec!["-1.5", "0.0", "-0.0", "7.0", "1e300"]);
+    let leaf = prop_oneof![
+        (relation(), whole()).prop_map(|(op, v)| format!("i {op} {v}")),
+        (relation(), whole()).prop_map(|(op, v)| format!("{v} {op} i")),
+        (relation(), double).prop_map(|(op, v)| format!("d {op} {v}")),
+        (relation(), word()).prop_map(|(op, v)| format!("s {op} '{v}'")),
+        (prop::sample::select(vec!["==", "!="]), word()).prop_map(|(op, v)| format!("m {op} '{v}'")),
+        prop::collection::vec(word(), 0..4).prop_map(|all| format!("s in ['{}']", all.join("', '"))),
+        prop::collection::vec(word(), 1..4).prop_map(|all| format!("m in ['{}']", all.join("', '"))),
+        prop::collection::vec(whole(), 0..4).prop_map(|all| format!("i in {all:?}")),
+        (prop::sample::select(vec!["startsWith", "endsWith", "contains", "matches"]), word())
+            .prop_map(|(f, v)| format!("s.{f}('{v}')")),
+        Just("b".to_string()),
+        Just("b == false".to_string()),
+        Just("has(o.p)".to_string()),
+        Just("o.p > s".to_string()),
+        Just("m == null".to_string()),
+        Just("1 / i > 0".to_string()),
+        Just("l.exists(x, x == s)".to_string()),
+        Just("s in l".to_string()),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 2..4).prop_map(|all| format!("({})", all.join(" && "))),
+            prop::collection::vec(inner.clone(), 2..4).prop_map(|all| format!("({})", all.join(" || "))),
+            inner.clone().prop_map(|e| format!("!({e})")),
+            (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+        ]
+    })
+}
+
+type Row = (
+    Option<i64>,
+    Option<f64>,
+    Option<bool>,
+    Option<&'static str>,
+    Option<Vec<&'static str>>,
+    Option<&'static str>,
+);
+
+fn rows() -> impl Strategy<Value = Row> {
+    let word = || prop::option::of(prop::sample::select(vec!["", "a", "ab", "b", "咖啡", "z"]));
+    (
+        prop::option::of(prop::sample::select(vec![i64::MIN, -1, 0, 1, 7, i64::MAX])),
+        prop::option::of(prop::sample::select(vec![-1.5, 0.0, 7.0, f64::NAN, f64::INFINITY])),
+        prop::option::of(any::<bool>()),
+        word(),
+        prop::option::of(prop::collection::vec(prop::sample::select(vec!["a", "咖啡"]), 0..3)),
+        word(),
+    )
+}
+
+fn columns_of(row: &Row) -> Columns {
+    let mut columns = Columns::new(&schema());
+    row.0.iter().for_each(|v| columns.push_int(0, *v));
+    row.1.iter().for_each(|v| columns.push_double(1, *v));
+    row.2.iter().for_each(|v| columns.push_bool(2, *v));
+    row.3.iter().for_each(|v| columns.push_str(3, v));
+    row.3.iter().for_each(|v| columns.push_str(6, v));
+    row.4.iter().for_each(|v| columns.push_str_list(4, v.iter().copied()));
+    row.5.iter().for_each(|v| columns.push_str(5, v));
+    columns.end_row();
+    columns
+}
+
+fn values_of(row: &Row) -> Vec<Option<Value>> {
+    vec![
+        row.0.map(Value::Int),
+        row.1.map(Value::Double),
+        row.2.map(Value::Bool),
+        row.3.map(Value::str),
+        row.4.as_ref().map(|all| Value::List(all.iter().map(|v| Value::str(v)).collect())),
+        Some(row.5.map_or(Value::Null, Value::str)),
+        row.3.map(Value::str),
+    ]
+}
+
+fn rule(condition: &str) -> RuleSource {
+    RuleSource {
+        id: "r".into(),
+        name: String::new(),
+        priority: 0,
+        enabled: true,
+        valid_from_ms: None,
+        valid_to_ms: None,
+        condition: condition.into(),
+        action: Action { kind: String::new(), value: String::new() },
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_printed_reads_back_the_same(tree in trees()) {
+        let limits = Limits::default();
+        let text = tree.to_string();
+        let again = parse(&text, &limits).map_err(|d| TestCaseError::fail(format!("{text}: {d:?}")))?;
+        prop_assert_eq!(&again, &tree, "{}", text);
+        prop_assert_eq!(again.to_string(), text);
+    }
+
+    #[test]
+    fn no_text_panics(text in prop_oneof![any::<String>(), soup(), any::<Vec<u8>>().prop_map(|b| String::from_utf8_lossy(&b).into_owned())]) {
+        let (limits, schema) = (Limits::default(), schema());
+        if let Err(found) = compile_rule(&text, &schema, &limits) {
+            prop_assert!(!found.is_empty());
+            for d in &found {
+                prop_assert!(d.position.line >= 1 && d.position.column >= 1 && d.span.start as usize <= text.len());
+                prop_assert!(!d.message.is_empty());
+            }
+        }
+        // Without checking more gets through to the evaluator.
+        if let Ok(tree) = parse(&text, &limits) {
+            let options = Options { check: false, ..Options::default() };
+            if let Ok(program) = compile(&tree, &text, &schema, &options, &limits) {
+                let values: Vec<Option<Value>> = vec![Some(Value::Int(1)), None, Some(Value::Bool(true)), Some(Value::str("a"))];
+                let _ = program.value(Facts::Values(&values), &limits);
+            }
+        }
+    }
+
+    #[test]
+    fn no_tree_panics_when_evaluated_unchecked(tree in trees()) {
+        let (limits, schema) = (Limits::default(), schema());
+        let text = tree.to_string();
+        let tree = parse(&text, &limits).unwrap();
+        for check in [true, false] {
+            let options = Options { check, ..Options::default() };
+            if let Ok(program) = compile(&tree, &text, &schema, &options, &limits) {
+                let _ = program.value(Facts::Values(&[]), &limits);
+            }
+        }
+    }
+
+    #[test]
+    fn columns_and_leaves_agree_with_loose_values(condition in conditions(), row in rows()) {
+        // Three ways to one answer: leaves on columns, leaves on values, and the unspecialised evaluator.
+        let (limits, schema) = (Limits::default(), schema());
+        let program = compile_rule(&condition, &schema, &limits).map_err(|d| TestCaseError::fail(format!("{condition}: {d:?}")))?;
+        let tree = parse(&condition, &limits).unwrap();
+        let plain = compile(&tree, &condition, &schema, &Options { check: false, ..Options::default() }, &limits).unwrap();
+        let (columns, values) = (columns_of(&row), values_of(&row));
+        let show = |r: Result<Value, cuptime_rules::Fault>| r.map(|v| v.to_string()).map_err(|f| f.kind);
+        let on_columns = show(program.value(Facts::Row { columns: &columns, row: 0 }, &limits));
+        let on_values = show(program.value(Facts::Values(&values), &limits));
+        let general = show(plain.value(Facts::Row { columns: &columns, row: 0 }, &limits));
+        prop_assert_eq!(&on_columns, &on_values, "{}", condition);
+        prop_assert_eq!(&on_columns, &general, "{}", condition);
+        // And the explanation agrees with the match.
+        let set = RuleSet::compile(vec![rule(&condition)], &schema, &limits).unwrap();
+        let (mut matches, mut tally) = (Vec::new(), Tally::new(&set));
+        set.evaluate(&columns, 0, 0, Mode::Collect, &mut matches, &mut tally);
+        let outcome = set.explain(&columns, 0, 0).remove(0).outcome;
+        match on_columns.as_deref() {
+            Ok("true") => { prop_assert_eq!(matches.len(), 1); prop_assert_eq!(outcome, Outcome::Matched) }
+            Ok(_) => {
+                let not_matched = matches!(outcome, Outcome::NotMatched { .. });
+                prop_assert!(matches.is_empty() && not_matched);
+            }
+            Err(_) => {
+                let is_error = matches!(outcome, Outcome::Error { .. });
+                prop_assert!(is_error && tally.rules()[0].errors == 1);
+            }
+        }
+    }
+}
