@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use prost::encoding::{encode_key, encode_varint, encoded_len_varint, WireType};
-use prost::Message;
+pub use prost::Message;
 
 /// The messages of package `cuptime.v1`, generated.
 #[allow(missing_docs, clippy::all)]
