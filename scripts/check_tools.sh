@@ -11,7 +11,11 @@ need() { # program, Debian package, what for
   missing+=("$1 ($3): apt-get install $2")
 }
 need "$python" python3 "runs the service"
-need cc gcc "links the Rust core"
+# A compiler without the C library's start files is there and cannot link: so it is tried.
+if ! cc -x c -o /dev/null - <<<'int main(void) { return 0; }' >/dev/null 2>&1; then
+  packages+=(gcc libc6-dev)
+  missing+=("a working C compiler (links the Rust core): apt-get install gcc libc6-dev")
+fi
 need flock util-linux "keeps two builds apart"
 need git git "buf and the house rules read the repository"
 if command -v "$python" >/dev/null 2>&1 && ! "$python" -c 'import venv, ensurepip' >/dev/null 2>&1; then
