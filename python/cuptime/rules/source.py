@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -44,7 +44,7 @@ Value = Scalar | list[Scalar] | list[tuple[Scalar, Scalar]] | None
 
 @dataclass(frozen=True, slots=True)
 class RuleSource:
-    """One rule, checked but for its condition. Instants are UTC ms, 0 is no bound; `argument` is the action's."""
+    """One rule, checked but for its condition and action. Instants are UTC ms, 0 is no bound; places are line, column."""
 
     rule_id: str
     name: str
@@ -56,32 +56,10 @@ class RuleSource:
     tags: tuple[str, ...]
     condition: Scalar
     action: str
-    argument: int | str
+    argument: str
+    action_place: tuple[int, int]
     line: int
     column: int
-
-
-@dataclass(frozen=True, slots=True)
-class ActionKind:
-    """What an action's argument must be. `parse` returns None for a bad one."""
-
-    wanted: str
-    parse: Callable[[str], int | str | None]
-
-
-def _priority_argument(text: str) -> int | None:
-    return int(text) if _INTEGER.fullmatch(text) and 1 <= int(text) <= 100 else None
-
-
-def _text_argument(text: str) -> str | None:
-    return text if 1 <= len(text) <= 200 else None
-
-
-ACTIONS: Final[dict[str, ActionKind]] = {
-    "assign_rider_priority": ActionKind("a whole number from 1 (highest) to 100", _priority_argument),
-    "refuse": ActionKind("a text of 1 to 200 characters for the caller", _text_argument),
-}
-"""The closed list of actions."""
 
 
 class _Reader:
@@ -204,7 +182,7 @@ def rule_of(
     name = reader.name("name", required=True)
     rule_id = reader.name("id", required=False) or name
     condition = _condition(reader)
-    action, argument = _action(reader)
+    action, argument, action_place = _action(reader)
     valid_from_ms, valid_to_ms = reader.instant_ms("valid_from"), reader.instant_ms("valid_to")
     if valid_from_ms and valid_to_ms and valid_from_ms >= valid_to_ms:
         reader.add("BAD_VALIDITY", reader.place_of("valid_to"), "`valid_to` is not after `valid_from`")
@@ -220,6 +198,7 @@ def rule_of(
         condition=condition or Scalar(*place, "", "", 0, 0),
         action=action,
         argument=argument,
+        action_place=action_place,
         line=place[0],
         column=place[1],
     )
@@ -243,33 +222,21 @@ def _condition(reader: _Reader) -> Scalar | None:
     return scalar
 
 
-def _action(reader: _Reader) -> tuple[str, int | str]:
-    """`assign_rider_priority: 1`, as one text or as a mapping of one key."""
+def _action(reader: _Reader) -> tuple[str, str, tuple[int, int]]:
+    """`assign_rider_priority: 1`, as one text or as a mapping of one key: name, argument and place."""
     form = "for example `assign_rider_priority: 1`"
     if "action" not in reader.values:
         reader.add("MISSING_KEY", reader.place, "the rule has no `action`", form)
-        return "", 0
+        return "", "", reader.place
     place = reader.place_of("action")
     value = reader.values["action"][1]
     if isinstance(value, Scalar):
         name, colon, argument = (part.strip() for part in value.value.partition(":"))
         if not colon:
             reader.add("BAD_ACTION", place, f"`{value.value[:60]}` has no argument", form)
-            return "", 0
-    elif isinstance(value, list) and len(value) == 1 and isinstance(value[0], tuple):
-        name, argument = value[0][0].value, value[0][1].value.strip()
-        place = (value[0][0].line, value[0][0].column)
-    else:
-        reader.add("BAD_ACTION", place, "an action is one name with its argument", form)
-        return "", 0
-    kind = ACTIONS.get(name)
-    if kind is None:
-        reader.add("UNKNOWN_ACTION", place, f"unknown action `{name[:60]}`", suggestion(name, ACTIONS))
-        return "", 0
-    parsed = kind.parse(argument)
-    if parsed is None:
-        reader.add(
-            "BAD_ACTION", place, f"the argument of `{name}` must be {kind.wanted}, not `{argument[:60]}`"
-        )
-        return name, 0
-    return name, parsed
+        return name, argument, place
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], tuple):
+        key, argument_scalar = value[0]
+        return key.value, argument_scalar.value.strip(), (key.line, key.column)
+    reader.add("BAD_ACTION", place, "an action is one name with its argument", form)
+    return "", "", place

@@ -1,0 +1,232 @@
+"""The rule book: which rule set is live, under which revision, and what it did.
+
+A publication is checked whole, committed, and only then live: the snapshot is replaced by one assignment, so whoever
+holds the one before goes on with it to the end of its batch. A revision that cannot be compiled is never live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from cuptime.domain.clock import Clock
+from cuptime.domain.errors import CuptimeError, Reason, invalid
+from cuptime.domain.limits import RULE_REVISIONS_KEPT_MAX
+from cuptime.domain.ports import Committed, Metrics, Storage
+from cuptime.domain.requests import Made, Requests, fingerprint_of
+from cuptime.domain.turns import to_the_end
+from cuptime.domain.values import Fence, RuleRevisionRow
+from cuptime.domain.writes import InsertRuleRevision
+from cuptime.rules.compiled import Built, CompiledRules, RuleTools, build
+from cuptime.rules.diagnostic import Diagnostic, summary
+
+COMPILED_KEPT_MAX: Final = 16
+"""Older revisions kept compiled, for explanations."""
+NOTE_CHARS_MAX: Final = 1_000
+RECOVER_TRIES_MAX: Final = 10
+"""Older revisions tried at start when the active one does not compile any more."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A rule set and its revision; revision 0 has no rules."""
+
+    rules: CompiledRules | None
+    revision: int
+
+
+class RulesInvalid(CuptimeError):
+    """RULES_INVALID with every fault."""
+
+    def __init__(self, faults: Sequence[Diagnostic]) -> None:
+        metadata = {"count": str(len(faults)), "first": str(faults[0]) if faults else ""}
+        super().__init__(Reason.RULES_INVALID, summary(faults), field="source", metadata=metadata)
+        self.diagnostics = tuple(faults)
+
+
+class RuleBook:
+    """Validate, publish, get, list, roll back; the live snapshot; counters by rule."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        fence: Fence,
+        clock: Clock,
+        requests: Requests,
+        tools: RuleTools,
+        metrics: Metrics,
+    ) -> None:
+        self._storage = storage
+        self._fence = fence
+        self._clock = clock
+        self._requests = requests
+        self._tools = tools
+        self._metrics = metrics
+        self._live = Snapshot(None, 0)
+        self._active: RuleRevisionRow | None = None
+        self._publishing = asyncio.Lock()
+        self._older: OrderedDict[int, CompiledRules | None] = OrderedDict()
+        self._hits: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+
+    # --- for whoever judges orders --------------------------------------------------------------------------------
+    def snapshot(self) -> Snapshot:
+        """The live rules; hold it for one batch."""
+        return self._live
+
+    async def compiled(self, revision: int) -> CompiledRules | None:
+        """The rule set of a revision, None for revision 0. Raises RULE_REVISION_NOT_FOUND."""
+        if revision == self._live.revision:
+            return self._live.rules
+        if revision == 0:
+            return None
+        if revision not in self._older:
+            row = await self.get(revision)
+            built = await asyncio.to_thread(build, self._tools, [("", row.source)])
+            if built.compiled is None:
+                raise RulesInvalid(built.faults)
+            self._older[revision] = built.compiled
+            if len(self._older) > COMPILED_KEPT_MAX:
+                self._older.popitem(last=False)
+        self._older.move_to_end(revision)
+        return self._older[revision]
+
+    def count(
+        self, evaluated: int, hits: Sequence[tuple[str, int]], errors: Sequence[tuple[str, int]]
+    ) -> None:
+        """Adds a batch to the counters, which go by rule id and outlive revisions."""
+        for rule, times in hits:
+            self._hits[rule] += times
+        for rule, times in errors:
+            self._errors[rule] += times
+        if evaluated or hits or errors:
+            self._metrics.rules(evaluated, hits, errors)
+
+    def counters(self) -> dict[str, tuple[int, int]]:
+        """(hits, errors) by rule id since the start of the process."""
+        return {rule: (self._hits[rule], self._errors[rule]) for rule in sorted({*self._hits, *self._errors})}
+
+    # --- for callers ----------------------------------------------------------------------------------------------
+    async def recover(self) -> Snapshot:
+        """Makes the active revision of storage live; when it does not compile any more, the newest that does."""
+        active = await self._storage.rule_revision(None)
+        if active is None:
+            return self._live
+        self._active = active
+        rows = [active, *await self._storage.rule_revisions(before=active.revision, limit=RECOVER_TRIES_MAX)]
+        for row in rows:
+            built = await asyncio.to_thread(build, self._tools, [("", row.source)])
+            if built.compiled is not None:
+                self._live = Snapshot(built.compiled, row.revision)
+                return self._live
+            _log.error("rule revision %d does not compile: %s", row.revision, summary(built.faults))
+        raise RulesInvalid(built.faults)
+
+    async def validate(self, source: str) -> tuple[list[Diagnostic], int]:
+        """Every fault of a rule set, and how many rules it has. Nothing is kept."""
+        built = await self.built([("", source)])
+        return built.faults, built.rule_count
+
+    async def built(self, sources: Sequence[tuple[str, str]]) -> Built:
+        """A rule set of (file name, YAML) pairs, checked and compiled beside the event loop."""
+        return await asyncio.to_thread(build, self._tools, sources)
+
+    async def publish(
+        self, source: str, note: str = "", *, request_id: str = "", validate_only: bool = False
+    ) -> RuleRevisionRow:
+        """Makes a rule set the live revision. Raises RulesInvalid, REQUEST_ID_REUSED, LIMIT_REACHED."""
+        built = await self.built([("", source)])
+        return await self.publish_built(built, note, request_id=request_id, validate_only=validate_only)
+
+    async def publish_built(
+        self, built: Built, note: str, *, request_id: str = "", validate_only: bool = False
+    ) -> RuleRevisionRow:
+        """As `publish`, for what `built` gave."""
+        if built.compiled is None:
+            raise RulesInvalid(built.faults)
+        if len(note) > NOTE_CHARS_MAX:
+            raise invalid("note", f"at most {NOTE_CHARS_MAX} characters", note)
+        if validate_only:
+            return self._row(built, note)
+        return await to_the_end(self._publish(built, note, "PublishRules", request_id))
+
+    async def get(self, revision: int | None) -> RuleRevisionRow:
+        """None is the active one. Raises RULE_REVISION_NOT_FOUND."""
+        row = await self._storage.rule_revision(revision)
+        if row is None:
+            shown = "active" if revision is None else str(revision)
+            metadata = {"revision": shown}
+            raise CuptimeError(
+                Reason.RULE_REVISION_NOT_FOUND, f"there is no ruleRevisions/{shown}", metadata=metadata
+            )
+        return row
+
+    async def page(self, *, before: int, limit: int) -> list[RuleRevisionRow]:
+        """Newest first, revisions below `before`."""
+        return await self._storage.rule_revisions(before=before, limit=limit)
+
+    async def roll_back(self, revision: int, note: str = "", *, request_id: str = "") -> RuleRevisionRow:
+        """The content of an older revision, live under a new number. Raises RULE_REVISION_NOT_FOUND."""
+        row = await self.get(revision)
+        built = await self.built([("", row.source)])
+        if built.compiled is None:
+            raise RulesInvalid(built.faults)
+        if len(note) > NOTE_CHARS_MAX:
+            raise invalid("note", f"at most {NOTE_CHARS_MAX} characters", note)
+        note = note or f"back to revision {revision}"
+        return await to_the_end(self._publish(built, note, "RollBackRules", request_id))
+
+    @property
+    def active(self) -> RuleRevisionRow | None:
+        """The active revision; None before the first."""
+        return self._active
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+    def _row(self, built: Built, note: str) -> RuleRevisionRow:
+        if built.compiled is None:
+            raise RulesInvalid(built.faults)
+        revision = (self._active.revision if self._active is not None else 0) + 1
+        if revision > RULE_REVISIONS_KEPT_MAX:
+            raise CuptimeError(Reason.LIMIT_REACHED, f"{RULE_REVISIONS_KEPT_MAX} rule revisions are kept")
+        return RuleRevisionRow(
+            revision,
+            built.compiled.digest,
+            built.source,
+            note,
+            self._clock.now_ms(),
+            built.rule_count,
+            active=True,
+        )
+
+    async def _publish(self, built: Built, note: str, method: str, request_id: str) -> RuleRevisionRow:
+        """The answer kept for repeats is the revision's number."""
+
+        async def make() -> Made:
+            row = self._row(built, note)
+            made[:] = [row]
+            return [InsertRuleRevision(row)], str(row.revision).encode()
+
+        made: list[RuleRevisionRow] = []
+        committed: list[Committed] = []
+        async with self._publishing:
+            fingerprint = fingerprint_of(built.source, note)
+            answer = await self._requests.once(request_id, method, fingerprint, make, committed.append)
+            if not committed:
+                return await self.get(int(answer))
+            row = made[0]
+            if self._live.revision:
+                self._older[self._live.revision] = self._live.rules
+                while len(self._older) > COMPILED_KEPT_MAX:
+                    self._older.popitem(last=False)
+            self._live = Snapshot(built.compiled, row.revision)
+            self._active = replace(row, active=True)
+            _log.info(
+                "rule revision %d is live: %d rules, digest %s", row.revision, row.rule_count, row.digest
+            )
+            return row

@@ -1,0 +1,136 @@
+"""From rule files to a compiled rule set, or to everything that is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from cuptime.rules.diagnostic import DIAGNOSTICS_MAX, Diagnostic, suggestion
+from cuptime.rules.source import RuleSource
+from cuptime.rules.yaml import RuleFile, merged, position_in, read_rules
+
+RuleColumns = tuple[str, str, int, bool, int | None, int | None, str, str, str]
+"""(id, name, priority, enabled, valid_from_ms, valid_to_ms, condition, action kind, action value)."""
+
+
+class CompiledRules(Protocol):
+    """The core's rule set: immutable, safe to share."""
+
+    def __len__(self) -> int: ...
+    @property
+    def digest(self) -> str: ...
+    def rule_ids(self) -> list[str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTools:
+    """What the core gives for rules; `cuptime.core` has each under the name in brackets."""
+
+    compile: Callable[[list[RuleColumns], list[tuple[str, str]]], CompiledRules]
+    """[RuleSet.compile] Raises `fault`."""
+    fault: type[Exception]
+    """[RuleCompileError] With `diagnostics`: (code, rule index, byte offset, line, column, message, hint)."""
+    schema: list[tuple[str, str]]
+    """[order_schema()] Names and types that conditions may use."""
+    actions: list[tuple[str, str]]
+    """[rule_actions()] Names and what their value must be."""
+    check_action: Callable[[str, str], str]
+    """[check_action] "" or what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A rule set that is ready to be live, or its faults (then `compiled` is None)."""
+
+    compiled: CompiledRules | None
+    faults: list[Diagnostic]
+    rule_count: int
+    source: str
+
+
+def build(tools: RuleTools, sources: Sequence[tuple[str, str]]) -> Built:
+    """One rule set from (file name, YAML) pairs. Costs time in their length; safe in a thread."""
+    files = [read_rules(source, name) for name, source in sources]
+    pairs, faults = merged(files)
+    faults = faults + [
+        fault for file, rule in pairs if (fault := _action_fault(tools, file, rule)) is not None
+    ]
+    text = sources[0][1] if len(sources) == 1 else rendered(pairs)
+    compiled: CompiledRules | None = None
+    try:
+        compiled = tools.compile([_columns(rule) for _, rule in pairs], tools.schema)
+    except tools.fault as error:
+        faults = faults + [_of_core(pairs, columns) for columns in getattr(error, "diagnostics", [])]
+        if not faults:
+            faults = [Diagnostic("BAD_VALUE", "", 1, 1, "", str(error))]
+    names = [name for name, _ in sources]
+    faults.sort(
+        key=lambda fault: (names.index(fault.file) if fault.file in names else 0, fault.line, fault.column)
+    )
+    return Built(None if faults else compiled, faults[:DIAGNOSTICS_MAX], len(pairs), text)
+
+
+def _columns(rule: RuleSource) -> RuleColumns:
+    return (
+        rule.rule_id,
+        rule.name,
+        rule.priority,
+        rule.enabled,
+        rule.valid_from_ms or None,
+        rule.valid_to_ms or None,
+        rule.condition.value,
+        rule.action,
+        rule.argument,
+    )
+
+
+def _action_fault(tools: RuleTools, file: RuleFile, rule: RuleSource) -> Diagnostic | None:
+    wrong = tools.check_action(rule.action, rule.argument)
+    if not wrong:
+        return None
+    known = [name for name, _ in tools.actions]
+    code, hint = "BAD_ACTION", ""
+    if rule.action not in known:
+        code, hint = "UNKNOWN_ACTION", suggestion(rule.action, known)
+    return Diagnostic(code, file.name, *rule.action_place, rule.rule_id, wrong, hint)
+
+
+def _of_core(pairs: Sequence[tuple[RuleFile, RuleSource]], columns: Any) -> Diagnostic:
+    """A fault of the core, its place in the condition turned into one in the file."""
+    code, index, byte_offset, line, column, message, hint = columns
+    if not 0 <= index < len(pairs):
+        return Diagnostic(code.upper(), "", line, column, "", message, hint)
+    file, rule = pairs[index]
+    before = rule.condition.value.encode()[:byte_offset].decode(errors="ignore")
+    place = position_in(file.source, rule.condition, len(before))
+    return Diagnostic(code.upper(), file.name, *place, rule.rule_id, message, hint)
+
+
+_QUOTED: Final = ("name", "id", "description", "condition", "action")
+
+
+def rendered(pairs: Sequence[tuple[RuleFile, RuleSource]]) -> str:
+    """Rules of several files as the one document that a revision keeps; reading it gives the same rules."""
+    lines = ["rules:" if pairs else "rules: []"]
+    for file, rule in pairs:
+        texts = {
+            "name": rule.name,
+            "id": rule.rule_id,
+            "description": rule.description,
+            "condition": rule.condition.value,
+            "action": f"{rule.action}: {rule.argument}",
+        }
+        lines.append(f"  # {file.name}:{rule.line}")
+        fields = [f"{key}: {json.dumps(texts[key], ensure_ascii=False)}" for key in _QUOTED if texts[key]]
+        fields += [f"priority: {rule.priority}", f"enabled: {'true' if rule.enabled else 'false'}"]
+        for key, instant_ms in (("valid_from", rule.valid_from_ms), ("valid_to", rule.valid_to_ms)):
+            if instant_ms:
+                shown = datetime.fromtimestamp(instant_ms / 1_000, UTC).isoformat(timespec="milliseconds")
+                fields.append(f'{key}: "{shown}"')
+        if rule.tags:
+            fields.append("tags: " + json.dumps(list(rule.tags), ensure_ascii=False))
+        lines += [f"  {'- ' if index == 0 else '  '}{field}" for index, field in enumerate(fields)]
+    return "\n".join(lines) + "\n"
