@@ -393,3 +393,64 @@ def explain(
 ) -> list[tuple[str, int, str, str, str, str]]:
     """(rule, verdict, condition, value, wanted, error) for each rule by rank; `verdict` is a RuleVerdict.Verdict: 1 matched,
     2 not matched, 3 error, 4 inactive. `group` as in `decide`; `now_ms` is when it was decided."""
+
+# --- rules ----------------------------------------------------------------------------------------------------------
+
+class RuleCompileError(ValueError):
+    """Rules or a schema that do not compile. `diagnostics` holds everything that is wrong, in the order of the rules and
+    then of the text: (code, rule index or -1, byte offset, line, column, message, hint). Line and column count from 1,
+    columns in code points; codes are stable, messages are for people."""
+
+    diagnostics: list[tuple[str, int, int, int, int, str, str]]
+
+@final
+class RuleSet:
+    """A compiled, immutable rule set; share it between threads. Rules are kept by rank: priority (a smaller number is a
+    higher priority), then id. A fault in a condition (overflow, an absent value that may not be null, ...) means: does
+    not match, and is counted."""
+
+    @staticmethod
+    def compile(
+        rules: list[tuple[str, str, int, bool, int | None, int | None, str, str, str]],
+        schema: list[tuple[str, str]],
+    ) -> RuleSet:
+        """Rules are (id, name, priority, enabled, valid_from_ms, valid_to_ms, condition, action kind, action value);
+        validity is half-open, UTC ms. The schema is dotted names with types `int`, `double`, `bool`, `string`,
+        `list(string)`, and `?` behind for nullable. Raises `RuleCompileError`; `ValueError` for a type that does not read."""
+
+    def __len__(self) -> int: ...
+    def rule_ids(self) -> list[str]:
+        """By rank."""
+
+    def source_indices(self) -> list[int]:
+        """By rank: the rule's index in the list that was compiled."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 in hex of schema and rules: equal digests, equal decisions."""
+
+    def evaluate(self, rows: list[dict[str, object]], now_ms: int, mode: str) -> list[list[int]]:
+        """For each row the ranks of the rules that match, in order; `mode` is `first` or `collect`. A row maps schema names to
+        values; a name left out or None is absent. Raises `ValueError` for an unknown name, `TypeError` for a wrong type.
+        For tests, previews and the command line: orders on the hot path never become dicts."""
+
+    def explain(self, row: dict[str, object], now_ms: int) -> list[tuple[int, str, str, int, str, str]]:
+        """What every rule says, by rank: (rank, outcome, text, byte offset, found, wanted). Outcome is `matched`, `not_matched`
+        (text is the part of the condition that decided), `error` (text is the kind of fault, found says where) or
+        `inactive` (disabled, or not valid at `now_ms`)."""
+
+    def counters(self) -> list[tuple[str, int, int, int]]:
+        """(id, evaluated, hits, errors) by rank, of the calls of `evaluate` on this object."""
+
+def cel_eval(
+    expr: str,
+    env: dict[str, object],
+    bindings: dict[str, object],
+    container: str,
+    check: bool,
+    evaluate: bool,
+) -> tuple[str, object]:
+    """One CEL expression by itself, for conformance suites. `env` declares variables (a type, or `{"overloads": [...]}`),
+    `bindings` gives values. Types: `INT64`, `{"list": T}`, `{"map": [K, V]}`, `{"param": name}`, `{"abstract": name, "of": [T]}`;
+    values: `{kind: plain}`. Returns ("value", value), ("error", kind of fault), ("diagnostics", [as of `RuleCompileError`])
+    or, with `evaluate` false, ("type", text). In a returned value numbers are numbers and bytes are bytes."""

@@ -66,7 +66,6 @@ pub struct RuleSet {
 
 impl RuleSet {
     /// The set, for modules that evaluate it in Rust.
-    #[allow(dead_code)] // Its callers live in modules that are added beside this one.
     pub(crate) fn inner(&self) -> Arc<core::RuleSet> {
         Arc::clone(&self.inner)
     }

@@ -3,15 +3,13 @@
 //! Names are resolved as the CEL language definition says: a macro's variable first, then the longest dotted
 //! name in the innermost container. With checking off, what cannot be resolved becomes a fault at
 //! evaluation instead of a diagnostic.
-use std::sync::Arc;
 
 use crate::ast::{Expr, ExprKind, Fold, FoldKind, Literal};
-use crate::diagnostic::{did_you_mean, Code, Diagnostic, Diagnostics, Span};
+use crate::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::eval::{Evaluation, Facts};
 use crate::limits::Limits;
-use crate::overloads::{functions, operators, Declaration, Overload};
-use crate::pattern;
-use crate::program::{specialise, FaultKind, FoldNode, Function, Node, Op, SlotType};
+use crate::overloads::Declaration;
+use crate::program::{specialise, FaultKind, FoldNode, Node, Op, SlotType};
 use crate::schema::{Schema, Type};
 use crate::unify::Unifier;
 use crate::value::Value;
@@ -70,95 +68,38 @@ pub fn compile(
     Err(found)
 }
 
-/// Functions of CEL's extension libraries that this version refuses by name.
-const LATER_FUNCTIONS: &[&str] = &[
-    "charAt",
-    "indexOf",
-    "lastIndexOf",
-    "join",
-    "lowerAscii",
-    "upperAscii",
-    "replace",
-    "split",
-    "substring",
-    "trim",
-    "format",
-    "reverse",
-    "quote",
-    "optMap",
-    "optFlatMap",
-    "or",
-    "orValue",
-    "value",
-    "hasValue",
-    "ip",
-    "isIP",
-    "cidr",
-    "isCIDR",
-    "first",
-    "last",
-    "flatten",
-    "distinct",
-    "sort",
-    "sortBy",
-    "slice",
-    "unwrapOpt",
-    "family",
-    "isCanonical",
-    "containsIP",
-    "containsCIDR",
-    "isUnspecified",
-    "isLoopback",
-    "isGlobalUnicast",
-    "isLinkLocalMulticast",
-    "isLinkLocalUnicast",
-    "prefixLength",
-    "masked",
-];
-
-/// Namespaces of CEL's extension libraries.
-const LATER_NAMESPACES: &[&str] =
-    &["optional", "math", "sets", "strings", "lists", "base64", "cel", "ip", "cidr", "proto"];
-
-/// Names that are types.
-const TYPE_NAMES: &[&str] = &[
-    "bool",
-    "int",
-    "uint",
-    "double",
-    "string",
-    "bytes",
-    "list",
-    "map",
-    "null_type",
-    "type",
-    "google.protobuf.Timestamp",
-    "google.protobuf.Duration",
-];
-
-struct Checker<'a> {
-    schema: &'a Schema,
-    options: &'a Options<'a>,
-    limits: &'a Limits,
-    scope: Vec<(String, Type)>,
-    unifier: Unifier,
-    found: Diagnostics<'a>,
+/// The state of checking one expression.
+pub(crate) struct Checker<'a> {
+    pub schema: &'a Schema,
+    pub options: &'a Options<'a>,
+    pub limits: &'a Limits,
+    pub scope: Vec<(String, Type)>,
+    pub unifier: Unifier,
+    pub found: Diagnostics<'a>,
 }
 
-type Typed = (Node, Type);
+/// A compiled part and its type.
+pub(crate) type Typed = (Node, Type);
 
 impl Checker<'_> {
     // ---- reporting
 
     /// A diagnostic when checking, else a fault at evaluation; either way checking goes on.
-    fn wrong(&mut self, code: Code, fault: FaultKind, span: Span, message: String, hint: String) -> Typed {
+    pub(crate) fn wrong(
+        &mut self,
+        code: Code,
+        fault: FaultKind,
+        span: Span,
+        message: String,
+        hint: String,
+    ) -> Typed {
         if self.options.check || matches!(code, Code::Unsupported | Code::BadRegex) {
             self.found.add(code, span, message, hint);
         }
         (Node::new(Op::Fail(fault), span), Type::Dyn)
     }
 
-    fn unsupported(&mut self, span: Span, what: &str) -> Typed {
+    pub(crate) fn unsupported(&mut self, span: Span, what: &str) -> Typed {
         self.wrong(
             Code::Unsupported,
             FaultKind::Unsupported,
@@ -169,7 +110,7 @@ impl Checker<'_> {
     }
 
     /// Reports unless `ty` is `wanted`. Whether it is.
-    fn want(&mut self, ty: &Type, wanted: &Type, span: Span, what: &str) {
+    pub(crate) fn want(&mut self, ty: &Type, wanted: &Type, span: Span, what: &str) {
         if !self.options.check || self.unifier.try_agree(ty, wanted) {
             return;
         }
@@ -185,7 +126,7 @@ impl Checker<'_> {
 
     // ---- expressions
 
-    fn expr(&mut self, expr: &Expr) -> Typed {
+    pub(crate) fn expr(&mut self, expr: &Expr) -> Typed {
         let span = expr.span;
         match &expr.kind {
             ExprKind::Literal(literal) => literal_value(literal, span),
@@ -355,290 +296,10 @@ impl Checker<'_> {
         (Node::new(Op::Fold(Box::new(node)), span), ty)
     }
 
-    // ---- names
-
-    fn local(&self, name: &str) -> Option<(usize, Type)> {
-        let at = self.scope.iter().rposition(|(n, _)| n == name)?;
-        Some((at, self.scope[at].1.clone()))
-    }
-
-    /// `name` as seen from the container: `a.b.name`, `a.name`, `name`; only `name` after a leading dot.
-    fn candidates(&self, name: &str) -> Vec<String> {
-        if let Some(root) = name.strip_prefix('.') {
-            return vec![root.to_string()];
-        }
-        let mut container = self.options.container;
-        let mut out = Vec::new();
-        while !container.is_empty() {
-            out.push(format!("{container}.{name}"));
-            container = container.rfind('.').map_or("", |dot| &container[..dot]);
-        }
-        out.push(name.to_string());
-        out
-    }
-
-    /// A variable or a type of this (possibly dotted) name.
-    fn global(&self, name: &str, span: Span) -> Option<Typed> {
-        self.candidates(name).iter().find_map(|candidate| {
-            if let Some(slot) = self.schema.slot(candidate) {
-                let ty = self.schema.ty(slot).clone();
-                let nullable = matches!(ty, Type::Nullable(_));
-                return Some((Node::new(Op::Slot { slot, nullable }, span), ty));
-            }
-            TYPE_NAMES.contains(&candidate.as_str()).then(|| {
-                let value = Value::Type(Arc::from(candidate.as_str()));
-                (Node::new(Op::Const(value), span), Type::Type)
-            })
-        })
-    }
-
-    fn ident(&mut self, name: &str, span: Span) -> Typed {
-        if let Some((index, ty)) = self.local(name) {
-            return (Node::new(Op::Local(index), span), ty);
-        }
-        match self.global(name, span) {
-            Some((node, ty)) => (self.finish(node.op, span), ty),
-            None => self.unknown_name(name, span),
-        }
-    }
-
-    fn unknown_name(&mut self, name: &str, span: Span) -> Typed {
-        let name = name.trim_start_matches('.');
-        let hint = if self.schema.is_prefix(name) {
-            let fields: Vec<&str> =
-                self.schema.iter().map(|(n, _)| n).filter(|n| n.starts_with(name)).take(8).collect();
-            format!("it has fields: {}", fields.join(", "))
-        } else {
-            let locals = self.scope.iter().map(|(n, _)| n.as_str());
-            let near = self.schema.suggest(name).or_else(|| did_you_mean(name, locals));
-            near.map_or_else(String::new, |near| format!("did you mean {near}?"))
-        };
-        let message = format!("nothing is called {name}");
-        self.wrong(Code::UnknownName, FaultKind::UnknownName, span, message, hint)
-    }
-
-    /// What `target.field` names when it is one dotted name: a slot, a type, or nothing at all.
-    fn qualified(&mut self, name: &str, span: Span) -> Qualified {
-        let root = name.split('.').next().unwrap_or("");
-        if self.local(root).is_some() {
-            return Qualified::Composite;
-        }
-        if let Some(typed) = self.global(name, span) {
-            return Qualified::Known(typed);
-        }
-        let mut prefix = name;
-        while let Some(dot) = prefix.rfind('.').filter(|dot| *dot > 0) {
-            prefix = &prefix[..dot];
-            if self.global(prefix, span).is_some() {
-                return Qualified::Composite;
-            }
-        }
-        Qualified::Unknown
-    }
-
-    fn select(&mut self, expr: &Expr, target: &Expr, field: &str) -> Typed {
-        if let Some(name) = dotted(expr) {
-            match self.qualified(&name, expr.span) {
-                Qualified::Known((node, ty)) => return (self.finish(node.op, expr.span), ty),
-                Qualified::Unknown => return self.unknown_name(&name, expr.span),
-                Qualified::Composite => {}
-            }
-        }
-        let (node, ty) = self.expr(target);
-        let field_ty = self.field_type(&ty, field, target);
-        (self.finish(Op::Select(Box::new(node), Arc::from(field)), expr.span), field_ty)
-    }
-
-    fn has(&mut self, expr: &Expr, target: &Expr, field: &str) -> Typed {
-        if let Some(name) = dotted(target).map(|name| format!("{name}.{field}")) {
-            match self.qualified(&name, expr.span) {
-                Qualified::Known((Node { op: Op::Slot { slot, .. }, .. }, _)) => {
-                    return (Node::new(Op::Present(slot), expr.span), Type::Bool);
-                }
-                Qualified::Known(_) | Qualified::Composite => {}
-                Qualified::Unknown => return self.unknown_name(&name, expr.span),
-            }
-        }
-        let (node, ty) = self.expr(target);
-        self.field_type(&ty, field, target);
-        (self.finish(Op::Has(Box::new(node), Arc::from(field)), expr.span), Type::Bool)
-    }
-
-    /// The type of `target.field`; reports when the target has no fields.
-    fn field_type(&mut self, ty: &Type, field: &str, target: &Expr) -> Type {
-        match self.unifier.resolve(ty) {
-            Type::Map(key, value) => {
-                self.want(&key, &Type::String, target.span, "the key of a map that is read with a dot");
-                *value
-            }
-            Type::Dyn | Type::Var(_) => Type::Dyn,
-            other => {
-                let message = format!("{} has no field {field}", self.unifier.settle(&other));
-                self.wrong(Code::TypeMismatch, FaultKind::NoOverload, target.span, message, String::new()).1
-            }
-        }
-    }
-
-    // ---- calls
-
-    fn call(&mut self, target: Option<&Expr>, name: &str, args: &[Expr], span: Span) -> Typed {
-        if let Some(path) = target.and_then(dotted) {
-            let root = path.split('.').next().unwrap_or("");
-            let is_namespace = self.local(root).is_none() && self.global(root, span).is_none();
-            if is_namespace && LATER_NAMESPACES.contains(&root) {
-                return self.unsupported(span, &format!("{path}.{name}() is"));
-            }
-            let full = format!("{path}.{name}");
-            if is_namespace && self.declared(&full, false).next().is_some() {
-                return self.invoke(&full, None, args, span);
-            }
-        }
-        self.invoke(name, target, args, span)
-    }
-
-    fn declared<'s>(&'s self, name: &str, member: bool) -> impl Iterator<Item = &'s Declaration> + 's {
-        let names = self.candidates(name);
-        self.options.declarations.iter().filter(move |d| d.member == member && names.contains(&d.name))
-    }
-
-    fn invoke(&mut self, name: &str, target: Option<&Expr>, args: &[Expr], span: Span) -> Typed {
-        let member = target.is_some();
-        let plain = name.trim_start_matches('.');
-        let mut overloads: Vec<Overload> = functions().get(plain).cloned().unwrap_or_default();
-        overloads.extend(self.declared(name, member).map(|d| Overload {
-            function: Function::Unbound,
-            member,
-            params: d.params.clone(),
-            result: d.result.clone(),
-        }));
-        if overloads.is_empty() {
-            return self.unknown_function(plain, target, args, span);
-        }
-        let (nodes, types): (Vec<Node>, Vec<Type>) =
-            target.into_iter().chain(args).map(|e| self.expr(e)).unzip();
-        overloads.retain(|o| o.member == member && o.params.len() == nodes.len());
-        let Some((function, result)) = self.choose(&overloads, &types) else {
-            let shown: Vec<String> = types.iter().map(|t| self.unifier.settle(t).to_string()).collect();
-            let message = match (member, shown.split_first()) {
-                (true, Some((first, rest))) => format!("no {first}.{plain}({}) exists", rest.join(", ")),
-                _ => format!("no {plain}({}) exists", shown.join(", ")),
-            };
-            let hint = call_hint(plain);
-            return self.wrong(Code::NoOverload, FaultKind::NoOverload, span, message, hint);
-        };
-        if function == Function::Matches {
-            return self.matches(nodes, span);
-        }
-        if let (Function::Get(_), [_, zone]) = (function, nodes.as_slice()) {
-            if let Some(Value::Str(zone_name)) = zone.constant() {
-                let known = matches!(zone_name.as_ref(), "UTC" | "Z")
-                    || crate::time::offset_seconds(zone_name).is_some();
-                if !known {
-                    let what = format!(
-                        "the time zone {zone_name:?} (only UTC and offsets like +08:00 are known) is"
-                    );
-                    return self.unsupported(zone.span, &what);
-                }
-            }
-        }
-        (self.finish(Op::Call(function, nodes), span), result)
-    }
-
-    fn unknown_function(&mut self, name: &str, target: Option<&Expr>, args: &[Expr], span: Span) -> Typed {
-        if LATER_FUNCTIONS.contains(&name) {
-            return self.unsupported(span, &format!("{name}() is"));
-        }
-        // The arguments are checked for their own errors all the same.
-        for arg in args {
-            self.expr(arg);
-        }
-        if let Some(target) = target {
-            self.expr(target);
-        }
-        let near = did_you_mean(name, functions().keys().copied());
-        let hint = near.map_or_else(String::new, |near| format!("did you mean {near}()?"));
-        let message = format!("no function is called {name}()");
-        self.wrong(Code::UnknownFunction, FaultKind::UnknownFunction, span, message, hint)
-    }
-
-    /// The overload that takes these types. Several: the type they share, else `dyn`.
-    fn choose(&mut self, overloads: &[Overload], types: &[Type]) -> Option<(Function, Type)> {
-        if !self.options.check {
-            return overloads.first().map(|o| (o.function, Type::Dyn));
-        }
-        let mut chosen: Option<(usize, Function, Type)> = None;
-        let mut matches = 0;
-        for (at, overload) in overloads.iter().enumerate() {
-            let before = self.unifier.mark();
-            if let Some(result) = self.accepts(overload, types) {
-                let result = self.unifier.settle(&result);
-                matches += 1;
-                chosen = Some(match chosen {
-                    None => (at, overload.function, result),
-                    Some((at, function, known)) if known == result => (at, function, known),
-                    Some((at, function, _)) => (at, function, Type::Dyn),
-                });
-            }
-            self.unifier.undo(before);
-        }
-        let (at, function, result) = chosen?;
-        if matches == 1 {
-            // The only one: what it says about the variables in `types` stays.
-            return self.accepts(&overloads[at], types).map(|result| (function, result));
-        }
-        Some((function, result))
-    }
-
-    fn accepts(&mut self, overload: &Overload, types: &[Type]) -> Option<Type> {
-        let mut fresh = Vec::new();
-        for (param, ty) in overload.params.iter().zip(types) {
-            let param = self.unifier.instantiate(param, &mut fresh);
-            if !self.unifier.agree(ty, &param) {
-                return None;
-            }
-        }
-        Some(self.unifier.instantiate(&overload.result, &mut fresh))
-    }
-
-    fn operator<const N: usize>(
-        &mut self,
-        symbol: &'static str,
-        sides: [Typed; N],
-        span: Span,
-        make: impl FnOnce([Node; N]) -> Op,
-    ) -> Typed {
-        let types: Vec<Type> = sides.iter().map(|(_, ty)| ty.clone()).collect();
-        let overloads = operators().get(symbol).map_or(&[][..], Vec::as_slice);
-        let Some((_, result)) = self.choose(overloads, &types) else {
-            let shown: Vec<Type> = types.iter().map(|t| self.unifier.settle(t)).collect();
-            let (message, hint) = operator_message(symbol, &shown);
-            return self.wrong(Code::NoOverload, FaultKind::NoOverload, span, message, hint);
-        };
-        let nodes = sides.map(|(node, _)| node);
-        (self.finish(make(nodes), span), result)
-    }
-
-    fn matches(&mut self, mut nodes: Vec<Node>, span: Span) -> Typed {
-        let (Some(pattern), Some(text)) = (nodes.pop(), nodes.pop()) else {
-            return (Node::new(Op::Fail(FaultKind::NoOverload), span), Type::Bool);
-        };
-        let Some(Value::Str(source)) = pattern.constant() else {
-            return self.unsupported(pattern.span, "a pattern of matches() that is not a literal is");
-        };
-        match pattern::compile(source, self.limits) {
-            Ok(regex) => (self.finish(Op::Matches(Box::new(text), Arc::new(regex)), span), Type::Bool),
-            Err(problem) => {
-                let message = format!("the pattern does not compile: {problem}");
-                let hint = "patterns are RE2: no look-around, no back-references".to_string();
-                self.wrong(Code::BadRegex, FaultKind::Unsupported, pattern.span, message, hint)
-            }
-        }
-    }
-
     // ---- finishing
 
     /// Folds what is constant and specialises what is left.
-    fn finish(&self, op: Op, span: Span) -> Node {
+    pub(crate) fn finish(&self, op: Op, span: Span) -> Node {
         let node = Node::new(op, span);
         if is_foldable(&node.op) {
             // A fault stays where it is: it may never be reached, or be absorbed.
@@ -651,13 +312,6 @@ impl Checker<'_> {
         }
         specialise(node, &|slot| slot_type(self.schema.ty(slot)))
     }
-}
-
-enum Qualified {
-    Known(Typed),
-    /// A shorter prefix is known, or a macro's variable: the rest are fields of it.
-    Composite,
-    Unknown,
 }
 
 fn slot_type(ty: &Type) -> SlotType {
@@ -695,63 +349,4 @@ fn literal_value(literal: &Literal, span: Span) -> Typed {
         Literal::Bytes(v) => (Value::Bytes(v.as_slice().into()), Type::Bytes),
     };
     (Node::new(Op::Const(value), span), ty)
-}
-
-/// The expression as one dotted name, if it is nothing but names and dots.
-fn dotted(expr: &Expr) -> Option<String> {
-    match &expr.kind {
-        ExprKind::Ident(name) => Some(name.clone()),
-        ExprKind::Select { target, field } => {
-            let mut name = dotted(target)?;
-            name.push('.');
-            name.push_str(field);
-            Some(name)
-        }
-        _ => None,
-    }
-}
-
-fn operator_message(symbol: &str, types: &[Type]) -> (String, String) {
-    let number = |t: &Type| matches!(t, Type::Int | Type::Uint | Type::Double);
-    match types {
-        [one] => (format!("{one} has no sign to turn"), String::new()),
-        [target, index] if symbol == "[]" => (format!("{target} has no element [{index}]"), String::new()),
-        [left, right] => {
-            let message = format!("{left} {symbol} {right} does not exist");
-            let hint = match (left, right) {
-                (Type::Null, other) | (other, Type::Null) => {
-                    format!("{other} is never null; use has() to ask whether it is there")
-                }
-                (a, b) if number(a) && number(b) => format!("convert one side, as in {a}(...)"),
-                (a, Type::String) if number(a) => "a number is written without quotes".to_string(),
-                (Type::String, b) if number(b) => "a text is written in quotes".to_string(),
-                (_, Type::List(_)) if symbol == "==" => {
-                    "write x in [...] to ask for one of several".to_string()
-                }
-                _ => String::new(),
-            };
-            (message, hint)
-        }
-        _ => (format!("{symbol} does not exist"), String::new()),
-    }
-}
-
-fn call_hint(name: &str) -> String {
-    let all = functions().get(name).map_or(&[][..], Vec::as_slice);
-    let shapes: Vec<String> = all
-        .iter()
-        .take(4)
-        .map(|o| {
-            let params: Vec<String> = o.params.iter().map(ToString::to_string).collect();
-            match params.split_first() {
-                Some((first, rest)) if o.member => format!("{first}.{name}({})", rest.join(", ")),
-                _ => format!("{name}({})", params.join(", ")),
-            }
-        })
-        .collect();
-    if shapes.is_empty() {
-        String::new()
-    } else {
-        format!("there is {}", shapes.join(", "))
-    }
 }

@@ -31,6 +31,7 @@
 //! assert_eq!(matches, [0]);
 //! ```
 pub mod ast;
+mod calls;
 mod check;
 mod columns;
 mod convert;
@@ -41,6 +42,7 @@ mod explain;
 mod lexer;
 mod limits;
 mod matcher;
+mod names;
 mod overloads;
 mod parser;
 mod pattern;

@@ -1,0 +1,63 @@
+"""The floor under the language: on the outside CEL suite no case gets a wrong answer.
+
+A case may be refused as not supported; it may not be answered wrongly. What would be allowed to differ is listed here, each
+with its argument; today nothing is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.run_cel import CaseResult, read_cases, run_case, same_value, type_text
+
+# Case id -> why another answer is right here.
+ARGUED: dict[str, str] = {}
+
+# What may be refused in the core files, by the words of the refusal; anything else refused there is a step back.
+CORE_REFUSALS = ("messages are", "the time zone", "optional.")
+
+
+@pytest.fixture(scope="module")
+def results(shared_conformance: Path) -> list[CaseResult]:
+    folder = shared_conformance / "cel"
+    if not folder.is_dir():
+        pytest.skip(f"no CEL suite in {folder}: set CUPTIME_CONFORMANCE")
+    found = [run_case(case) for case in read_cases([folder])]
+    assert found, f"{folder} has no cases"
+    return found
+
+
+def test_no_case_is_answered_wrongly(results: list[CaseResult]) -> None:
+    wrong = {r.case_id: r.why for r in results if r.verdict == "wrong" and r.case_id not in ARGUED}
+    assert wrong == {}
+
+
+def test_the_core_files_are_refused_only_for_what_is_known_to_be_missing(results: list[CaseResult]) -> None:
+    extensions = {"optionals", "macros2"}
+    refused = {
+        r.case_id: r.why
+        for r in results
+        if r.verdict == "unsupported" and not r.suite.endswith("_ext") and r.suite not in extensions
+    }
+    assert {case: why for case, why in refused.items() if not why.startswith(CORE_REFUSALS)} == {}
+
+
+def test_the_list_of_arguments_names_only_cases_that_still_differ(results: list[CaseResult]) -> None:
+    verdicts = {r.case_id: r.verdict for r in results}
+    assert {case for case in ARGUED if verdicts.get(case) != "wrong"} == set()
+
+
+def test_the_runner_itself_tells_right_from_wrong() -> None:
+    case = {"id": "own/1", "file": "own", "expr": "1 + 1", "expect": {"value": {"int": "2"}}}
+    assert run_case(case).verdict == "passed"
+    assert run_case(case | {"expect": {"value": {"int": "3"}}}).verdict == "wrong"
+    assert run_case(case | {"expect": {"value": {"uint": "2"}}}).verdict == "wrong"
+    assert run_case(case | {"expect": {"error": ["any"]}}).verdict == "wrong"
+    assert run_case(case | {"expr": "math.abs(-2)", "expect": {"error": ["any"]}}).verdict == "unsupported"
+    assert run_case(case | {"expr": "1 / 0", "expect": {"error": ["any"]}}).verdict == "passed"
+    assert run_case(case | {"bindings": {"x": {"no": "such"}}, "env": {"x": "INT64"}}).verdict == "wrong"
+    assert not same_value({"double": 0.0}, {"double": "-0.0"})
+    assert same_value({"double": float("nan")}, {"double": "nan"})
+    assert type_text({"map": ["STRING", {"list": "DYN"}]}) == "map(string, list(dyn))"
