@@ -1,8 +1,11 @@
 """The contract of the Rust extension `cuptime._core`; proved against the built module by stubtest."""
 
+from collections.abc import Sequence
 from typing import Any, Self, final
 
 from typing_extensions import Buffer
+
+__all__: list[str]
 
 # --- dispatch -------------------------------------------------------------------------------------------------------
 
@@ -200,23 +203,24 @@ class Intake:
         """`seed`: 16 bytes unknown to callers, fresh for every start (request ids are hashed with it). A
         `purchase_limit_default` of 0 is no limit."""
 
-    def open_groups(self, rows: list[tuple[Any, ...]]) -> None:
+    def open_groups(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Rows in the field order of `domain.values.Group` (`dataclasses.astuple`), read up to `state`; member counts
         come from `restore_orders`. Groups FAILED or DECIDED are only remembered as closed. A group that is here already
         stays as it is. Call it before the group's commit is answered; `remove_group` when that commit fails."""
 
-    def restore_orders(self, rows: list[tuple[int, int, str, int, int, int, int, bytes]]) -> None:
+    def restore_orders(self, rows: Sequence[tuple[int, int, str, int, int, int, int, bytes]]) -> None:
         """Rows (order_id, user_id, request_id, fingerprint, created_ms, rule_revision, state, body), in any order; one
         that is here already changes nothing. An order ADMITTED of a group that is here takes its seat and its pending
         cups. Raises ValueError after the whole list when a body could not be read."""
 
-    def restore_refusals(self, rows: list[tuple[str, int, int, int, str, int, bytes]]) -> None:
+    def restore_refusals(self, rows: Sequence[tuple[str, int, int, int, str, int, bytes]]) -> None:
         """Rows in the field order of `domain.values.RefusalRow`."""
 
-    def set_available(self, rows: list[tuple[str, int]]) -> None:
-        """(sku, cups): free stock over all shops, absolute; SKUs not named stay. A negative number: no shop offers it."""
+    def set_available(self, rows: Sequence[tuple[str, int]]) -> None:
+        """(sku, cups): free stock over all shops, absolute; SKUs not named stay. A negative number: no shop offers
+        it."""
 
-    def settle(self, rows: list[tuple[str, int]]) -> None:
+    def settle(self, rows: Sequence[tuple[str, int]]) -> None:
         """(sku, cups): pending cups of orders that were decided (reserved in the gate, so they come off `set_available`
         now) or cancelled after their group completed. Not for orders of failed groups or orders cancelled while their
         group was open: the table has released those itself. Never goes below zero."""
@@ -225,8 +229,8 @@ class Intake:
         """OPEN to COMPLETED; False when it is not open or not here."""
 
     def close_group(self, group_id: int, state: int) -> bool:
-        """OPEN to COMPLETED (2) or FAILED (3), COMPLETED to DECIDED (4); FAILED releases the group's pending cups. False
-        when it does not come from that state or is not here."""
+        """OPEN to COMPLETED (2) or FAILED (3), COMPLETED to DECIDED (4); FAILED releases the group's pending cups.
+        False when it does not come from that state or is not here."""
 
     def forget_group(self, group_seq: int) -> bool:
         """Drops a group and its orders; orders for it are from now on refused with GROUP_NOT_OPEN. Settle first."""
@@ -254,7 +258,7 @@ class Intake:
         """groups, groups_open, groups_closed, orders, request_ids, skus, pending_cups. Walks all groups."""
 
     def admit(
-        self, entries: list[tuple[int, bytes]], now_ms: int, rules: RuleSet | None, rule_revision: int
+        self, entries: Sequence[tuple[int, bytes]], now_ms: int, rules: RuleSet | None, rule_revision: int
     ) -> Admission:
         """Judges requests one after the other: (kind, message), kind 0 SubmitOrderRequest, 1 BatchSubmitOrdersRequest
         (all or none), 2 IngestOrdersRequest. Only rules whose action is `refuse` are asked. Use the `orders_of` bodies
@@ -311,7 +315,7 @@ def rule_actions() -> list[tuple[str, str]]:
 def check_action(kind: str, value: str) -> str:
     """ "" when the service can take this action, else what is wrong with it."""
 
-def project(origin: tuple[float, float], places: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def project(origin: tuple[float, float], places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """(latitude, longitude) in degrees to (x_m east, y_m north) in planar metres around `origin`, equirectangular on a
     sphere. A distance is off by at most |dlat| * tan(|lat| + |dlat|) (0.4 % at 20 km from an origin at 52 degrees), and
     by up to 0.6 % because the Earth is no sphere. Use it for all shops and riders of a `Dispatcher`, with the origin
@@ -322,10 +326,10 @@ class SkuCodes:
     """SKUs as the small numbers a `Dispatcher` knows them by. Append-only, for one process: not to be stored."""
 
     def __new__(cls) -> Self: ...
-    def codes(self, skus: list[str]) -> list[int]:
+    def codes(self, skus: Sequence[str]) -> list[int]:
         """The code of each SKU, a new one for each that is new."""
 
-    def names(self, codes: list[int]) -> list[str]:
+    def names(self, codes: Sequence[int]) -> list[str]:
         """The SKU of each code; raises ValueError for a code never given."""
 
 def decide(
@@ -333,13 +337,13 @@ def decide(
     skus: SkuCodes,
     rules: RuleSet | None,
     rule_revision: int,
-    groups: list[tuple[int, int, str, int, int, float, float, int, int, int]],
-    orders: list[tuple[int, bytes]],
+    groups: Sequence[tuple[int, int, str, int, int, float, float, int, int, int]],
+    orders: Sequence[tuple[int, bytes]],
     now_ms: int,
     attempt: int,
     origin: tuple[float, float],
     policy: dict[str, float] | None = None,
-    lost: list[tuple[int, int, int]] | None = None,
+    lost: Sequence[tuple[int, int, int]] | None = None,
 ) -> Decided:
     """Decides orders of completed groups together. Takes nothing from the dispatcher: reserve, then `consume`.
 
@@ -357,10 +361,10 @@ def decide(
 class Decided:
     """What came of one `decide`.
 
-    - rows: in the field order of `domain.values.DecisionRow` without `sequence`, in the sequence of the orders: (order_id,
-      attempt, outcome, shop_id, rider_id, priority, completed_ms, decided_ms, rule_revision, sku, quantity, cold,
-      pack_out_ms, pickup_ms, body); body is the `cuptime.v1.Decision` with its name and without sequence; shop_id,
-      rider_id and pickup_ms are 0 when unassigned.
+    - rows: in the field order of `domain.values.DecisionRow` without `sequence`, in the sequence of the orders:
+      (order_id, attempt, outcome, shop_id, rider_id, priority, completed_ms, decided_ms, rule_revision, sku, quantity,
+      cold, pack_out_ms, pickup_ms, body); body is the `cuptime.v1.Decision` with its name and without sequence;
+      shop_id, rider_id and pickup_ms are 0 when unassigned.
     - reservations: (order_id, shop_id, rider_id, sku, quantity, cold, pack_out_ms, pickup_ms) of the assigned.
     - unassigned: order ids.
     - invalid: (order_id, field, message) for an alarm; these are in `unassigned` too.
@@ -391,8 +395,8 @@ def explain(
     order: bytes,
     now_ms: int,
 ) -> list[tuple[str, int, str, str, str, str]]:
-    """(rule, verdict, condition, value, wanted, error) for each rule by rank; `verdict` is a RuleVerdict.Verdict: 1 matched,
-    2 not matched, 3 error, 4 inactive. `group` as in `decide`; `now_ms` is when it was decided."""
+    """(rule, verdict, condition, value, wanted, error) for each rule by rank; `verdict` is a RuleVerdict.Verdict: 1
+    matched, 2 not matched, 3 error, 4 inactive. `group` as in `decide`; `now_ms` is when it was decided."""
 
 # --- rules ----------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 //! Generates the messages of `proto/cuptime/v1` that the core reads and writes.
 use std::path::Path;
 
-const FILES: [&str; 3] = ["cuptime/v1/types.proto", "cuptime/v1/group_service.proto", "cuptime/v1/dispatch_service.proto"];
+const FILES: [&str; 3] =
+    ["cuptime/v1/types.proto", "cuptime/v1/group_service.proto", "cuptime/v1/dispatch_service.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new("../../proto");

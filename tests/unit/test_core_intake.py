@@ -48,7 +48,9 @@ def intake(*groups: Group) -> _core.Intake:
     return table
 
 
-def request(request_id: str = "r1", user_id: int = 7, group_id: int = 10_001, **order: Any) -> pb.SubmitOrderRequest:
+def request(
+    request_id: str = "r1", user_id: int = 7, group_id: int = 10_001, **order: Any
+) -> pb.SubmitOrderRequest:
     fields: dict[str, Any] = {
         "user": pb.User(user_id=user_id, credit_score=90, tier="gold"),
         "sku": "latte",
@@ -75,13 +77,19 @@ def admit(
     return table.admit(entries, now_ms, rules, 4)
 
 
+def row_of(*columns: Any) -> OrderRow:
+    return OrderRow(*columns)
+
+
 def refusal(reply: tuple[int, bytes]) -> tuple[Code, Reason, dict[str, str]]:
     code, encoded = reply
     status = status_pb2.Status.FromString(encoded)
     assert status.code == code
     info = error_details_pb2.ErrorInfo()
-    assert len(status.details) == 1 and status.details[0].Unpack(info)
-    assert info.domain == "cuptime" and status.message
+    assert len(status.details) == 1
+    assert status.details[0].Unpack(info)
+    assert info.domain == "cuptime"
+    assert status.message
     return Code(code), Reason[info.reason], dict(info.metadata)
 
 
@@ -108,18 +116,21 @@ def test_an_order_is_admitted_with_its_row() -> None:
     assert order == asked.order
 
     [columns] = admission.orders
-    row = OrderRow(*columns)
+    row = row_of(*columns)
     assert row.order_id == order_id_of(1, 1)
     assert (row.user_id, row.request_id, row.sku, row.quantity) == (7, "r1", "latte", 2)
     assert (row.created_ms, row.rule_revision, OrderState(row.state)) == (NOW_MS, 4, OrderState.ADMITTED)
     assert row.body == asked.order.SerializeToString()
-    assert admission.member_counts == [(1, 1)] and admission.completed == []
+    assert admission.member_counts == [(1, 1)]
+    assert admission.completed == []
     assert table.cups("latte") == (10, 2)
     assert table.orders_of(1) == [(row.order_id, row.body)]
 
 
 def test_outputs_that_the_caller_sets_are_overruled_and_unknown_fields_survive() -> None:
-    asked = request(name="groups/1/orders/1", state=pb.Order.STATE_CANCELLED, create_time_ms=3, rule_revision=9)
+    asked = request(
+        name="groups/1/orders/1", state=pb.Order.STATE_CANCELLED, create_time_ms=3, rule_revision=9
+    )
     raw = asked.order.SerializeToString() + b"\xfa\x3f\x03new"  # field 1023, of a later version
     asked.order.ParseFromString(raw)
     [reply] = admit(intake(), asked).replies
@@ -132,11 +143,14 @@ def test_outputs_that_the_caller_sets_are_overruled_and_unknown_fields_survive()
 def test_a_repeat_is_answered_the_same_and_a_reuse_is_refused() -> None:
     table = intake()
     first = admit(table, request(), request("low", user=pb.User(user_id=8, credit_score=84)))
-    again = admit(table, request(), request("low", user=pb.User(user_id=8, credit_score=84)), now_ms=NOW_MS + 9)
+    again = admit(
+        table, request(), request("low", user=pb.User(user_id=8, credit_score=84)), now_ms=NOW_MS + 9
+    )
     assert again.replies == first.replies
     assert (again.orders, again.refusals, again.refused, again.member_counts) == ([], [], {}, [])
     reason, metadata = refused(table, request(quantity=1))
-    assert reason is Reason.REQUEST_ID_REUSED and metadata["field"] == "request_id"
+    assert reason is Reason.REQUEST_ID_REUSED
+    assert metadata["field"] == "request_id"
 
 
 def test_after_a_day_a_request_id_is_free() -> None:
@@ -171,8 +185,16 @@ BAD: list[tuple[str, Reason, dict[str, Any]]] = [
     ("order.ice_level", Reason.FIELD_INVALID, {"ice_level": "x" * 65}),
     ("order.time_slot", Reason.FIELD_INVALID, {"time_slot": "x" * 65}),
     ("order.drop_off.latitude", Reason.FIELD_INVALID, {"drop_off": types_pb2.Location(latitude=90.1)}),
-    ("order.drop_off.latitude", Reason.FIELD_INVALID, {"drop_off": types_pb2.Location(latitude=float("nan"))}),
-    ("order.drop_off.longitude", Reason.FIELD_INVALID, {"drop_off": types_pb2.Location(longitude=float("inf"))}),
+    (
+        "order.drop_off.latitude",
+        Reason.FIELD_INVALID,
+        {"drop_off": types_pb2.Location(latitude=float("nan"))},
+    ),
+    (
+        "order.drop_off.longitude",
+        Reason.FIELD_INVALID,
+        {"drop_off": types_pb2.Location(longitude=float("inf"))},
+    ),
     ("order.context", Reason.FIELD_REQUIRED, {"context": None}),
     ("order", Reason.FIELD_INVALID, {"name": "x" * 5_000}),
 ]
@@ -211,10 +233,17 @@ def test_a_bad_field_is_named_and_leaves_no_trace(path: str, reason: Reason, fie
 
 
 @pytest.mark.parametrize(("path", "reason", "fields"), BAD_CONTEXT)
-def test_a_bad_context_is_named_and_leaves_no_trace(path: str, reason: Reason, fields: dict[str, Any]) -> None:
+def test_a_bad_context_is_named_and_leaves_no_trace(
+    path: str, reason: Reason, fields: dict[str, Any]
+) -> None:
     table = intake()
     before = table.stats()
-    context = {"group_id": 10_001, "sku_version": "2.1", "stock_snapshot": 3, "timestamp_ms": NOW_MS} | fields
+    context: dict[str, Any] = {
+        "group_id": 10_001,
+        "sku_version": "2.1",
+        "stock_snapshot": 3,
+        "timestamp_ms": NOW_MS,
+    } | fields
     given, metadata = refused(table, request(context=types_pb2.BusinessContext(**context)))
     assert (given, metadata["field"]) == (reason, f"order.context.{path}")
     assert_no_trace(table, before)
@@ -222,7 +251,12 @@ def test_a_bad_context_is_named_and_leaves_no_trace(path: str, reason: Reason, f
 
 @pytest.mark.parametrize(
     ("request_id", "reason"),
-    [("", Reason.FIELD_REQUIRED), ("a b", Reason.FIELD_INVALID), ("x" * 65, Reason.FIELD_INVALID), ("é", Reason.FIELD_INVALID)],
+    [
+        ("", Reason.FIELD_REQUIRED),
+        ("a b", Reason.FIELD_INVALID),
+        ("x" * 65, Reason.FIELD_INVALID),
+        ("é", Reason.FIELD_INVALID),
+    ],
 )
 def test_a_request_id_has_a_form(request_id: str, reason: Reason) -> None:
     given, metadata = refused(intake(), request(request_id))
@@ -286,7 +320,12 @@ def test_a_refusal_of_the_business_is_kept(reason: Reason, path: str, asked: pb.
     assert {"measured", "limit"} <= set(metadata) or reason is Reason.SKU_NOT_OFFERED
     [columns] = admission.refusals
     row = RefusalRow(*columns)
-    assert (row.request_id, row.group_id, row.user_id, row.reason) == (asked.request_id, 10_001, 7, reason.name)
+    assert (row.request_id, row.group_id, row.user_id, row.reason) == (
+        asked.request_id,
+        10_001,
+        7,
+        reason.name,
+    )
     assert (row.created_ms, row.status) == (NOW_MS, admission.replies[0][1])
     assert admission.refused == {reason.name: 1}
 
@@ -296,7 +335,9 @@ def test_a_refusal_of_the_business_is_kept(reason: Reason, path: str, asked: pb.
 
 
 def test_groups_that_take_no_orders() -> None:
-    table = intake(group(), group(10_002, deadline_ms=NOW_MS), group(10_003), group(10_004, state=GroupState.DECIDED))
+    table = intake(
+        group(), group(10_002, deadline_ms=NOW_MS), group(10_003), group(10_004, state=GroupState.DECIDED)
+    )
     assert table.close_group(10_003, GroupState.FAILED)
     for group_id, reason in [
         (10_002, Reason.GROUP_NOT_OPEN),
@@ -312,9 +353,11 @@ def test_groups_that_take_no_orders() -> None:
 def test_the_purchase_limit_counts_standing_orders() -> None:
     table = intake(group(capacity=9))
     first, second, third = admit(table, request("a"), request("b"), request("c")).replies
-    assert placed(second).name.endswith("/2") and placed(first)
+    assert placed(second).name.endswith("/2")
+    assert placed(first)
     assert refusal(third)[1] is Reason.PURCHASE_LIMIT
-    assert table.cancel_order(order_id_of(1, 2)) and not table.cancel_order(order_id_of(1, 2))
+    assert table.cancel_order(order_id_of(1, 2))
+    assert not table.cancel_order(order_id_of(1, 2))
     assert placed(admit(table, request("d")).replies[0]).name.endswith("/3")
     assert table.cups("latte") == (10, 4)
 
@@ -324,12 +367,14 @@ def test_a_full_group_completes_at_once() -> None:
     admission = admit(table, *(request(f"r{n}", user_id=n) for n in range(1, 5)))
     assert [code for code, _ in admission.replies] == [0, 0, 0, Code.FAILED_PRECONDITION]
     assert refusal(admission.replies[3])[1] is Reason.GROUP_NOT_OPEN
-    assert admission.completed == [(1, 10_001, 3)] and admission.member_counts == [(1, 3)]
+    assert admission.completed == [(1, 10_001, 3)]
+    assert admission.member_counts == [(1, 3)]
     assert table.group_counts() == [(1, 10_001, GroupState.COMPLETED, 3)]
     assert not table.complete_group(10_001)
     table.settle([("latte", 6)])
     assert table.cups("latte") == (10, 0)
-    assert table.forget_group(1) and table.orders_of(1) == []
+    assert table.forget_group(1)
+    assert table.orders_of(1) == []
 
 
 def batch(*requests: pb.SubmitOrderRequest, parent: str = "groups/-") -> pb.BatchSubmitOrdersRequest:
@@ -345,11 +390,18 @@ def test_a_batch_is_all_or_none() -> None:
     before = snapshot(table)
     good = [request("a", user_id=1), request("b", user_id=2), request("c", user_id=3, group_id=10_002)]
     # The first two fill a group; the last one is refused.
-    admission = admit(table, batch(*good, request("d", user=pb.User(user_id=4, credit_score=1), group_id=10_002)))
+    admission = admit(
+        table, batch(*good, request("d", user=pb.User(user_id=4, credit_score=1), group_id=10_002))
+    )
     _, reason, metadata = refusal(admission.replies[0])
     assert reason is Reason.CREDIT_BELOW_MINIMUM
     assert (metadata["index"], metadata["field"]) == ("3", "requests[3].order.user.credit_score")
-    assert (admission.orders, admission.refusals, admission.completed, admission.member_counts) == ([], [], [], [])
+    assert (admission.orders, admission.refusals, admission.completed, admission.member_counts) == (
+        [],
+        [],
+        [],
+        [],
+    )
     assert snapshot(table) == before
 
     admission = admit(table, batch(*good))
@@ -357,7 +409,8 @@ def test_a_batch_is_all_or_none() -> None:
     assert [o.name for o in orders] == [
         "groups/10001/orders/1", "groups/10001/orders/2", "groups/10002/orders/1",
     ]  # fmt: skip
-    assert admission.completed == [(1, 10_001, 2)] and admission.member_counts == [(1, 2), (2, 1)]
+    assert admission.completed == [(1, 10_001, 2)]
+    assert admission.member_counts == [(1, 2), (2, 1)]
     assert admit(table, batch(*good)).replies == admission.replies
 
 
@@ -384,7 +437,9 @@ def test_a_stream_answers_each_order() -> None:
     table = intake()
     low = request("c", user=pb.User(user_id=7, credit_score=84))
     bad = request("x", quantity=0)
-    admission = admit(table, pb.IngestOrdersRequest(sequence=-5, requests=[request(), low, bad, request(), low]))
+    admission = admit(
+        table, pb.IngestOrdersRequest(sequence=-5, requests=[request(), low, bad, request(), low])
+    )
     answer = pb.IngestOrdersResponse.FromString(admission.replies[0][1])
     assert answer.sequence == -5
     assert [r.order for r in answer.results] == ["groups/10001/orders/1", "", "", "groups/10001/orders/1", ""]
@@ -422,7 +477,12 @@ def test_rules_may_refuse() -> None:
 
     rules = _core.RuleSet.compile(
         [
-            rule("no_ice_for_hot", "order.ice_level == 'extra' && group.park == 'north'", "refuse", "ice is short"),
+            rule(
+                "no_ice_for_hot",
+                "order.ice_level == 'extra' && group.park == 'north'",
+                "refuse",
+                "ice is short",
+            ),
             rule("late", "group.member_count >= 1 && user.tier == 'none'", "refuse", "members first"),
             rule("gold", "user.tier == 'gold'", "tag", "gold"),
         ],
@@ -432,7 +492,11 @@ def test_rules_may_refuse() -> None:
     admission = admit(table, request(), request("b", ice_level="extra"), rules=rules)
     assert placed(admission.replies[0])
     _, reason, metadata = refusal(admission.replies[1])
-    assert (reason, metadata["rule"], metadata["rule_revision"]) == (Reason.RULE_REFUSED, "no_ice_for_hot", "4")
+    assert (reason, metadata["rule"], metadata["rule_revision"]) == (
+        Reason.RULE_REFUSED,
+        "no_ice_for_hot",
+        "4",
+    )
     assert admission.rule_hits == [("no_ice_for_hot", 1)]
     assert (admission.rule_errors, admission.rules_evaluated) == ([], 4)
     assert [row[4] for row in admission.refusals] == ["RULE_REFUSED"]
@@ -446,7 +510,7 @@ def test_a_rebuilt_table_goes_on_where_the_lost_one_was() -> None:
     admission = admit(table, *sent)
     assert table.cancel_order(order_id_of(1, 2))
 
-    rows = [OrderRow(*columns) for columns in reversed(admission.orders)]
+    rows = [row_of(*columns) for columns in reversed(admission.orders)]
     stored = [
         (r.order_id, r.user_id, r.request_id, r.fingerprint, r.created_ms, r.rule_revision,
          OrderState.CANCELLED if r.order_id == order_id_of(1, 2) else r.state, r.body)

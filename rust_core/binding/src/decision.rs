@@ -51,6 +51,9 @@ const ORDER_INVALID: &str = "ORDER_INVALID";
 /// (group_seq, group_id, park, capacity, member_count, latitude, longitude, complete_ms, pack_out_ms, deliver_until_ms)
 type GroupColumns = (i64, i64, String, i64, i64, f64, f64, i64, i64, i64);
 
+/// (order_id, shop_id, rider_id, sku, quantity, cold, pack_out_ms, pickup_ms)
+type ReservationColumns = (i64, i64, i64, String, i32, bool, i64, i64);
+
 /// (rule, verdict, condition, value, wanted, error)
 type VerdictColumns = (String, i32, String, String, String, String);
 
@@ -84,7 +87,9 @@ fn on_earth(latitude: f64, longitude: f64) -> PyResult<()> {
     if (-90.0..=90.0).contains(&latitude) && (-180.0..=180.0).contains(&longitude) {
         return Ok(());
     }
-    Err(PyValueError::new_err(format!("({latitude}, {longitude}) is not a latitude and a longitude in degrees")))
+    Err(PyValueError::new_err(format!(
+        "({latitude}, {longitude}) is not a latitude and a longitude in degrees"
+    )))
 }
 
 /// From 1970 on, with room to add to it.
@@ -161,8 +166,18 @@ struct Group {
 
 impl Group {
     fn read(columns: GroupColumns) -> PyResult<Group> {
-        let (seq, id, park, capacity, member_count, latitude, longitude, complete_ms, pack_out_ms, deliver_until_ms) =
-            columns;
+        let (
+            seq,
+            id,
+            park,
+            capacity,
+            member_count,
+            latitude,
+            longitude,
+            complete_ms,
+            pack_out_ms,
+            deliver_until_ms,
+        ) = columns;
         on_earth(latitude, longitude)?;
         if ![complete_ms, pack_out_ms, deliver_until_ms].into_iter().all(is_instant) {
             return Err(PyValueError::new_err(format!("groups/{id} has an instant that is none")));
@@ -250,7 +265,9 @@ fn ask_rules(rules: &Rules, cases: &mut [Case], groups: &[Group], now_ms: i64) -
         matches.clear();
         rules.evaluate(&columns, row, now_ms, Mode::Collect, &mut matches, &mut tally);
         let mut counted = false;
-        for source in matches.iter().filter_map(|rank| rules.rules().get(*rank as usize)).map(|rule| rule.source()) {
+        for source in
+            matches.iter().filter_map(|rank| rules.rules().get(*rank as usize)).map(|rule| rule.source())
+        {
             match RuleAction::read(&source.action.kind, &source.action.value) {
                 Ok(RuleAction::AssignRiderPriority(priority)) if !counted => {
                     counted = true;
@@ -258,7 +275,9 @@ fn ask_rules(rules: &Rules, cases: &mut [Case], groups: &[Group], now_ms: i64) -
                     // First the one that counted.
                     case.matched.insert(0, source.id.clone());
                 }
-                Ok(RuleAction::AssignRiderPriority(_) | RuleAction::Tag(_)) => case.matched.push(source.id.clone()),
+                Ok(RuleAction::AssignRiderPriority(_) | RuleAction::Tag(_)) => {
+                    case.matched.push(source.id.clone())
+                }
                 // An action nobody registered does nothing; `check_action` keeps such rules from being loaded.
                 Ok(RuleAction::Refuse(_)) | Err(_) => {}
             }
@@ -315,7 +334,11 @@ fn told(case: &Case, group: &Group, decision: Option<&Decision>, round: &Round) 
         ..Default::default()
     };
     if let Some((field, _)) = &case.invalid {
-        told.reasons.push(v1::Reason { code: ORDER_INVALID.into(), subject: field.clone(), ..Default::default() });
+        told.reasons.push(v1::Reason {
+            code: ORDER_INVALID.into(),
+            subject: field.clone(),
+            ..Default::default()
+        });
     }
     let Some(decision) = decision else { return told };
     told.reasons.extend(decision.reasons.iter().map(|reason| v1::Reason {
@@ -383,7 +406,8 @@ impl Work<'_> {
     }
 
     fn cases(&self) -> PyResult<Vec<Case>> {
-        let by_seq: FxHashMap<i64, usize> = self.groups.iter().enumerate().map(|(at, g)| (g.seq, at)).collect();
+        let by_seq: FxHashMap<i64, usize> =
+            self.groups.iter().enumerate().map(|(at, g)| (g.seq, at)).collect();
         let mut seen = FxHashSet::default();
         let case = |(order_id, body): &(i64, PyBackedBytes)| {
             let Some(&group) = by_seq.get(&group_seq_of(*order_id)) else {
@@ -457,7 +481,7 @@ fn decide(
 #[pyclass(frozen, get_all, module = "cuptime._core")]
 struct Decided {
     rows: Py<PyList>,
-    reservations: Vec<(i64, i64, i64, String, i32, bool, i64, i64)>,
+    reservations: Vec<ReservationColumns>,
     unassigned: Vec<i64>,
     invalid: Vec<(i64, String, String)>,
     rule_hits: Vec<(String, u64)>,
@@ -484,7 +508,8 @@ impl Decided {
             let group = &groups[case.group];
             let chosen = at.and_then(|at| decisions.decisions.get(at)?.assignment.as_ref());
             let (sku, quantity, cold) = (&case.order.sku, case.order.quantity, case.is_cold());
-            let (shop_id, rider_id, pickup_ms) = chosen.map_or((0, 0, 0), |c| (c.shop_id, c.rider_id, c.pickup_ms));
+            let (shop_id, rider_id, pickup_ms) =
+                chosen.map_or((0, 0, 0), |c| (c.shop_id, c.rider_id, c.pickup_ms));
             match chosen {
                 Some(_) => reservations.push((
                     case.order_id,
@@ -542,22 +567,30 @@ fn explain(
 ) -> PyResult<Vec<VerdictColumns>> {
     let rules = rules.get().inner();
     let group = Group::read(group)?;
-    let order = v1::Order::decode(&*order).map_err(|e| PyValueError::new_err(format!("not an Order: {e}")))?;
+    let order =
+        v1::Order::decode(&*order).map_err(|e| PyValueError::new_err(format!("not an Order: {e}")))?;
     Ok(py.detach(|| {
         let mut columns = rules.columns();
         Slots::of(rules.schema()).fill(&mut columns, &order, &group.view());
-        rules.explain(&columns, 0, now_ms).into_iter().map(|verdict| verdict_columns(&rules, verdict)).collect()
+        rules
+            .explain(&columns, 0, now_ms)
+            .into_iter()
+            .map(|verdict| verdict_columns(&rules, verdict))
+            .collect()
     }))
 }
 
 fn verdict_columns(rules: &Rules, verdict: cuptime_rules::Verdict) -> VerdictColumns {
     use cuptime_rules::Outcome as Said;
     use v1::rule_verdict::Verdict as Code;
-    let id = rules.rules().get(verdict.rule as usize).map(|rule| rule.source().id.clone()).unwrap_or_default();
+    let id =
+        rules.rules().get(verdict.rule as usize).map(|rule| rule.source().id.clone()).unwrap_or_default();
     let none = String::new;
     match verdict.outcome {
         Said::Matched => (id, Code::Matched as i32, none(), none(), none(), none()),
-        Said::NotMatched { leaf, value, wanted, .. } => (id, Code::NotMatched as i32, leaf, value, wanted, none()),
+        Said::NotMatched { leaf, value, wanted, .. } => {
+            (id, Code::NotMatched as i32, leaf, value, wanted, none())
+        }
         Said::Error { kind, message, .. } => {
             (id, Code::Error as i32, none(), none(), none(), format!("{kind}: {message}"))
         }

@@ -3,8 +3,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use cuptime_intake::facts::{RefuseSet, RuleCounts};
 use cuptime_intake::{
-    limits, Admission as Admitted, Bytes, GroupFacts, GroupState, Kind, NewOrder, NoRules, Reason, StoredOrder,
-    StoredRefusal, Table,
+    limits, Admission as Admitted, Bytes, GroupFacts, GroupState, Kind, NewOrder, NoRules, Reason,
+    StoredOrder, StoredRefusal, Table,
 };
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -86,7 +86,8 @@ impl Admission {
         Ok(Admission {
             replies: PyList::new(py, replies)?.unbind(),
             orders: PyList::new(py, admitted.orders.iter().map(|order| order_row(py, order)))?.unbind(),
-            refusals: PyList::new(py, admitted.refusals.iter().map(|refusal| refusal_row(py, refusal)))?.unbind(),
+            refusals: PyList::new(py, admitted.refusals.iter().map(|refusal| refusal_row(py, refusal)))?
+                .unbind(),
             completed: admitted.completed.clone(),
             member_counts: admitted.member_counts.clone(),
             refused: refused.unbind(),
@@ -134,8 +135,9 @@ fn refusal_row<'a, 'py>(py: Python<'py>, refusal: &'a StoredRefusal) -> RefusalR
 impl Intake {
     #[new]
     fn new(seed: &[u8], credit_min: i32, purchase_limit_default: u32) -> PyResult<Self> {
-        let seed: &[u8; 16] =
-            seed.try_into().map_err(|_| PyValueError::new_err(format!("a seed has 16 bytes, not {}", seed.len())))?;
+        let seed: &[u8; 16] = seed
+            .try_into()
+            .map_err(|_| PyValueError::new_err(format!("a seed has 16 bytes, not {}", seed.len())))?;
         let table = Table::new(seed, credit_min, purchase_limit_default);
         Ok(Self { inner: Mutex::new(Inner { table, refuse: None }) })
     }
@@ -156,7 +158,8 @@ impl Intake {
         let whole = py.detach(|| {
             let mut inner = self.lock()?;
             let mut unread = None;
-            for (order_id, user_id, request_id, fingerprint, created_ms, rule_revision, state, body) in &rows {
+            for (order_id, user_id, request_id, fingerprint, created_ms, rule_revision, state, body) in &rows
+            {
                 let stored = StoredOrder {
                     order_id: *order_id,
                     user_id: *user_id,
@@ -175,12 +178,17 @@ impl Intake {
         })?;
         match whole {
             None => Ok(()),
-            Some(order_id) => Err(PyValueError::new_err(format!("the body of order {order_id} is not an Order"))),
+            Some(order_id) => {
+                Err(PyValueError::new_err(format!("the body of order {order_id} is not an Order")))
+            }
         }
     }
 
     #[allow(clippy::type_complexity)]
-    fn restore_refusals(&self, rows: Vec<(String, i64, i64, i64, String, i64, PyBackedBytes)>) -> PyResult<()> {
+    fn restore_refusals(
+        &self,
+        rows: Vec<(String, i64, i64, i64, String, i64, PyBackedBytes)>,
+    ) -> PyResult<()> {
         let mut inner = self.lock()?;
         for (request_id, fingerprint, group_id, user_id, reason, created_ms, status) in rows {
             let status = Bytes::copy_from_slice(&status);
@@ -279,7 +287,9 @@ impl Intake {
             .into_iter()
             .map(|(kind, bytes)| match Kind::from_code(kind) {
                 Some(kind) => Ok((kind, Bytes::from_owner(bytes))),
-                None => Err(PyValueError::new_err(format!("no kind of request is {kind}; 0 unary, 1 batch, 2 ingest"))),
+                None => Err(PyValueError::new_err(format!(
+                    "no kind of request is {kind}; 0 unary, 1 batch, 2 ingest"
+                ))),
             })
             .collect::<PyResult<Vec<_>>>()?;
         // The entries own Python objects, so they are let go after the GIL is back.
@@ -293,7 +303,8 @@ impl Intake {
 
 impl Intake {
     fn lock(&self) -> PyResult<MutexGuard<'_, Inner>> {
-        let broken = |_| PyRuntimeError::new_err("an earlier call failed half-way; make a new Intake from storage");
+        let broken =
+            |_| PyRuntimeError::new_err("an earlier call failed half-way; make a new Intake from storage");
         self.inner.lock().map_err(broken)
     }
 }

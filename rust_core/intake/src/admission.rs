@@ -131,7 +131,8 @@ impl Table {
             Ok(envelope) => envelope,
             Err(error) => return refuse_call(malformed("BatchSubmitOrdersRequest", &error), out),
         };
-        let parent = match entries_fit(&envelope.requests).and_then(|()| BatchParent::read(&envelope.parent)) {
+        let parent = match entries_fit(&envelope.requests).and_then(|()| BatchParent::read(&envelope.parent))
+        {
             Ok(parent) => parent,
             Err(refusal) => return refuse_call(refusal, out),
         };
@@ -200,7 +201,11 @@ fn put_order(admitted: &Admitted, reply: &mut Vec<u8>) {
         id => order_name(admitted.group_id, id),
     };
     let Admitted { created_ms, rule_revision, .. } = *admitted;
-    OrderOutputs { name: &name, create_time_ms: created_ms, rule_revision }.put_order(1, &admitted.body, reply);
+    OrderOutputs { name: &name, create_time_ms: created_ms, rule_revision }.put_order(
+        1,
+        &admitted.body,
+        reply,
+    );
 }
 
 fn refuse_call(refusal: Refusal, out: &mut Admission) -> Reply {
@@ -211,11 +216,12 @@ fn refuse_call(refusal: Refusal, out: &mut Admission) -> Reply {
 fn entries_fit(requests: &[Bytes]) -> Result<(), Refusal> {
     match requests.len() {
         0 => Err(Refusal::required("requests")),
-        n if n > limits::BATCH_MAX => {
-            Err(Refusal::new(Reason::TooManyEntries, format!("{n} entries, at most {} are taken", limits::BATCH_MAX))
-                .field("requests")
-                .measured(n, limits::BATCH_MAX))
-        }
+        n if n > limits::BATCH_MAX => Err(Refusal::new(
+            Reason::TooManyEntries,
+            format!("{n} entries, at most {} are taken", limits::BATCH_MAX),
+        )
+        .field("requests")
+        .measured(n, limits::BATCH_MAX)),
         _ => Ok(()),
     }
 }

@@ -228,7 +228,8 @@ impl RefuseRules for RefuseSet {
         self.slots.fill(&mut self.columns, facts.order, &group);
         self.set.evaluate(&self.columns, 0, self.now_ms, Mode::Collect, &mut self.matches, &mut self.tally);
         let rules = self.set.rules();
-        let refusing = self.matches.iter().filter_map(|rank| rules.get(*rank as usize)).map(|rule| rule.source());
+        let refusing =
+            self.matches.iter().filter_map(|rank| rules.get(*rank as usize)).map(|rule| rule.source());
         let first = refusing.into_iter().find(|source| source.action.kind == "refuse")?;
         Some((first.id.clone(), first.action.value.clone()))
     }
@@ -324,7 +325,8 @@ mod tests {
             ("group.capacity", "== 40"),
             ("group.member_count", "== 5"),
         ];
-        let rules = conditions.iter().map(|(name, test)| rule(name, &format!("{name} {test}"), "tag", "t")).collect();
+        let rules =
+            conditions.iter().map(|(name, test)| rule(name, &format!("{name} {test}"), "tag", "t")).collect();
         let set = RuleSet::compile(rules, &schema(), &Limits::default()).unwrap();
         let group = GroupView {
             group_id: 10_001,
@@ -357,7 +359,8 @@ mod tests {
         assert_eq!(refused, Some(("no_gold".into(), "not today".into())));
         assert_eq!(refuse.counts().hits, [("no_gold".to_string(), 1)]);
         assert_eq!(refuse.counts().evaluated, 2);
-        let tags = RuleSet::compile(vec![rule("t", "true", "tag", "t")], &schema(), &Limits::default()).unwrap();
+        let tags =
+            RuleSet::compile(vec![rule("t", "true", "tag", "t")], &schema(), &Limits::default()).unwrap();
         assert!(RefuseSet::of(&tags).is_none());
     }
 
@@ -365,7 +368,9 @@ mod tests {
     fn actions_are_a_closed_set() {
         assert_eq!(RuleAction::read("assign_rider_priority", " 7 "), Ok(RuleAction::AssignRiderPriority(7)));
         for bad in ["0", "101", "x", "", "1.5"] {
-            assert!(RuleAction::read("assign_rider_priority", bad).unwrap_err().contains("1 (highest) to 100"));
+            assert!(RuleAction::read("assign_rider_priority", bad)
+                .unwrap_err()
+                .contains("1 (highest) to 100"));
         }
         assert!(RuleAction::read("explode", "1").unwrap_err().contains("there are assign_rider_priority"));
         assert!(RuleAction::read("refuse", " ").is_err());

@@ -24,7 +24,8 @@ impl Submission {
     /// # Errors
     /// MESSAGE_MALFORMED.
     pub fn read(bytes: &Bytes) -> Result<Submission, Refusal> {
-        let envelope = SubmitEnvelope::decode(bytes.clone()).map_err(|e| malformed("SubmitOrderRequest", &e))?;
+        let envelope =
+            SubmitEnvelope::decode(bytes.clone()).map_err(|e| malformed("SubmitOrderRequest", &e))?;
         let pieces = envelope.order_bytes();
         let order = match &pieces {
             Some(body) => Some(Order::decode(body.clone()).map_err(|e| malformed("Order", &e))?),
@@ -36,7 +37,8 @@ impl Submission {
 
 /// The refusal for bytes that cannot be read.
 pub(crate) fn malformed(message: &str, error: &prost::DecodeError) -> Refusal {
-    Refusal::new(Reason::MessageMalformed, format!("the bytes are not a {message}: {error}")).with("message", message)
+    Refusal::new(Reason::MessageMalformed, format!("the bytes are not a {message}: {error}"))
+        .with("message", message)
 }
 
 /// What the parent of a batch says about its entries.

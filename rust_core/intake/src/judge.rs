@@ -192,10 +192,13 @@ impl Table {
         if limit == 0 || placed < limit {
             return Ok(());
         }
-        Err(Refusal::new(Reason::PurchaseLimit, format!("the user has {placed} orders in this group, of {limit} allowed"))
-            .field("order.user.user_id")
-            .measured(placed, limit)
-            .with("hint", "a cancelled order frees its place while the group is open"))
+        Err(Refusal::new(
+            Reason::PurchaseLimit,
+            format!("the user has {placed} orders in this group, of {limit} allowed"),
+        )
+        .field("order.user.user_id")
+        .measured(placed, limit)
+        .with("hint", "a cancelled order frees its place while the group is open"))
     }
 
     fn in_stock(&self, asked: &Asked<'_>) -> Result<(), Refusal> {
@@ -209,7 +212,10 @@ impl Table {
         if asked.context.stock_snapshot > available {
             return Err(Refusal::new(
                 Reason::StockSnapshotStale,
-                format!("the caller saw {} cups of {sku}, there are {available}", asked.context.stock_snapshot),
+                format!(
+                    "the caller saw {} cups of {sku}, there are {available}",
+                    asked.context.stock_snapshot
+                ),
             )
             .field("order.context.stock_snapshot")
             .measured(asked.context.stock_snapshot, available)
@@ -218,12 +224,15 @@ impl Table {
         let wanted = i64::from(asked.order.quantity);
         if wanted > available.saturating_sub(cups.pending) {
             let left = available.saturating_sub(cups.pending).max(0);
-            return Err(Refusal::new(Reason::StockExhausted, format!("{left} cups of {sku} are left, {wanted} wanted"))
-                .field("order.quantity")
-                .measured(wanted, left)
-                .with("available", available)
-                .with("pending", cups.pending)
-                .with("hint", "order fewer cups, another drink, or wait for stock"));
+            return Err(Refusal::new(
+                Reason::StockExhausted,
+                format!("{left} cups of {sku} are left, {wanted} wanted"),
+            )
+            .field("order.quantity")
+            .measured(wanted, left)
+            .with("available", available)
+            .with("pending", cups.pending)
+            .with("hint", "order fewer cups, another drink, or wait for stock"));
         }
         Ok(())
     }
@@ -271,7 +280,8 @@ impl Table {
     fn keep_refusal(&mut self, asked: &Asked<'_>, refusal: &Refusal, now_ms: i64, out: &mut Admission) {
         let status = refusal.status_bytes();
         let answer = Answer::Refused(status.clone());
-        self.requests.remember(asked.key, Remembered { fingerprint: asked.print, created_ms: now_ms, answer });
+        self.requests
+            .remember(asked.key, Remembered { fingerprint: asked.print, created_ms: now_ms, answer });
         out.refusals.push(StoredRefusal {
             request_id: asked.submission.envelope.request_id.clone(),
             fingerprint: asked.print,
@@ -348,14 +358,18 @@ fn takes_orders(group: &Group, now_ms: i64) -> Result<(), Refusal> {
     };
     if facts.state != GroupState::Open {
         let state = facts.state.name();
-        return Err(refusal(format!("groups/{} is {state}", facts.group_id)).measured(state, GroupState::Open.name()));
+        return Err(
+            refusal(format!("groups/{} is {state}", facts.group_id)).measured(state, GroupState::Open.name())
+        );
     }
     if now_ms >= facts.deadline_ms {
         return Err(refusal(format!("the deadline of groups/{} has passed", facts.group_id))
             .measured(now_ms, facts.deadline_ms));
     }
     if group.members >= facts.capacity {
-        return Err(refusal(format!("groups/{} is full", facts.group_id)).measured(group.members, facts.capacity));
+        return Err(
+            refusal(format!("groups/{} is full", facts.group_id)).measured(group.members, facts.capacity)
+        );
     }
     if group.next_number > limits::ORDER_NUMBER_MAX {
         return Err(refusal(format!("groups/{} has used all its order numbers", facts.group_id))
@@ -377,4 +391,3 @@ fn take_seat(group: &mut Group, asked: &Asked<'_>, body: Bytes) {
     group.members += 1;
     *group.by_user.entry(asked.user.user_id).or_default() += 1;
 }
-

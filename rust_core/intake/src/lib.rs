@@ -23,13 +23,13 @@ pub mod wire;
 /// The buffers that requests, replies and bodies come in.
 pub use bytes::Bytes;
 
-pub use form::recheck;
-pub use place::project;
 pub use admission::{Admission, Kind, Reply};
+pub use form::recheck;
 pub use judge::{NewOrder, NoRules, OrderFacts, RefuseRules};
+pub use place::project;
 pub use refusal::{Reason, Refusal};
 pub use requests::{fingerprint, Answer};
 pub use table::{
-    group_seq_of, order_id_of, order_name, order_number_of, Cups, Group, GroupFacts, GroupState, Placed, Stats,
-    StoredOrder, StoredRefusal, Table,
+    group_seq_of, order_id_of, order_name, order_number_of, Cups, Group, GroupFacts, GroupState, Placed,
+    Stats, StoredOrder, StoredRefusal, Table,
 };

@@ -205,7 +205,11 @@ fn shown(value: &str) -> String {
             text.push_str("...");
             break;
         }
-        if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+        if c.is_control() {
+            text.extend(c.escape_default())
+        } else {
+            text.push(c)
+        }
     }
     text.push('\'');
     text

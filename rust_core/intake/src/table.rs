@@ -286,11 +286,21 @@ impl Table {
     /// Takes a stored order in: its request id, and, when its group is here, its seat and its pending cups. An order
     /// that is here already changes nothing. False when its body cannot be read.
     pub fn restore_order(&mut self, stored: StoredOrder) -> bool {
-        let StoredOrder { order_id, user_id, request_id, fingerprint, created_ms, rule_revision, state, body } = stored;
+        let StoredOrder {
+            order_id,
+            user_id,
+            request_id,
+            fingerprint,
+            created_ms,
+            rule_revision,
+            state,
+            body,
+        } = stored;
         let key = self.keying.key(&request_id);
         let answer = Answer::Admitted { order_id, rule_revision };
         self.requests.remember(key, Remembered { fingerprint, created_ms, answer });
-        let Some(group) = self.id_of_seq.get(&group_seq_of(order_id)).and_then(|id| self.groups.get_mut(id)) else {
+        let Some(group) = self.id_of_seq.get(&group_seq_of(order_id)).and_then(|id| self.groups.get_mut(id))
+        else {
             return true;
         };
         let Ok(order) = Order::decode(body.clone()) else { return false };
@@ -377,7 +387,8 @@ impl Table {
     /// completed one the caller knows whether it was decided and settles. False when it is not here or was cancelled
     /// before.
     pub fn cancel_order(&mut self, order_id: i64) -> bool {
-        let Some(group) = self.id_of_seq.get(&group_seq_of(order_id)).and_then(|id| self.groups.get_mut(id)) else {
+        let Some(group) = self.id_of_seq.get(&group_seq_of(order_id)).and_then(|id| self.groups.get_mut(id))
+        else {
             return false;
         };
         let number = order_number_of(order_id);

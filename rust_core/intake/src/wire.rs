@@ -177,7 +177,13 @@ mod tests {
     use super::*;
 
     fn order() -> v1::Order {
-        v1::Order { sku: "latte".into(), quantity: 2, rule_revision: 99, name: "mine".into(), ..Default::default() }
+        v1::Order {
+            sku: "latte".into(),
+            quantity: 2,
+            rule_revision: 99,
+            name: "mine".into(),
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -189,10 +195,14 @@ mod tests {
             validate_only: true,
         };
         let read = SubmitEnvelope::decode(request.encode_to_vec().as_slice()).unwrap();
-        assert_eq!((read.parent.as_str(), read.request_id.as_str(), read.validate_only), ("groups/10001", "r", true));
+        assert_eq!(
+            (read.parent.as_str(), read.request_id.as_str(), read.validate_only),
+            ("groups/10001", "r", true)
+        );
         assert_eq!(v1::Order::decode(read.order_bytes().unwrap()).unwrap(), order());
 
-        let batch = v1::BatchSubmitOrdersRequest { parent: "groups/-".into(), requests: vec![request.clone(); 2] };
+        let batch =
+            v1::BatchSubmitOrdersRequest { parent: "groups/-".into(), requests: vec![request.clone(); 2] };
         let read = BatchEnvelope::decode(batch.encode_to_vec().as_slice()).unwrap();
         assert_eq!(read.parent, "groups/-");
         assert_eq!(v1::SubmitOrderRequest::decode(read.requests[1].clone()).unwrap(), request);
