@@ -34,7 +34,7 @@
 //!   the plan made from it costs what the mix costs, so the node is solved. Strand bounds are finite:
 //!   the search ends, with the proof, unless the pivot budget ends first; then the best plan is returned with
 //!   what is left between it and the least open bound.
-use crate::master::Master;
+use crate::ascent::Ascent;
 use crate::simplex::{Network, UNLIMITED};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -43,10 +43,23 @@ use std::collections::BinaryHeap;
 pub(crate) const NO_POOL: u32 = u32::MAX;
 
 /// Costs are multiplied by this while sides are priced, so that prices of a half or a third are whole.
-const SCALE: i64 = 60;
+pub(crate) const SCALE: i64 = 60;
 
 /// Price rounds of one branch-and-bound node, at most.
-const ROUNDS_MAX: usize = 80;
+const ROUNDS_MAX: usize = 400;
+
+/// A plan is tried after every so many price rounds.
+const PLAN_EVERY: usize = 10;
+
+/// What the pivot budget is charged for work that is not a pivot: arcs looked at, steps of the price master.
+const ARCS_PER_PIVOT: u64 = 64;
+const WORK_PER_PIVOT: u64 = 500;
+
+/// First half-width of the box that holds a price, metres.
+pub(crate) const BOX_M: i64 = 200;
+
+/// The best prices within the boxes are found when they could gain no more than this (of [`SCALE`] to a metre).
+pub(crate) const TOLERANCE: f64 = 10.0;
 
 /// Open branch-and-bound nodes kept, at most; past it the search stops with a gap.
 const OPEN_NODES_MAX: usize = 4_096;
@@ -151,7 +164,7 @@ struct Bounds {
 }
 
 /// A network of the instance, with where its parts are.
-struct Model {
+pub(crate) struct Model {
     network: Network,
     cohort_arcs: Vec<Vec<u32>>,
     /// Arcs of a strand that sides speak of: (must carry, may carry).
@@ -161,8 +174,8 @@ struct Model {
     lane_arc: Vec<Option<u32>>,
     rider_arcs: Vec<Vec<u32>>,
     rider_sink: Vec<u32>,
-    must_price: i64,
-    must_total: i64,
+    pub must_price: i64,
+    pub must_total: i64,
 }
 
 struct Search<'a> {
@@ -301,64 +314,56 @@ impl Search<'_> {
 
     /// Bounds one node by pricing the sides, and looks for plans on the way.
     fn relax(&mut self, bounds: &Bounds, start: &[i64]) -> NodeResult {
-        let instance = self.instance;
-        let mut model = self.model(bounds);
-        let must_bonus = model.must_price * model.must_total;
-        let limits: Vec<i64> = instance.sides.iter().map(|side| side.limit).collect();
-        let mut master =
-            Master::new(limits.iter().map(|&limit| limit as f64).collect(), model.must_price as f64);
-        let mut flows: Vec<Vec<i32>> = Vec::new();
-        let mut prices = start.to_vec();
-        let mut best_prices = prices.clone();
-        let mut best_bound = i64::MIN;
         let is_root = self.root.is_none();
+        let mut model = self.model(bounds);
+        let mut ascent = Ascent::new(self.instance, &model, start);
         for round in 0..ROUNDS_MAX {
-            self.set_prices(&mut model, &prices);
+            self.set_prices(&mut model, &ascent.prices);
             let (proved, pivots) =
                 if round == 0 { model.network.solve() } else { model.network.reoptimise() };
-            self.pivots_left = self.pivots_left.saturating_sub(pivots);
+            self.charge(pivots, &model);
             if !proved {
                 break;
             }
-            let uses = self.uses(&model);
-            let cost = model.network.cost();
-            let paid: i64 = prices.iter().zip(&uses).map(|(price, used)| price * used).sum();
-            let limit_paid: i64 = prices.iter().zip(&limits).map(|(price, limit)| price * limit).sum();
-            let bound = cost + must_bonus - limit_paid;
-            if bound > best_bound {
-                best_bound = bound;
-                best_prices.clone_from(&prices);
-            }
-            if uses.iter().zip(&limits).all(|(used, limit)| used <= limit) {
+            let flows = self.strand_flows(&model);
+            if ascent.take(flows, model.network.cost()) {
                 self.offer(&model);
             }
-            flows.push(self.strand_flows(&model));
-            master.add((cost + must_bonus - paid) as f64, uses.iter().map(|&used| used as f64).collect());
-            if round == 0 || round % 8 == 7 {
-                self.plan_from(bounds, &mix(&flows, &master.weights()));
+            let mut hint = None;
+            if round % PLAN_EVERY == 0 && self.best_cost() > div_ceil(ascent.best_bound, self.scale) {
+                hint = Some(self.plan_from(bounds, &ascent.shares()));
             }
-            let reached = div_ceil(best_bound, self.scale);
-            if reached >= self.best_cost()
-                || master.cost() - best_bound as f64 <= 0.5
-                || self.pivots_left == 0
-            {
+            if div_ceil(ascent.best_bound, self.scale) >= self.best_cost() || self.pivots_left == 0 {
                 break;
             }
-            let next: Vec<i64> = master.prices().iter().map(|price| price.round() as i64).collect();
-            if next == prices {
+            let work = ascent.master.work();
+            let goes_on = ascent.step();
+            self.pivots_left =
+                self.pivots_left.saturating_sub((ascent.master.work() - work) / WORK_PER_PIVOT);
+            if !goes_on {
                 break;
             }
-            prices = next;
+            if let (Some(hint), 0, true) = (hint, round, is_root) {
+                ascent.prices = hint;
+            }
         }
         if is_root {
-            self.set_prices(&mut model, &best_prices);
+            self.set_prices(&mut model, &ascent.best_prices);
             model.network.reoptimise();
-            self.root = Some(self.read_prices(&model, best_bound));
+            self.root = Some(self.read_prices(&model, ascent.best_bound));
         }
-        let shares = mix(&flows, &master.weights());
-        self.plan_from(bounds, &shares);
-        let bound = if best_bound == i64::MIN { i64::MIN } else { div_ceil(best_bound, self.scale) };
-        NodeResult { bound, branch: self.branch_at(bounds, &shares), prices: best_prices }
+        let shares = ascent.shares();
+        let bound =
+            if ascent.best_bound == i64::MIN { i64::MIN } else { div_ceil(ascent.best_bound, self.scale) };
+        if bound < self.best_cost() {
+            self.plan_from(bounds, &shares);
+        }
+        NodeResult { bound, branch: self.branch_at(bounds, &shares), prices: ascent.best_prices }
+    }
+
+    fn charge(&mut self, pivots: u64, model: &Model) {
+        let looked_at = model.network.arc_count() as u64 / ARCS_PER_PIVOT;
+        self.pivots_left = self.pivots_left.saturating_sub(pivots + looked_at);
     }
 
     /// The strand whose share is farthest from whole, else any that the bounds leave free.
@@ -390,17 +395,40 @@ impl Search<'_> {
         })
     }
 
-    /// Shares every limit out as `shares` suggest and keeps the plan when it is the best so far.
-    fn plan_from(&mut self, bounds: &Bounds, shares: &[f64]) {
+    /// Shares every limit out as `shares` suggest and keeps the plan when it is the best so far. Returns what
+    /// the sides would cost by what their strands would give for one more unit.
+    fn plan_from(&mut self, bounds: &Bounds, shares: &[f64]) -> Vec<i64> {
         let mut restricted = bounds.clone();
-        for side in &self.instance.sides {
-            share_out(side, shares, &mut restricted.high);
-        }
+        let sides = self.instance.sides.iter();
+        let clipped: Vec<bool> = sides.map(|side| share_out(side, shares, &mut restricted.high)).collect();
         restricted.low.fill(0);
         let mut plain = self.model(&restricted);
         let (_, pivots) = plain.network.solve();
-        self.pivots_left = self.pivots_left.saturating_sub(pivots);
+        self.charge(pivots, &plain);
         self.offer(&plain);
+        let flows = self.strand_flows(&plain);
+        let worth =
+            |arcs: &[Option<u32>; 2]| arcs[1].map_or(0, |arc| -plain.network.reduced_cost(arc)).max(0);
+        let mut worth: Vec<i64> = plain.strand_arcs.iter().map(worth).collect();
+        let mut prices = vec![0; clipped.len()];
+        for (at, side) in self.instance.sides.iter().enumerate().filter(|&(at, _)| clipped[at]) {
+            let gain: i128 = side
+                .terms
+                .iter()
+                .map(|&(strand, _)| i128::from(worth[strand as usize]) * i128::from(flows[strand as usize]))
+                .sum();
+            let used: i128 = side
+                .terms
+                .iter()
+                .map(|&(strand, weight)| i128::from(weight) * i128::from(flows[strand as usize]))
+                .sum();
+            prices[at] = (gain / used.max(1)) as i64;
+            for &(strand, weight) in &side.terms {
+                let left = &mut worth[strand as usize];
+                *left = (*left - weight * prices[at]).max(0);
+            }
+        }
+        prices
     }
 
     fn offer(&mut self, model: &Model) {
@@ -430,14 +458,6 @@ impl Search<'_> {
     fn strand_flows(&self, model: &Model) -> Vec<i32> {
         let carried = |arc: &Option<u32>| arc.map_or(0, |arc| model.network.flow(arc));
         model.strand_arcs.iter().map(|arcs| arcs.iter().map(carried).sum()).collect()
-    }
-
-    fn uses(&self, model: &Model) -> Vec<i64> {
-        let flows = self.strand_flows(model);
-        let used = |side: &Side| {
-            side.terms.iter().map(|&(strand, weight)| weight * i64::from(flows[strand as usize])).sum()
-        };
-        self.instance.sides.iter().map(used).collect()
     }
 
     fn model(&self, bounds: &Bounds) -> Model {
@@ -611,31 +631,18 @@ fn cheapest_unit(cohort: &Cohort) -> i64 {
     least.min(cohort.price).saturating_mul(i64::from(cohort.supply))
 }
 
-fn div_ceil(value: i64, by: i64) -> i64 {
+pub(crate) fn div_ceil(value: i64, by: i64) -> i64 {
     value.div_euclid(by) + i64::from(value.rem_euclid(by) != 0)
 }
 
-/// The mean of flows, by weight.
-fn mix(flows: &[Vec<i32>], weights: &[f64]) -> Vec<f64> {
-    let mut shares = vec![0.0; flows.first().map_or(0, Vec::len)];
-    for (flow, &weight) in flows.iter().zip(weights) {
-        if weight > 0.0 {
-            for (share, &units) in shares.iter_mut().zip(flow) {
-                *share += weight * f64::from(units);
-            }
-        }
-    }
-    shares
-}
-
 /// Lowers `high` so that the side holds whatever flows: each strand keeps the whole part of its share, what is
-/// left goes first to the largest fractions, then to whoever can still use it.
-fn share_out(side: &Side, shares: &[f64], high: &mut [i32]) {
+/// left goes first to the largest fractions, then to whoever can still use it. False when it held already.
+fn share_out(side: &Side, shares: &[f64], high: &mut [i32]) -> bool {
     let total = |high: &[i32]| -> i64 {
         side.terms.iter().map(|&(strand, weight)| weight * i64::from(high[strand as usize])).sum()
     };
     if total(high) <= side.limit {
-        return;
+        return false;
     }
     let before: Vec<i32> = side.terms.iter().map(|&(strand, _)| high[strand as usize]).collect();
     let mut room = side.limit;
@@ -664,4 +671,5 @@ fn share_out(side: &Side, shares: &[f64], high: &mut [i32]) {
             room -= given * weight;
         }
     }
+    true
 }

@@ -1,5 +1,6 @@
 //! Dispatch: which shop makes an order and which rider carries it, exactly, with reasons.
 #![forbid(unsafe_code)]
+mod ascent;
 mod assign;
 mod candidates;
 mod decide;

@@ -99,6 +99,10 @@ impl Network {
         (self.arcs.len() - 1) as u32
     }
 
+    pub fn arc_count(&self) -> usize {
+        self.arcs.len()
+    }
+
     pub fn sink_arc(&self, node: u32) -> u32 {
         self.root_arc[node as usize]
     }
