@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs benches one after the other, never two at once: criterion's for Rust, then every benches/bench_*.py, each of which
+# Runs benches one after the other, never two at once: criterion's for Rust, then every program in benches/, each of which
 # prints its figures and writes them to benches/out/<name>.json. Names given choose: `make bench ARGS="wheel intake"`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -19,13 +19,13 @@ for crate in rust_core/*/; do
   echo "== $name (Rust)"
   cargo bench --quiet -p "cuptime-$name" || failed+=("$name")
 done
-for bench in benches/bench_*.py; do
-  [[ -e $bench ]] || continue
+for bench in benches/*.py; do
+  grep -qs '^if __name__' "$bench" || continue
   name=$(basename "$bench" .py)
   name=${name#bench_}
   wanted "$name" || continue
   echo "== $name (Python)"
-  .venv/bin/python "$bench" || failed+=("$name")
+  PYTHONPATH=. .venv/bin/python "$bench" || failed+=("$name")
 done
 if ((${#failed[@]})); then
   echo "FAILED: ${failed[*]}"
