@@ -5,8 +5,6 @@ from typing import Any, Self, final
 
 from typing_extensions import Buffer
 
-__all__: list[str]
-
 # --- dispatch -------------------------------------------------------------------------------------------------------
 
 @final
@@ -401,9 +399,12 @@ def explain(
 # --- rules ----------------------------------------------------------------------------------------------------------
 
 class RuleCompileError(ValueError):
-    """Rules or a schema that do not compile. `diagnostics` holds everything that is wrong, in the order of the rules and
-    then of the text: (code, rule index or -1, byte offset, line, column, message, hint). Line and column count from 1,
-    columns in code points; codes are stable, messages are for people."""
+    """Rules or a schema that do not compile.
+
+    `diagnostics` holds everything that is wrong, in the order of the rules and then of the text: (code, rule index or
+    -1, byte offset, line, column, message, hint). Line and column count from 1, columns in code points; codes are
+    stable, messages are for people.
+    """
 
     diagnostics: list[tuple[str, int, int, int, int, str, str]]
 
@@ -420,7 +421,8 @@ class RuleSet:
     ) -> RuleSet:
         """Rules are (id, name, priority, enabled, valid_from_ms, valid_to_ms, condition, action kind, action value);
         validity is half-open, UTC ms. The schema is dotted names with types `int`, `double`, `bool`, `string`,
-        `list(string)`, and `?` behind for nullable. Raises `RuleCompileError`; `ValueError` for a type that does not read."""
+        `list(string)`, and `?` behind for nullable. Raises `RuleCompileError`, and `ValueError` for a type that does
+        not read."""
 
     def __len__(self) -> int: ...
     def rule_ids(self) -> list[str]:
@@ -434,14 +436,14 @@ class RuleSet:
         """SHA-256 in hex of schema and rules: equal digests, equal decisions."""
 
     def evaluate(self, rows: list[dict[str, object]], now_ms: int, mode: str) -> list[list[int]]:
-        """For each row the ranks of the rules that match, in order; `mode` is `first` or `collect`. A row maps schema names to
-        values; a name left out or None is absent. Raises `ValueError` for an unknown name, `TypeError` for a wrong type.
-        For tests, previews and the command line: orders on the hot path never become dicts."""
+        """For each row the ranks of the rules that match, in order; `mode` is `first` or `collect`. A row maps schema
+        names to values; a name left out or None is absent. Raises `ValueError` for an unknown name, `TypeError` for a
+        wrong type. For tests, previews and the command line: orders on the hot path never become dicts."""
 
     def explain(self, row: dict[str, object], now_ms: int) -> list[tuple[int, str, str, int, str, str]]:
-        """What every rule says, by rank: (rank, outcome, text, byte offset, found, wanted). Outcome is `matched`, `not_matched`
-        (text is the part of the condition that decided), `error` (text is the kind of fault, found says where) or
-        `inactive` (disabled, or not valid at `now_ms`)."""
+        """What every rule says, by rank: (rank, outcome, text, byte offset, found, wanted). Outcome is `matched`,
+        `not_matched` (text is the part of the condition that decided), `error` (text is the kind of fault, found says
+        where) or `inactive` (disabled, or not valid at `now_ms`)."""
 
     def counters(self) -> list[tuple[str, int, int, int]]:
         """(id, evaluated, hits, errors) by rank, of the calls of `evaluate` on this object."""
@@ -454,7 +456,10 @@ def cel_eval(
     check: bool,
     evaluate: bool,
 ) -> tuple[str, object]:
-    """One CEL expression by itself, for conformance suites. `env` declares variables (a type, or `{"overloads": [...]}`),
-    `bindings` gives values. Types: `INT64`, `{"list": T}`, `{"map": [K, V]}`, `{"param": name}`, `{"abstract": name, "of": [T]}`;
-    values: `{kind: plain}`. Returns ("value", value), ("error", kind of fault), ("diagnostics", [as of `RuleCompileError`])
-    or, with `evaluate` false, ("type", text). In a returned value numbers are numbers and bytes are bytes."""
+    """One CEL expression by itself, for conformance suites.
+
+    `env` declares variables (a type, or `{"overloads": [...]}`), `bindings` gives values. Types: `INT64`,
+    `{"list": T}`, `{"map": [K, V]}`, `{"param": name}`, `{"abstract": name, "of": [T]}`; values: `{kind: plain}`.
+    Returns ("value", value), ("error", kind of fault), ("diagnostics", [as of `RuleCompileError`]) or, with `evaluate`
+    false, ("type", text). In a returned value numbers are numbers and bytes are bytes.
+    """

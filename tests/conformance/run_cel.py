@@ -22,7 +22,13 @@ from cuptime._core import cel_eval
 
 Verdict = Literal["passed", "unsupported", "wrong"]
 
-_SPELLED_DOUBLES = {"Infinity": math.inf, "-Infinity": -math.inf, "inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+_SPELLED_DOUBLES = {
+    "Infinity": math.inf,
+    "-Infinity": -math.inf,
+    "inf": math.inf,
+    "-inf": -math.inf,
+    "nan": math.nan,
+}
 _TYPE_NAMES = {
     "INT64": "int",
     "UINT64": "uint",
@@ -152,44 +158,51 @@ def read_cases(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
 
 
 def _is_cel(case: dict[str, Any]) -> bool:
-    return isinstance(case["expect"], dict) and bool({"value", "error", "deduced_type"} & case["expect"].keys())
+    return isinstance(case["expect"], dict) and bool(
+        {"value", "error", "deduced_type"} & case["expect"].keys()
+    )
 
 
-def print_table(results: list[CaseResult]) -> None:
-    """One row per suite file, core files first."""
+def table(results: list[CaseResult]) -> list[str]:
+    """One row per suite file, core files first, then the sums."""
     counts: dict[str, Counter[str]] = {}
     for result in results:
         counts.setdefault(result.suite, Counter())[result.verdict] += 1
     is_extension = {name: name.endswith("_ext") or name in {"optionals", "macros2"} for name in counts}
-    print(f"{'suite':<16}{'cases':>7}{'passed':>8}{'unsupported':>13}{'wrong':>7}")
-    for name in sorted(counts, key=lambda suite: (is_extension[suite], suite)):
-        c = counts[name]
-        print(f"{name:<16}{c.total():>7}{c['passed']:>8}{c['unsupported']:>13}{c['wrong']:>7}")
+
+    def line(title: str, c: Counter[str]) -> str:
+        return f"{title:<16}{c.total():>7}{c['passed']:>8}{c['unsupported']:>13}{c['wrong']:>7}"
+
+    lines = [f"{'suite':<16}{'cases':>7}{'passed':>8}{'unsupported':>13}{'wrong':>7}"]
+    lines += [
+        line(name, counts[name]) for name in sorted(counts, key=lambda suite: (is_extension[suite], suite))
+    ]
     for title, wanted in (("core", False), ("extensions", True)):
         total = sum((c for name, c in counts.items() if is_extension[name] == wanted), Counter[str]())
         if total.total():
-            share = 100 * total["passed"] / total.total()
-            print(f"{title:<16}{total.total():>7}{total['passed']:>8}{total['unsupported']:>13}{total['wrong']:>7}  {share:.1f} %")
+            lines.append(f"{line(title, total)}  {100 * total['passed'] / total.total():.1f} %")
+    return lines
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     parser.add_argument("--failures", action="store_true", help="list every case that did not pass")
     arguments = parser.parse_args()
     missing = [str(path) for path in arguments.paths if not path.exists()]
     if missing:
-        print(f"no such suite: {', '.join(missing)}", file=sys.stderr)
+        sys.stderr.write(f"no such suite: {', '.join(missing)}\n")
         return 2
     results = [run_case(case) for case in read_cases(arguments.paths)]
+    lines = table(results)
     if arguments.failures:
-        for result in results:
-            if result.verdict != "passed":
-                print(f"{result.verdict:<12}{result.case_id}: {result.why}")
-    print_table(results)
+        lines = [f"{r.verdict:<12}{r.case_id}: {r.why}" for r in results if r.verdict != "passed"] + lines
     passed = sum(result.verdict == "passed" for result in results)
-    print(f"{passed} passed, {len(results) - passed} failed")
+    lines.append(f"{passed} passed, {len(results) - passed} failed")
+    sys.stdout.write("\n".join(lines) + "\n")
     return 0 if passed == len(results) else 1
 
 

@@ -1,7 +1,7 @@
 """The floor under the language: on the outside CEL suite no case gets a wrong answer.
 
-A case may be refused as not supported; it may not be answered wrongly. What would be allowed to differ is listed here, each
-with its argument; today nothing is.
+A case may be refused as not supported; it may not be answered wrongly. What would be allowed to differ is listed here,
+each with its argument; today nothing is.
 """
 
 from __future__ import annotations

@@ -77,7 +77,12 @@ def test_every_mistake_of_every_rule_is_reported_with_its_place() -> None:
 
 
 def test_what_is_not_supported_yet_is_refused_not_guessed() -> None:
-    for condition in ("math.greatest(1, 2) == 2", "user.?x == 1", "Order{} == null", "order.tags.exists(i, t, true)"):
+    for condition in (
+        "math.greatest(1, 2) == 2",
+        "user.?x == 1",
+        "Order{} == null",
+        "order.tags.exists(i, t, true)",
+    ):
         with pytest.raises(RuleCompileError) as caught:
             RuleSet.compile([rule("r", condition)], SCHEMA)
         assert caught.value.diagnostics[0][0] == "unsupported", condition
@@ -151,7 +156,15 @@ def test_the_digest_is_of_content_not_of_order() -> None:
 
 
 def test_hostile_conditions_are_diagnostics() -> None:
-    for condition in ("(" * 10_000, "[" * 10_000, "!" * 10_000, "a." * 8_000 + "b", "x" * 100_000, "\x00", "'\\"):
+    for condition in (
+        "(" * 10_000,
+        "[" * 10_000,
+        "!" * 10_000,
+        "a." * 8_000 + "b",
+        "x" * 100_000,
+        "\x00",
+        "'\\",
+    ):
         with pytest.raises(RuleCompileError) as caught:
             RuleSet.compile([rule("r", condition)], SCHEMA)
         assert caught.value.diagnostics
@@ -163,7 +176,8 @@ def test_threads_share_a_set() -> None:
     wanted = [list(range(min(score, 50))) for score in range(60)]
     answers: list[list[list[int]]] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(rules.evaluate(rows, NOW_MS, "collect"))) for _ in range(4)
+        threading.Thread(target=lambda: answers.append(rules.evaluate(rows, NOW_MS, "collect")))
+        for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -212,7 +226,9 @@ def _negated(a: tuple[str, Predicate]) -> tuple[str, Predicate]:
 
 _CONDITIONS = st.recursive(
     _leaves(),
-    lambda inner: st.one_of(st.builds(_both, inner, inner), st.builds(_either, inner, inner), inner.map(_negated)),
+    lambda inner: st.one_of(
+        st.builds(_both, inner, inner), st.builds(_either, inner, inner), inner.map(_negated)
+    ),
     max_leaves=6,
 )
 _FACTS = st.fixed_dictionaries(
@@ -242,7 +258,10 @@ def test_whole_sets_agree_with_a_plain_evaluator(
 
 
 def test_an_expression_by_itself_gives_values_types_faults_and_diagnostics() -> None:
-    env: dict[str, object] = {"x": "INT64", "f": {"overloads": [{"params": ["INT64"], "result": "STRING", "member": False}]}}
+    env: dict[str, object] = {
+        "x": "INT64",
+        "f": {"overloads": [{"params": ["INT64"], "result": "STRING", "member": False}]},
+    }
     bindings: dict[str, object] = {"x": {"int": "41"}}
     assert cel_eval("x + 1", env, bindings, "", True, True) == ("value", {"int": 42})
     assert cel_eval("f(x)", env, bindings, "", True, False) == ("type", "string")

@@ -272,7 +272,8 @@ pub(crate) fn double_text(value: f64) -> String {
     let shortest = format!("{value:e}");
     let Some((digits, exponent)) = shortest.split_once('e') else { return shortest };
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..21).contains(&exponent) {
+    // Outside these the shortest `%g` turns to an exponent.
+    if (-4..6).contains(&exponent) {
         return format!("{value}");
     }
     let sign = if exponent < 0 { '-' } else { '+' };
@@ -338,6 +339,8 @@ mod tests {
             (1.38e-23, "1.38e-23"),
             (-0.0, "-0"),
             (100.0, "100"),
+            (999999.5, "999999.5"),
+            (1_234_567.0, "1.234567e+06"),
         ] {
             assert_eq!(double_text(value), text);
         }
