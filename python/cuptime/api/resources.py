@@ -1,0 +1,207 @@
+"""ShopService and RiderService."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from cuptime._gen.cuptime.v1 import rider_service_pb2 as riders_pb
+from cuptime._gen.cuptime.v1 import shop_service_pb2 as shops_pb
+from cuptime._gen.cuptime.v1 import types_pb2 as types_pb
+from cuptime.api import names, pages
+from cuptime.api.call import Call
+from cuptime.api.schedules import etag_of, mask_of
+from cuptime.dispatch.resources import Resources
+from cuptime.dispatch.values import SHOP_FIELDS, Position, Rider, RiderView, Shop, ShopView, StockChange
+from cuptime.domain.errors import required
+
+
+def shop_of(message: shops_pb.Shop, path: str) -> Shop:
+    """The shop as a value; its form is checked by the room. Raises FIELD_REQUIRED without a location."""
+    if not message.HasField("location"):
+        raise required(f"{path}.location")
+    return Shop(
+        shop_id=message.shop_id,
+        display_name=message.display_name,
+        latitude=message.location.latitude,
+        longitude=message.location.longitude,
+        daily_capacity=message.daily_capacity,
+        fridge_slots=message.fridge_slots,
+        open_from_ms=message.open_from_ms,
+        open_until_ms=message.open_until_ms,
+        paused=message.paused,
+        stock=tuple((level.sku, level.on_hand) for level in message.stock),
+    )
+
+
+def shop_message(view: ShopView) -> shops_pb.Shop:
+    """The shop with what it has left."""
+    shop = view.shop
+    return shops_pb.Shop(
+        name=f"shops/{shop.shop_id}",
+        shop_id=shop.shop_id,
+        display_name=shop.display_name,
+        location=types_pb.Location(latitude=shop.latitude, longitude=shop.longitude),
+        daily_capacity=shop.daily_capacity,
+        fridge_slots=shop.fridge_slots,
+        open_from_ms=shop.open_from_ms,
+        open_until_ms=shop.open_until_ms,
+        paused=shop.paused,
+        stock=[shops_pb.StockLevel(sku=sku, on_hand=on_hand, free=free) for sku, on_hand, free in view.stock],
+        capacity_free=view.capacity_free,
+        fridge_free=view.fridge_free,
+        etag=str(shop.etag),
+        update_time_ms=shop.updated_ms,
+    )
+
+
+def rider_of(message: riders_pb.Rider, path: str) -> Rider:
+    """The rider as a value; its form is checked by the room. Raises FIELD_REQUIRED without a location."""
+    if not message.HasField("location"):
+        raise required(f"{path}.location")
+    return Rider(
+        rider_id=message.rider_id,
+        display_name=message.display_name,
+        latitude=message.location.latitude,
+        longitude=message.location.longitude,
+        available_from_ms=message.available_from_time_ms,
+        available_until_ms=message.available_until_time_ms,
+        max_load=message.max_load,
+        min_temperature_c=message.min_temperature_c,
+        max_temperature_c=message.max_temperature_c,
+        speed_m_per_min=message.speed_m_per_min,
+        paused=message.paused,
+    )
+
+
+def rider_message(view: RiderView) -> riders_pb.Rider:
+    """The rider with what is left of the load."""
+    rider = view.rider
+    return riders_pb.Rider(
+        name=f"riders/{rider.rider_id}",
+        rider_id=rider.rider_id,
+        display_name=rider.display_name,
+        location=types_pb.Location(latitude=rider.latitude, longitude=rider.longitude),
+        available_from_time_ms=rider.available_from_ms,
+        available_until_time_ms=rider.available_until_ms,
+        max_load=rider.max_load,
+        min_temperature_c=rider.min_temperature_c,
+        max_temperature_c=rider.max_temperature_c,
+        speed_m_per_min=rider.speed_m_per_min,
+        paused=rider.paused,
+        load_free=view.load_free,
+        etag=str(rider.etag),
+        update_time_ms=rider.updated_ms,
+    )
+
+
+class ShopEndpoints:
+    """The methods of ShopService."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+
+    async def batch_upsert_shops(
+        self, request: shops_pb.BatchUpsertShopsRequest, call: Call
+    ) -> shops_pb.BatchUpsertShopsResponse:
+        shops = [shop_of(shop, f"shops[{index}]") for index, shop in enumerate(request.shops)]
+        views = await self._resources.upsert_shops(
+            shops, request_id=request.request_id, validate_only=request.validate_only
+        )
+        return shops_pb.BatchUpsertShopsResponse(shops=[shop_message(view) for view in views])
+
+    async def get_shop(self, request: shops_pb.GetShopRequest, call: Call) -> shops_pb.GetShopResponse:
+        views = await self._resources.shop_views([names.numbered("shops", request.name)])
+        return shops_pb.GetShopResponse(shop=shop_message(views[0]))
+
+    async def list_shops(self, request: shops_pb.ListShopsRequest, call: Call) -> shops_pb.ListShopsResponse:
+        size = pages.page_size(request.page_size)
+        after = pages.cursor("shops", request.page_token, 0)
+        views = await self._resources.list_shops(after=after, limit=size + 1)
+        token = pages.token("shops", views[size - 1].shop.shop_id) if len(views) > size else ""
+        shown = [shop_message(view) for view in views[:size]]
+        return shops_pb.ListShopsResponse(shops=shown, next_page_token=token)
+
+    async def update_shop(self, request: shops_pb.UpdateShopRequest, call: Call) -> shops_pb.UpdateShopResponse:
+        if not request.HasField("shop"):
+            raise required("shop")
+        fields = mask_of(request.update_mask.paths, SHOP_FIELDS)
+        message = shops_pb.Shop()
+        message.CopyFrom(request.shop)
+        message.shop_id = names.numbered("shops", request.shop.name, "shop.name")
+        if "location" not in fields:
+            message.location.SetInParent()
+        view = await self._resources.update_shop(
+            shop_of(message, "shop"),
+            fields,
+            etag=etag_of(request.etag) or 0,
+            request_id=request.request_id,
+            validate_only=request.validate_only,
+        )
+        return shops_pb.UpdateShopResponse(shop=shop_message(view))
+
+    async def adjust_stock(
+        self, request: shops_pb.AdjustStockRequest, call: Call
+    ) -> shops_pb.AdjustStockResponse:
+        changes = [
+            StockChange(
+                names.numbered("shops", change.shop, f"changes[{index}].shop"),
+                change.sku,
+                change.on_hand_delta,
+                change.fridge_delta,
+            )
+            for index, change in enumerate(request.changes)
+        ]
+        views = await self._resources.adjust_stock(
+            changes, request_id=request.request_id, validate_only=request.validate_only
+        )
+        return shops_pb.AdjustStockResponse(shops=[shop_message(view) for view in views])
+
+
+class RiderEndpoints:
+    """The methods of RiderService."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+
+    async def batch_upsert_riders(
+        self, request: riders_pb.BatchUpsertRidersRequest, call: Call
+    ) -> riders_pb.BatchUpsertRidersResponse:
+        riders = [rider_of(rider, f"riders[{index}]") for index, rider in enumerate(request.riders)]
+        views = await self._resources.upsert_riders(
+            riders, request_id=request.request_id, validate_only=request.validate_only
+        )
+        return riders_pb.BatchUpsertRidersResponse(riders=[rider_message(view) for view in views])
+
+    async def get_rider(self, request: riders_pb.GetRiderRequest, call: Call) -> riders_pb.GetRiderResponse:
+        views = await self._resources.rider_views([names.numbered("riders", request.name)])
+        return riders_pb.GetRiderResponse(rider=rider_message(views[0]))
+
+    async def list_riders(
+        self, request: riders_pb.ListRidersRequest, call: Call
+    ) -> riders_pb.ListRidersResponse:
+        size = pages.page_size(request.page_size)
+        after = pages.cursor("riders", request.page_token, 0)
+        views = await self._resources.list_riders(after=after, limit=size + 1)
+        token = pages.token("riders", views[size - 1].rider.rider_id) if len(views) > size else ""
+        shown = [rider_message(view) for view in views[:size]]
+        return riders_pb.ListRidersResponse(riders=shown, next_page_token=token)
+
+    async def stream_positions(
+        self, requests: AsyncIterator[riders_pb.StreamPositionsRequest], call: Call
+    ) -> riders_pb.StreamPositionsResponse:
+        total = riders_pb.StreamPositionsResponse()
+        async for request in requests:
+            positions = [
+                Position(
+                    position.rider_id,
+                    position.location.latitude,
+                    position.location.longitude,
+                    position.measure_time_ms,
+                )
+                for position in request.positions
+            ]
+            taken = self._resources.move_riders(positions)
+            total.accepted += taken.accepted
+            total.stale += taken.stale
+            total.unknown += taken.unknown
+        return total
