@@ -1,0 +1,64 @@
+"""RuleService: rule sets in, diagnostics and revisions out."""
+
+from __future__ import annotations
+
+from cuptime._gen.cuptime.v1 import rule_service_pb2 as pb
+from cuptime.api import convert, names, pages
+from cuptime.api.call import Call
+from cuptime.domain.errors import required
+from cuptime.rules.book import RuleBook
+from cuptime.rules.diagnostic import Diagnostic
+
+_NEWEST = 2**62
+
+
+def diagnostic(value: Diagnostic) -> pb.Diagnostic:
+    """A fault as a message."""
+    return pb.Diagnostic(
+        code=value.code,
+        file=value.file,
+        line=value.line,
+        column=value.column,
+        rule=value.rule,
+        message=value.message,
+        hint=value.hint,
+    )
+
+
+class RuleEndpoints:
+    """The methods of RuleService."""
+
+    def __init__(self, book: RuleBook) -> None:
+        self._book = book
+
+    async def validate_rules(self, request: pb.ValidateRulesRequest, call: Call) -> pb.ValidateRulesResponse:
+        if not request.source:
+            raise required("source")
+        faults, count = await self._book.validate(request.source)
+        return pb.ValidateRulesResponse(diagnostics=[diagnostic(fault) for fault in faults], rule_count=count)
+
+    async def publish_rules(self, request: pb.PublishRulesRequest, call: Call) -> pb.PublishRulesResponse:
+        if not request.source:
+            raise required("source")
+        row = await self._book.publish(
+            request.source, request.note, request_id=request.request_id, validate_only=request.validate_only
+        )
+        return pb.PublishRulesResponse(revision=convert.rule_revision(row))
+
+    async def get_revision(self, request: pb.GetRevisionRequest, call: Call) -> pb.GetRevisionResponse:
+        wanted = None if request.name == "ruleRevisions/active" else names.numbered("ruleRevisions", request.name)
+        return pb.GetRevisionResponse(revision=convert.rule_revision(await self._book.get(wanted)))
+
+    async def list_revisions(self, request: pb.ListRevisionsRequest, call: Call) -> pb.ListRevisionsResponse:
+        size = pages.page_size(request.page_size)
+        before = pages.cursor("ruleRevisions", request.page_token, _NEWEST)
+        rows = await self._book.page(before=before, limit=size + 1)
+        token = pages.token("ruleRevisions", rows[size - 1].revision) if len(rows) > size else ""
+        shown = [convert.rule_revision(row) for row in rows[:size]]
+        return pb.ListRevisionsResponse(revisions=shown, next_page_token=token)
+
+    async def roll_back_rules(self, request: pb.RollBackRulesRequest, call: Call) -> pb.RollBackRulesResponse:
+        row = await self._book.roll_back(
+            names.numbered("ruleRevisions", request.name), request.note, request_id=request.request_id
+        )
+        return pb.RollBackRulesResponse(revision=convert.rule_revision(row))
