@@ -280,7 +280,7 @@ class Registry:
             if isinstance(written[0], CancelTasksOfSchedule):
                 self._desk.line.disarmed(committed.results[0])
             self._desk.line.armed(tasks)
-            more = schedule.next_ms and schedule.next_ms < schedule.updated_ms + TRIGGER_WINDOW_MS
+            more = 0 < schedule.next_ms < _horizon_ms(schedule.updated_ms)
             if schedule.state is ScheduleState.ACTIVE and more:
                 self._planner.plan_more(schedule.schedule_seq)
 
@@ -333,7 +333,7 @@ class Registry:
     def _planned(
         self, schedule: Schedule, carried: Sequence[int], now_ms: int
     ) -> tuple[Schedule, list[Task]]:
-        plan = planned(self._desk.engine, schedule, now_ms, now_ms + TRIGGER_WINDOW_MS, FIRINGS_AT_ONCE_MAX)
+        plan = planned(self._desk.engine, schedule, now_ms, _horizon_ms(now_ms), FIRINGS_AT_ONCE_MAX)
         times = [*carried, *plan.times]
         tasks = self._desk.tasks(schedule, times, schedule.fire_count)
         return replace(plan.schedule, fire_count=schedule.fire_count + len(times)), tasks
@@ -355,6 +355,11 @@ class Registry:
         self._desk.engine.check(new.timing)
         _check_target(new.target)
         _check_note(new.note)
+
+
+def _horizon_ms(now_ms: int) -> int:
+    """The window of a change begins with the first instant after it."""
+    return now_ms + 1 + TRIGGER_WINDOW_MS
 
 
 def _check_note(note: str | None) -> None:

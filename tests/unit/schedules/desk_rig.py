@@ -1,0 +1,99 @@
+"""Registry and planner on a task line under a manual clock."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+
+from cuptime.domain.ports import TaskFilter
+from cuptime.domain.values import Schedule, Task, TaskState, Timing, TimingKind
+from cuptime.schedules.croniter_engine import CroniterEngine
+from cuptime.schedules.desk import Desk
+from cuptime.schedules.planner import Planner
+from cuptime.schedules.registry import NewSchedule, Registry
+from cuptime.schedules.targets import Firing
+from cuptime.tasks.line import TaskLine
+from tests.unit.tasks.rig import Rig
+
+INTERNAL = "cuptime.fired"
+
+
+class TextTarget:
+    """The target is the text that its firings carry."""
+
+    def task_of(self, target: bytes, schedule_id: str, nominal_ms: int, firing_number: int) -> Firing:
+        return Firing(INTERNAL, target + f"/{schedule_id}/{firing_number}".encode(), max_retries=0)
+
+
+@dataclass
+class Fired:
+    """One firing that ran: when it should, when it did, under which generation and target."""
+
+    schedule_seq: int
+    nominal_ms: int
+    at_ms: int
+    generation: int
+    target: str
+    number: int
+
+
+@dataclass
+class ScheduleRig(Rig):
+    """Every firing runs in this process and is noted."""
+
+    fired: list[Fired] = field(default_factory=list)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fired = []
+
+    async def start(self) -> None:
+        def prepare(line: TaskLine) -> None:
+            line.internal(INTERNAL, self._ran)
+
+        await self.boot(prepare)
+        desk = Desk(self.storage, self.fence, self.clock, CroniterEngine(), TextTarget(), self.line)
+        self.planner = Planner(desk, self.metrics)
+        self.registry = Registry(desk, self.planner, self.requests, self.sequences.schedule_seq)
+        self.line.joins(self.planner.settle)
+        self.planner.start()
+        await self.line.pump()
+
+    async def _ran(self, task: Task) -> bytes:
+        target, _, number = task.payload.decode().split("/")
+        at_ms = self.clock.now_ms()
+        self.fired.append(
+            Fired(task.schedule_seq, task.nominal_ms, at_ms, task.generation, target, int(number))
+        )
+        return b""
+
+    async def register(self, schedule_id: str, timing: Timing, target: bytes = b"tea") -> Schedule:
+        return await self.registry.register(NewSchedule(schedule_id, timing, target))
+
+    async def waiting(self, schedule: Schedule) -> Sequence[Task]:
+        where = TaskFilter(state=TaskState.SCHEDULED, schedule_seq=schedule.schedule_seq)
+        return await self.storage.tasks(where, after=0, limit=100_000)
+
+
+def cron(expression: str, time_zone: str = "UTC", **fields: int) -> Timing:
+    return Timing(TimingKind.CRON, expression=expression, time_zone=time_zone, **fields)
+
+
+def every(length_ms: int, **fields: int) -> Timing:
+    return Timing(TimingKind.EVERY, value_ms=length_ms, **fields)
+
+
+def at(instant_ms: int, **fields: int) -> Timing:
+    return Timing(TimingKind.AT, value_ms=instant_ms, **fields)
+
+
+def after(length_ms: int, **fields: int) -> Timing:
+    return Timing(TimingKind.AFTER, value_ms=length_ms, **fields)
+
+
+async def schedule_rig() -> AsyncIterator[ScheduleRig]:
+    rig = ScheduleRig()
+    await rig.start()
+    yield rig
+    await rig.planner.stop()
+    await rig.line.close()
