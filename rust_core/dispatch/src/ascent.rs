@@ -2,6 +2,10 @@
 use crate::assign::{Instance, Model, BOX_M, SCALE, TOLERANCE};
 use crate::master::Master;
 
+/// So many flows in a row without a better bound, and the boxes are halved, down to this half-width.
+const MISSES_MAX: u32 = 3;
+const BOX_MIN_M: i64 = 2;
+
 /// The search for the best prices. Only sides that the mix of flows would break take part; the rest are free.
 pub(crate) struct Ascent<'a> {
     instance: &'a Instance,
@@ -20,6 +24,7 @@ pub(crate) struct Ascent<'a> {
     flows: Vec<Vec<i32>>,
     uses: Vec<Vec<i64>>,
     improved: bool,
+    misses: u32,
 }
 
 impl<'a> Ascent<'a> {
@@ -39,6 +44,7 @@ impl<'a> Ascent<'a> {
             flows: Vec::new(),
             uses: Vec::new(),
             improved: false,
+            misses: 0,
         }
     }
 
@@ -88,6 +94,16 @@ impl<'a> Ascent<'a> {
         }
         if self.improved {
             self.widen(2);
+            self.misses = 0;
+        } else {
+            self.misses += 1;
+            if self.misses == MISSES_MAX {
+                self.misses = 0;
+                let narrow = |width: &mut i64| *width = (*width / 2).max(BOX_MIN_M * SCALE);
+                self.widths.iter_mut().for_each(narrow);
+                self.set_boxes();
+                self.master.solve();
+            }
         }
         // Within the boxes nothing is left to gain: look beyond those that hold a price back.
         while self.master.cost() - self.best_bound as f64 <= TOLERANCE {

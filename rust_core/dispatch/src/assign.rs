@@ -51,6 +51,9 @@ const ROUNDS_MAX: usize = 400;
 /// A plan is tried after every so many price rounds.
 const PLAN_EVERY: usize = 10;
 
+/// Solves of one plan, at most.
+const REFILLS_MAX: usize = 4;
+
 /// What the pivot budget is charged for work that is not a pivot: arcs looked at, steps of the price master.
 const ARCS_PER_PIVOT: u64 = 64;
 const WORK_PER_PIVOT: u64 = 500;
@@ -166,7 +169,10 @@ struct Bounds {
 /// A network of the instance, with where its parts are.
 pub(crate) struct Model {
     network: Network,
+    cohort_nodes: Vec<u32>,
     cohort_arcs: Vec<Vec<u32>>,
+    /// The node behind each strand.
+    strand_to: Vec<u32>,
     /// Arcs of a strand that sides speak of: (must carry, may carry).
     strand_arcs: Vec<[Option<u32>; 2]>,
     strand_tail: Vec<Option<u32>>,
@@ -181,6 +187,8 @@ pub(crate) struct Model {
 struct Search<'a> {
     instance: &'a Instance,
     in_side: Vec<bool>,
+    /// By strand: the sides that speak of it, with its weight in them.
+    sides_of: Vec<Vec<(usize, i64)>>,
     scale: i64,
     best: Option<Plan>,
     root: Option<Prices>,
@@ -193,15 +201,17 @@ pub(crate) fn assign(instance: &Instance, pivot_budget: u64) -> Outcome {
     let mut search = Search {
         instance,
         in_side: vec![false; instance.strands.len()],
+        sides_of: vec![Vec::new(); instance.strands.len()],
         scale: if instance.sides.is_empty() { 1 } else { SCALE },
         best: None,
         root: None,
         pivots_left: pivot_budget,
         nodes: 0,
     };
-    for side in &instance.sides {
-        for &(strand, _) in &side.terms {
+    for (at, side) in instance.sides.iter().enumerate() {
+        for &(strand, weight) in &side.terms {
             search.in_side[strand as usize] = true;
+            search.sides_of[strand as usize].push((at, weight));
         }
     }
     let bound = search.run();
@@ -327,7 +337,8 @@ impl Search<'_> {
             }
             let flows = self.strand_flows(&model);
             if ascent.take(flows, model.network.cost()) {
-                self.offer(&model);
+                let plan = self.read_plan(&model);
+                self.keep(plan);
             }
             let mut hint = None;
             if round % PLAN_EVERY == 0 && self.best_cost() > div_ceil(ascent.best_bound, self.scale) {
@@ -395,44 +406,107 @@ impl Search<'_> {
         })
     }
 
-    /// Shares every limit out as `shares` suggest and keeps the plan when it is the best so far. Returns what
-    /// the sides would cost by what their strands would give for one more unit.
+    /// Shares every limit out as `shares` suggest, solves, hands what room is left to whom it is worth most, and
+    /// again while that helps; keeps the best plan. Returns what the sides seem worth for a unit.
     fn plan_from(&mut self, bounds: &Bounds, shares: &[f64]) -> Vec<i64> {
         let mut restricted = bounds.clone();
-        let sides = self.instance.sides.iter();
-        let clipped: Vec<bool> = sides.map(|side| share_out(side, shares, &mut restricted.high)).collect();
+        for side in &self.instance.sides {
+            share_out(side, shares, &mut restricted.high);
+        }
         restricted.low.fill(0);
-        let mut plain = self.model(&restricted);
-        let (_, pivots) = plain.network.solve();
-        self.charge(pivots, &plain);
-        self.offer(&plain);
-        let flows = self.strand_flows(&plain);
-        let worth =
-            |arcs: &[Option<u32>; 2]| arcs[1].map_or(0, |arc| -plain.network.reduced_cost(arc)).max(0);
-        let mut worth: Vec<i64> = plain.strand_arcs.iter().map(worth).collect();
-        let mut prices = vec![0; clipped.len()];
-        for (at, side) in self.instance.sides.iter().enumerate().filter(|&(at, _)| clipped[at]) {
-            let gain: i128 = side
-                .terms
-                .iter()
-                .map(|&(strand, _)| i128::from(worth[strand as usize]) * i128::from(flows[strand as usize]))
-                .sum();
-            let used: i128 = side
-                .terms
-                .iter()
-                .map(|&(strand, weight)| i128::from(weight) * i128::from(flows[strand as usize]))
-                .sum();
-            prices[at] = (gain / used.max(1)) as i64;
-            for &(strand, weight) in &side.terms {
-                let left = &mut worth[strand as usize];
-                *left = (*left - weight * prices[at]).max(0);
+        let mut last_cost = i64::MAX;
+        let mut prices = Vec::new();
+        for _ in 0..REFILLS_MAX {
+            let mut plain = self.model(&restricted);
+            let (_, pivots) = plain.network.solve();
+            self.charge(pivots, &plain);
+            let plan = self.read_plan(&plain);
+            let flows = self.plan_flows(&plan);
+            let worth = self.worth(&plain);
+            let cost = plan.cost;
+            self.keep(plan);
+            if prices.is_empty() {
+                prices = self.side_prices(&flows, &worth);
             }
+            if cost >= last_cost || !self.refill(bounds, &flows, &worth, &mut restricted.high) {
+                break;
+            }
+            last_cost = cost;
         }
         prices
     }
 
-    fn offer(&mut self, model: &Model) {
-        let plan = self.read_plan(model);
+    /// Gain of one more unit through each strand, by the prices of a solution.
+    fn worth(&self, model: &Model) -> Vec<i64> {
+        let mut worth = vec![0i64; self.instance.strands.len()];
+        for (cohort, &node) in self.instance.cohorts.iter().zip(&model.cohort_nodes) {
+            let price = model.network.price(node);
+            for choice in &cohort.choices {
+                let strand = choice.strand as usize;
+                let gain = price - choice.cost * self.scale - model.network.price(model.strand_to[strand]);
+                worth[strand] = worth[strand].max(gain);
+            }
+        }
+        worth
+    }
+
+    /// A price for each side that is used up: what its strands would give for a unit, by their use of it.
+    fn side_prices(&self, flows: &[i32], worth: &[i64]) -> Vec<i64> {
+        let mut worth = worth.to_vec();
+        let mut prices = Vec::with_capacity(self.instance.sides.len());
+        for side in &self.instance.sides {
+            let (mut gain, mut used) = (0i128, 0i128);
+            for &(strand, weight) in &side.terms {
+                let units = i128::from(flows[strand as usize]);
+                gain += i128::from(worth[strand as usize]) * units;
+                used += i128::from(weight) * units;
+            }
+            let price = if used < i128::from(side.limit) { 0 } else { (gain / used.max(1)) as i64 };
+            for &(strand, weight) in &side.terms {
+                let left = &mut worth[strand as usize];
+                *left = (*left - weight * price).max(0);
+            }
+            prices.push(price);
+        }
+        prices
+    }
+
+    /// Bounds every strand by what it carries and the room that is left, given to the worthiest; false when no
+    /// strand that wants more gets any.
+    fn refill(&self, bounds: &Bounds, flows: &[i32], worth: &[i64], high: &mut [i32]) -> bool {
+        let sides = &self.instance.sides;
+        let used = |side: &Side| -> i64 {
+            side.terms.iter().map(|&(strand, weight)| weight * i64::from(flows[strand as usize])).sum()
+        };
+        let mut room: Vec<i64> = sides.iter().map(|side| side.limit - used(side)).collect();
+        let mut sequence: Vec<usize> = (0..flows.len()).filter(|&strand| self.in_side[strand]).collect();
+        sequence.sort_by_key(|&strand| (Reverse(worth[strand]), strand));
+        let mut helps = false;
+        for strand in sequence {
+            let wanted = i64::from(bounds.high[strand] - flows[strand]);
+            let fits =
+                self.sides_of[strand].iter().map(|&(side, weight)| room[side] / weight).min().unwrap_or(0);
+            let given = wanted.min(fits).max(0);
+            for &(side, weight) in &self.sides_of[strand] {
+                room[side] -= given * weight;
+            }
+            helps |= given > 0 && worth[strand] > 0;
+            high[strand] = flows[strand] + given as i32;
+        }
+        helps
+    }
+
+    fn plan_flows(&self, plan: &Plan) -> Vec<i32> {
+        let mut flows = vec![0i32; self.instance.strands.len()];
+        for (cohort, chosen) in self.instance.cohorts.iter().zip(&plan.chosen) {
+            for (choice, &units) in cohort.choices.iter().zip(chosen) {
+                flows[choice.strand as usize] += units;
+            }
+        }
+        flows
+    }
+
+    fn keep(&mut self, plan: Plan) {
         if plan.cost < self.best_cost() {
             self.best = Some(plan);
         }
@@ -562,6 +636,7 @@ fn build(instance: &Instance, in_side: &[bool], bounds: &Bounds, scale: i64) -> 
     let mut strand_in = Vec::new();
     let mut strand_arcs = Vec::new();
     let mut strand_tail = Vec::new();
+    let mut strand_to = Vec::new();
     let mut must_total = 0i64;
     for (at, strand) in instance.strands.iter().enumerate() {
         let to = if strand.pool == NO_POOL {
@@ -569,6 +644,7 @@ fn build(instance: &Instance, in_side: &[bool], bounds: &Bounds, scale: i64) -> 
         } else {
             pool_in[strand.pool as usize]
         };
+        strand_to.push(to);
         let (low, high) = (bounds.low[at], bounds.high[at]);
         must_total += i64::from(low);
         if high == 0 {
@@ -589,9 +665,11 @@ fn build(instance: &Instance, in_side: &[bool], bounds: &Bounds, scale: i64) -> 
             strand_tail.push(arc);
         }
     }
+    let mut cohort_nodes = Vec::with_capacity(instance.cohorts.len());
     let mut cohort_arcs = Vec::with_capacity(instance.cohorts.len());
     for cohort in &instance.cohorts {
         let node = network.add_node(cohort.supply, cohort.price * scale, UNLIMITED);
+        cohort_nodes.push(node);
         let into = |choice: &Choice| match strand_in[choice.strand as usize] {
             Some(to) => network.add_arc(node, to, UNLIMITED, choice.cost * scale),
             None => u32::MAX,
@@ -600,7 +678,9 @@ fn build(instance: &Instance, in_side: &[bool], bounds: &Bounds, scale: i64) -> 
     }
     Model {
         network,
+        cohort_nodes,
         cohort_arcs,
+        strand_to,
         strand_arcs,
         strand_tail,
         pool_arc,
@@ -636,13 +716,13 @@ pub(crate) fn div_ceil(value: i64, by: i64) -> i64 {
 }
 
 /// Lowers `high` so that the side holds whatever flows: each strand keeps the whole part of its share, what is
-/// left goes first to the largest fractions, then to whoever can still use it. False when it held already.
-fn share_out(side: &Side, shares: &[f64], high: &mut [i32]) -> bool {
+/// left goes first to the largest fractions, then to whoever can still use it.
+fn share_out(side: &Side, shares: &[f64], high: &mut [i32]) {
     let total = |high: &[i32]| -> i64 {
         side.terms.iter().map(|&(strand, weight)| weight * i64::from(high[strand as usize])).sum()
     };
     if total(high) <= side.limit {
-        return false;
+        return;
     }
     let before: Vec<i32> = side.terms.iter().map(|&(strand, _)| high[strand as usize]).collect();
     let mut room = side.limit;
@@ -671,5 +751,4 @@ fn share_out(side: &Side, shares: &[f64], high: &mut [i32]) -> bool {
             room -= given * weight;
         }
     }
-    true
 }

@@ -115,6 +115,11 @@ impl Network {
         self.flow[arc as usize]
     }
 
+    /// Cost of sending one more unit from `node` to the sink, by the prices of the last solution.
+    pub fn price(&self, node: u32) -> i64 {
+        self.price[node as usize]
+    }
+
     /// Reduced cost of an arc: what a unit on it costs beyond the best known way.
     pub fn reduced_cost(&self, arc: u32) -> i64 {
         let Arc { tail, head, cost } = self.arcs[arc as usize];
