@@ -125,6 +125,7 @@ def _judge(case: dict[str, Any], kind: str, got: Any) -> tuple[Verdict, str]:
 
 def run_case(case: dict[str, Any]) -> CaseResult:
     """Compiles and evaluates one case. A panic or an unreadable form is a wrong answer, not a crash of the run."""
+    verdict: Verdict
     try:
         if case.get("disable_macros"):
             verdict, why = "unsupported", "macros cannot be switched off yet"
