@@ -16,5 +16,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     decision::register(m)?;
     dispatch::register(m)?;
     rules::register(m)?;
-    Ok(())
+    // PyO3 lists every name; nobody imports *, and the contract would have to repeat the list.
+    m.delattr("__all__")
 }
