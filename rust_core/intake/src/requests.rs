@@ -90,6 +90,13 @@ pub struct Requests {
     kept_max: usize,
 }
 
+/// The same ids with the same answers, remembered in the same sequence.
+impl PartialEq for Requests {
+    fn eq(&self, other: &Requests) -> bool {
+        self.known == other.known && self.ages == other.ages
+    }
+}
+
 impl Requests {
     /// An empty map that keeps `kept_max` ids.
     pub fn new(kept_max: usize) -> Requests {

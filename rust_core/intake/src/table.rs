@@ -231,6 +231,17 @@ pub struct Table {
     pub(crate) requests: Requests,
 }
 
+/// The same knowledge; the hash keys of request ids must be the same too for the ids to compare.
+impl PartialEq for Table {
+    fn eq(&self, other: &Table) -> bool {
+        self.groups == other.groups
+            && self.id_of_seq == other.id_of_seq
+            && self.closed == other.closed
+            && self.cups == other.cups
+            && self.requests == other.requests
+    }
+}
+
 /// The id of an order.
 pub fn order_id_of(group_seq: i64, number: i64) -> i64 {
     (group_seq << limits::ORDER_NUMBER_BITS) | number
