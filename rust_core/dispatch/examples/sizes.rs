@@ -71,7 +71,7 @@ fn park(draw: &mut Draw, size: &Size) -> Park {
 }
 
 fn orders(draw: &mut Draw, size: &Size) -> Vec<Order> {
-    let mut place = |draw: &mut Draw| (draw.below(size.side_m) as f64, draw.below(size.side_m) as f64);
+    let place = |draw: &mut Draw| (draw.below(size.side_m) as f64, draw.below(size.side_m) as f64);
     let groups: Vec<(i64, (f64, f64))> =
         (0..size.groups).map(|_| (NOW_MS + draw.below(18) * 60_000, place(draw))).collect();
     (1..=size.orders as i64)

@@ -3,8 +3,8 @@ use crate::assign::{Instance, Model, BOX_M, SCALE, TOLERANCE};
 use crate::master::Master;
 
 /// So many flows in a row without a better bound, and the boxes are halved, down to this half-width.
-const MISSES_MAX: u32 = 3;
-const BOX_MIN_M: i64 = 2;
+const MISSES_MAX: u32 = 5;
+const BOX_MIN_M: i64 = 20;
 
 /// The search for the best prices. Only sides that the mix of flows would break take part; the rest are free.
 pub(crate) struct Ascent<'a> {

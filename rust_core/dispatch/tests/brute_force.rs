@@ -180,7 +180,7 @@ fn policy(draw: &mut Draw) -> Policy {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
     fn a_decision_costs_what_the_best_of_all_plans_costs(
@@ -194,6 +194,10 @@ proptest! {
         prop_assert_eq!(decisions.gap_bound, 0);
         prop_assert_eq!(decisions.total_cost, least_cost(&park, &orders, &policy));
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
     #[test]
     fn the_sequence_of_the_orders_does_not_matter(seed in 1u64..u64::MAX, count in 2usize..12) {
