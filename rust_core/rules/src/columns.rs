@@ -234,6 +234,17 @@ impl Columns {
         }
     }
 
+    /// The cell's text as UTF-8; cheaper than [`Columns::str`], and its order is the order of code points.
+    #[inline]
+    pub(crate) fn utf8(&self, slot: usize, row: usize) -> Option<&[u8]> {
+        match self.cell(slot, row)? {
+            Cells::Str(v) => {
+                v.get(row).and_then(|t| self.arena.as_bytes().get(t.start as usize..t.end as usize))
+            }
+            _ => None,
+        }
+    }
+
     /// The cell as a list of texts.
     pub fn str_list(&self, slot: usize, row: usize) -> Option<impl ExactSizeIterator<Item = &str>> {
         let Cells::StrList(v) = self.cell(slot, row)? else { return None };

@@ -57,6 +57,7 @@ impl<'a> Facts<'a> {
         Some(Value::List(list.map(Value::str).collect()))
     }
 
+    #[inline]
     fn int(self, slot: usize) -> Found<i64> {
         match self {
             Facts::Row { columns, row } => columns.int(slot, row).map_or(Found::Absent, Found::Here),
@@ -82,6 +83,17 @@ impl<'a> Facts<'a> {
             Facts::Row { columns, row } => columns.bool(slot, row).map_or(Found::Absent, Found::Here),
             Facts::Values(values) => match values.get(slot) {
                 Some(Some(Value::Bool(v))) => Found::Here(*v),
+                other => Found::missing(other),
+            },
+        }
+    }
+
+    #[inline]
+    fn utf8(self, slot: usize) -> Found<&'a [u8]> {
+        match self {
+            Facts::Row { columns, row } => columns.utf8(slot, row).map_or(Found::Absent, Found::Here),
+            Facts::Values(values) => match values.get(slot) {
+                Some(Some(Value::Str(v))) => Found::Here(v.as_bytes()),
                 other => Found::missing(other),
             },
         }
@@ -177,8 +189,12 @@ impl<'a> Evaluation<'a> {
                 Found::Here(v) => Ok(holds(*op, v.cmp(wanted))),
                 other => without(leaf, Some(*op), other),
             },
-            Test::Str(op, wanted) => match self.facts.str(slot) {
-                Found::Here(v) => Ok(holds(*op, v.cmp(wanted))),
+            Test::Str(op, wanted) => match self.facts.utf8(slot) {
+                Found::Here(v) => Ok(match op {
+                    BinaryOp::Eq => v == wanted.as_bytes(),
+                    BinaryOp::Ne => v != wanted.as_bytes(),
+                    _ => holds(*op, v.cmp(wanted.as_bytes())),
+                }),
                 other => without(leaf, Some(*op), other),
             },
             Test::Double(op, wanted) => match self.facts.double(slot) {
@@ -193,8 +209,8 @@ impl<'a> Evaluation<'a> {
                 Found::Here(v) => Ok(all.binary_search(&v).is_ok()),
                 other => without(leaf, Some(BinaryOp::In), other),
             },
-            Test::StrIn(all) => match self.facts.str(slot) {
-                Found::Here(v) => Ok(all.binary_search_by(|probe| probe.as_ref().cmp(v)).is_ok()),
+            Test::StrIn(all) => match self.facts.utf8(slot) {
+                Found::Here(v) => Ok(all.binary_search_by(|probe| probe.as_bytes().cmp(v)).is_ok()),
                 other => without(leaf, Some(BinaryOp::In), other),
             },
             Test::StartsWith(part) => self.text(leaf, |text| text.starts_with(part.as_ref())),

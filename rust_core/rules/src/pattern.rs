@@ -75,6 +75,9 @@ fn translate(pattern: &str) -> Result<String, String> {
                 out.push(c);
             }
             '-' if in_class && chars.peek() == Some(&'-') => out.push_str("\\-"),
+            '{' if !in_class && chars.peek() == Some(&',') => {
+                return Err("{,n} means itself in RE2; write {0,n}".to_string());
+            }
             '(' if !in_class && chars.peek() == Some(&'?') => {
                 out.push('(');
                 let flags: String =
@@ -111,17 +114,10 @@ fn escape(letter: char, in_class: bool, out: &mut String) -> Result<(), String> 
             return Ok(());
         }
     };
-    if letter.is_ascii_uppercase() {
-        out.push_str("[^");
-        out.push_str(set);
-        out.push(']');
-    } else if in_class {
-        out.push_str(set);
-    } else {
-        out.push('[');
-        out.push_str(set);
-        out.push(']');
-    }
+    // Also inside a class it stays a class of its own, so that a `-` behind it is never read as a range.
+    out.push_str(if letter.is_ascii_uppercase() { "[^" } else { "[" });
+    out.push_str(set);
+    out.push(']');
     Ok(())
 }
 
@@ -148,6 +144,7 @@ mod tests {
 
     #[test]
     fn brackets_and_set_signs_are_themselves() {
+        assert!(matches(r"^[\w-a]+$", "-b") && !matches(r"^[\w-a]$", "`"));
         assert!(
             matches(r"^[a&&b]$", "&")
                 && matches("^[[a]$", "[")
@@ -159,8 +156,18 @@ mod tests {
 
     #[test]
     fn what_re2_lacks_or_exceeds_is_refused() {
-        for bad in [r"(a)\1", "(?=a)", "(?x)a b", "a{1001", "(", r"\", "[a", r"\B", "(((a{50}){50}){50}){50}"]
-        {
+        for bad in [
+            r"(a)\1",
+            "(?=a)",
+            "(?x)a b",
+            "a{1001",
+            "(",
+            r"\",
+            "[a",
+            r"\B",
+            "a{,3}",
+            "(((a{50}){50}){50}){50}",
+        ] {
             assert!(compile(bad, &Limits::default()).is_err() || bad == "a{1001", "{bad}");
         }
         assert!(compile(&"a".repeat(2_000), &Limits::default()).is_err());

@@ -73,7 +73,7 @@ impl Timestamp {
                 .then(|| digits.iter().fold(0, |n, d| n * 10 + i64::from(d - b'0')))
         };
         let is = |at: usize, wanted: &[u8]| bytes.get(at).is_some_and(|b| wanted.contains(b));
-        if !(is(4, b"-") && is(7, b"-") && is(10, b"Tt") && is(13, b":") && is(16, b":")) {
+        if !(is(4, b"-") && is(7, b"-") && is(10, b"T") && is(13, b":") && is(16, b":")) {
             return None;
         }
         let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
@@ -95,7 +95,7 @@ impl Timestamp {
             at += 1 + digits;
         }
         let offset = match text.get(at..)? {
-            "Z" | "z" => 0,
+            "Z" => 0,
             zone if zone.starts_with(['+', '-']) => offset_seconds(zone)?,
             _ => return None,
         };
