@@ -122,7 +122,7 @@ class DecisionLine:
     async def start(self) -> int:
         """Submits what storage says is completed and undecided, then begins. Returns how many groups that was. Call
         it after `Resources.recover`."""
-        count = await self._read_back()
+        count = await self.read_back()
         self._runner = asyncio.get_running_loop().create_task(self._run())
         self._arm_midnight()
         return count
@@ -164,6 +164,14 @@ class DecisionLine:
         async with self.queue.turn(group_seq):
             yield
 
+    @asynccontextmanager
+    async def quiet(self) -> AsyncIterator[None]:
+        """Between two batches: nothing is being decided, and every commit has ended."""
+        async with self._quiet:
+            while self._in_flight:
+                await asyncio.wait(list(self._in_flight))
+            yield
+
     # --- the loop -------------------------------------------------------------------------------------------------
     async def _run(self) -> None:
         while True:
@@ -179,7 +187,7 @@ class DecisionLine:
                     await self._step(batch)
             if self.queue.overflowed and not self.queue.first:
                 self.queue.overflowed = False
-                await self._read_back()
+                await self.read_back()
 
     async def _step(self, batch: Batch) -> None:
         """Decides and reserves; the commit goes on by itself and gives the slot back."""
@@ -412,7 +420,7 @@ class DecisionLine:
             self.queue.let_go(waiting.group_seq)
 
     # --- start, midnight, overflow --------------------------------------------------------------------------------
-    async def _read_back(self) -> int:
+    async def read_back(self) -> int:
         """Submits every completed group that storage has and the queue has not."""
         storage = self.means.storage
         known = {waiting.group_seq for waiting in self.queue.first} | set(self.queue.busy)
@@ -444,9 +452,7 @@ class DecisionLine:
 
     async def _rebuild(self) -> None:
         """Gate and dispatcher from storage, between two batches."""
-        async with self._quiet:
-            if self._in_flight:
-                await asyncio.wait(list(self._in_flight))
+        async with self.quiet():
             await self.resources.recover()
 
     def _begin(self, work: Coroutine[object, object, None]) -> None:
