@@ -66,7 +66,7 @@ class Delivery:
         """Who gets what, best tasks first, sessions in turn; and the tasks that nobody takes now."""
         grants: dict[WorkerSession, Grant] = {}
         left: list[Task] = []
-        token = self._means.clock.token
+        execution_ids = life.execution_ids(self._means.clock.token())
         for task in sorted(tasks, key=_rank) if len(tasks) > 1 else tasks:
             session = self._next(task.queue)
             if session is None:
@@ -75,7 +75,7 @@ class Delivery:
             grant = grants.get(session)
             if grant is None:
                 grant = grants[session] = Grant(session, now_ms + session.lease_ms, [])
-            grant.rows.append((task, token()))
+            grant.rows.append((task, next(execution_ids)))
         return list(grants.values()), left
 
     def _next(self, queue: str) -> WorkerSession | None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from cuptime.domain.errors import CuptimeError, Reason
@@ -26,13 +26,20 @@ COMMITS_AT_ONCE_MAX: Final = 2
 _log = logging.getLogger(__name__)
 
 
+Then = Callable[[Task | None, Exception | None], None]
+"""Told how a report went: the row after the commit; or None, when the attempt had ended otherwise before (its lease was
+lost) and nothing changed; or the error for which the commit failed."""
+
+
+def ignore(after: Task | None, fault: Exception | None) -> None:
+    """For reports that nobody waits for."""
+
+
 @dataclass(slots=True)
 class _End:
     before: Task
     steps: tuple[Task, ...]
-    done: asyncio.Future[Task | None] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+    then: Then
 
     def writes(self) -> list[Write]:
         """Each transition is a row change of its own, all in one transaction."""
@@ -49,8 +56,7 @@ EndSink = Callable[[Task, Task], None]
 
 
 class Ends:
-    """Takes reports and commits them. Each method returns a future of the row after the commit; None when the attempt
-    had ended otherwise before (lease lost) and nothing was changed. A commit that fails fails its futures."""
+    """Takes reports and commits them, in the order given."""
 
     def __init__(self, means: Means) -> None:
         self._means = means
@@ -65,37 +71,43 @@ class Ends:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def executed(self, task: Task, result: bytes) -> asyncio.Future[Task | None]:
+    def executed(self, task: Task, result: bytes, then: Then = ignore) -> None:
         """The attempt was successful."""
-        return self._put(task, (life.executed(task, result, self._means.clock.now_ms()),))
+        self._put(task, (life.executed(task, result, self._means.clock.now_ms()),), then)
 
     def failed(
-        self, task: Task, code: str, message: str, *, retriable: bool, at_once: bool = False
-    ) -> asyncio.Future[Task | None]:
+        self,
+        task: Task,
+        code: str,
+        message: str,
+        then: Then = ignore,
+        *,
+        retriable: bool,
+        at_once: bool = False,
+    ) -> None:
         """The attempt failed; the task waits for its backoff (`at_once`: not) or has failed for good."""
         now_ms = self._means.clock.now_ms()
         failed = life.failed(task, code, message, retriable, now_ms)
         if life.may_retry(failed):
-            return self._put(task, (failed, life.retried(failed, now_ms, at_once=at_once)))
-        return self._put(task, (failed,))
+            self._put(task, (failed, life.retried(failed, now_ms, at_once=at_once)), then)
+        else:
+            self._put(task, (failed,), then)
 
-    def given_back(self, task: Task) -> asyncio.Future[Task | None]:
+    def given_back(self, task: Task, then: Then = ignore) -> None:
         """No attempt was made; the task is ready as before."""
-        return self._put(task, (life.given_back(task, self._means.clock.now_ms()),))
+        self._put(task, (life.given_back(task, self._means.clock.now_ms()),), then)
 
-    def _put(self, before: Task, steps: tuple[Task, ...]) -> asyncio.Future[Task | None]:
-        end = _End(before, steps)
-        self._waiting.append(end)
+    def _put(self, before: Task, steps: tuple[Task, ...], then: Then) -> None:
+        self._waiting.append(_End(before, steps, then))
         if len(self._flushes) < COMMITS_AT_ONCE_MAX:
             flush = asyncio.get_running_loop().create_task(self._flush())
             self._flushes.add(flush)
             flush.add_done_callback(self._flushes.discard)
-        return end.done
 
     async def settle(self) -> None:
         """Returns when every report so far is committed."""
         while self._flushes:
-            await asyncio.gather(*self._flushes)
+            await asyncio.wait(self._flushes)
 
     async def _flush(self) -> None:
         while self._waiting:
@@ -109,7 +121,7 @@ class Ends:
             if refusal.reason is not Reason.STATE_CONFLICT:
                 _fail(ends, refusal)
             elif len(ends) == 1:
-                _answer(ends[0], None)
+                ends[0].then(None, None)
             else:
                 # One of them lost its lease; alone, each is told its own fate.
                 for end in ends:
@@ -128,18 +140,13 @@ class Ends:
                 self._means.metrics.task(step.state.name, 1)
                 self._means.watchers.publish(step, last=step is after and step.state in life.RESTING)
         if after.state is TaskState.SCHEDULED:
+            self._means.near.put([after], after.updated_ms)
             self._means.wheel.arm_task(after.task_id, after.due_ms)
         for told in self._told:
             told(end.before, after)
-        _answer(end, after)
-
-
-def _answer(end: _End, after: Task | None) -> None:
-    if not end.done.done():
-        end.done.set_result(after)
+        end.then(after, None)
 
 
 def _fail(ends: list[_End], why: Exception) -> None:
     for end in ends:
-        if not end.done.done():
-            end.done.set_exception(why)
+        end.then(None, why)

@@ -82,6 +82,7 @@ class Enqueue:
 
     def armed(self, tasks: Sequence[Task]) -> None:
         """After their commit."""
+        self._means.near.put(tasks, self._means.clock.now_ms())
         self._means.wheel.arm([task.task_id for task in tasks], [task.due_ms for task in tasks])
         self._means.metrics.task(TaskState.SCHEDULED.name, len(tasks))
 

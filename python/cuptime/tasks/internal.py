@@ -87,25 +87,28 @@ class InternalRuns:
             self._pull_more()
 
     async def _run(self, task: Task) -> None:
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def then(_: Task | None, fault: Exception | None) -> None:
+            if fault is None:
+                over.set_result(None)
+            else:
+                over.set_exception(fault)
+
         try:
             result = await self._runners[task.queue](task)
         except CuptimeError as refusal:
-            end = self._ends.failed(
-                task,
-                refusal.reason.name,
-                str(refusal)[:TASK_ERROR_MESSAGE_CHARS_MAX],
-                retriable=refusal.reason.retry,
-            )
+            message = str(refusal)[:TASK_ERROR_MESSAGE_CHARS_MAX]
+            self._ends.failed(task, refusal.reason.name, message, then, retriable=refusal.reason.retry)
         except Exception as fault:
             _log.exception("internal task %d of %s failed", task.task_id, task.queue)
-            end = self._ends.failed(
-                task, life.FAULT, repr(fault)[:TASK_ERROR_MESSAGE_CHARS_MAX], retriable=True
-            )
+            message = repr(fault)[:TASK_ERROR_MESSAGE_CHARS_MAX]
+            self._ends.failed(task, life.FAULT, message, then, retriable=True)
         else:
-            end = self._ends.executed(task, result)
+            self._ends.executed(task, result, then)
         try:
-            await end
-        except CuptimeError:
+            await asyncio.shield(over)
+        except Exception:
             # Not committed, so not done: the run is idempotent and comes again.
             await self._means.pause()
             self._waiting.put([task])

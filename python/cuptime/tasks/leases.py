@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Final
 
 from cuptime.domain.errors import CuptimeError, Reason
@@ -17,7 +18,7 @@ from cuptime.domain.limits import TRIGGER_BATCH_MAX, WORKERS_MAX
 from cuptime.domain.values import Task, TaskState
 from cuptime.domain.writes import ExtendLeases
 from cuptime.tasks import life
-from cuptime.tasks.ends import Ends
+from cuptime.tasks.ends import Ends, Then
 from cuptime.tasks.means import Means
 from cuptime.tasks.workers import (
     Acknowledgement,
@@ -29,8 +30,13 @@ from cuptime.tasks.workers import (
 )
 
 CANCELLED_TOKENS_HELD_MAX: Final = 10_000
+END_AGAIN_MS: Final = 1_000
+"""When the end of a lease could not be committed."""
 
 _log = logging.getLogger(__name__)
+
+End = Callable[[Task, Then], None]
+"""Puts the report of an attempt to `Ends`."""
 
 
 class Leases:
@@ -70,24 +76,26 @@ class Leases:
         unsent = {lease.task.task_id for lease in session.shut()}
         session.credit = 0
         self._sessions.pop(session, None)
-        ends = [
-            self._leave(lease, lease.task.task_id in unsent)
-            for lease in session.held.values()
-            if not lease.ending
-        ]
+        leaving = [lease for lease in session.held.values() if not lease.ending]
         session.held.clear()
-        if ends:
-            await asyncio.gather(*(asyncio.shield(end) for end in ends), return_exceptions=True)
+        if leaving:
+            await asyncio.wait([self._leave(lease, lease.task.task_id in unsent) for lease in leaving])
 
-    def _leave(self, lease: Lease, unsent: bool) -> asyncio.Future[Task | None]:
+    def _leave(self, lease: Lease, unsent: bool) -> asyncio.Future[None]:
+        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def then(after: Task | None, fault: Exception | None) -> None:
+            self._ended(lease, after, fault)
+            if not over.done():
+                over.set_result(None)
+
         lease.ending = True
         if unsent:
-            end = self.ends.given_back(lease.task)
+            self.ends.given_back(lease.task, then)
         else:
             message = f"worker {lease.task.worker} closed its stream"
-            end = self.ends.failed(lease.task, life.WORKER_GONE, message, retriable=True, at_once=True)
-        self._if_refused(end, lease)
-        return end
+            self.ends.failed(lease.task, life.WORKER_GONE, message, then, retriable=True, at_once=True)
+        return over
 
     async def close(self) -> None:
         """Ends every session, as if their streams had ended."""
@@ -133,24 +141,20 @@ class Leases:
                 continue
             lease.ending = True
             message = f"worker {lease.task.worker} neither reported nor sent a heartbeat in time"
-            self._if_refused(self.ends.failed(lease.task, life.LEASE_EXPIRED, message, retriable=True), lease)
+            self.ends.failed(
+                lease.task, life.LEASE_EXPIRED, message, partial(self._ended, lease), retriable=True
+            )
 
-    def _if_refused(self, end: asyncio.Future[Task | None], lease: Lease) -> None:
-        """When storage cannot commit the end, the lease stands on and its end is tried again."""
-
-        def look(done: asyncio.Future[Task | None]) -> None:
-            if done.cancelled() or done.exception() is not None:
-                lease.ending = False
-                self._means.wheel.arm_leases([lease.task.task_id], self._means.clock.now_ms() + 1_000)
-            elif done.result() is None:
-                self.drop(lease.task.task_id, lease.task.execution_id)
-
-        end.add_done_callback(look)
+    def _ended(self, lease: Lease, after: Task | None, fault: Exception | None) -> None:
+        """When storage could not commit the end, the lease stands on and its end is tried again."""
+        if fault is not None:
+            lease.ending = False
+            self._means.wheel.arm_leases([lease.task.task_id], self._means.clock.now_ms() + END_AGAIN_MS)
+        elif after is None:
+            self.drop(lease.task.task_id, lease.task.execution_id)
 
     # --- what workers say -----------------------------------------------------------------------------------------
-    def report(
-        self, token: str, end: Callable[[Task], asyncio.Future[Task | None]]
-    ) -> asyncio.Future[Acknowledgement]:
+    def report(self, token: str, end: End) -> asyncio.Future[Acknowledgement]:
         """Ends an attempt by its worker's report."""
         named = parse_token(token)
         lease = self._by_task.get(named[0]) if named else None
@@ -162,32 +166,25 @@ class Leases:
             return self._keep(self._report_unknown(token, *named, end))
         return self._report(token, lease, end)
 
-    def _report(
-        self, token: str, lease: Lease, end: Callable[[Task], asyncio.Future[Task | None]]
-    ) -> asyncio.Future[Acknowledgement]:
+    def _report(self, token: str, lease: Lease, end: End) -> asyncio.Future[Acknowledgement]:
         answer: asyncio.Future[Acknowledgement] = asyncio.get_running_loop().create_future()
-        lease.ending = True
-        ending = end(lease.task)
-        self._if_refused(ending, lease)
 
-        def tell(done: asyncio.Future[Task | None]) -> None:
+        def then(after: Task | None, fault: Exception | None) -> None:
+            self._ended(lease, after, fault)
             if answer.done():
                 return
-            if done.cancelled():
-                answer.cancel()
-            elif (fault := done.exception()) is not None:
+            if fault is not None:
                 answer.set_exception(fault)
-            elif (after := done.result()) is None:
+            elif after is None:
                 answer.set_result(Acknowledgement(token, AckResult.LEASE_LOST))
             else:
                 answer.set_result(Acknowledgement(token, AckResult.ACCEPTED, after.state))
 
-        ending.add_done_callback(tell)
+        lease.ending = True
+        end(lease.task, then)
         return answer
 
-    async def _report_unknown(
-        self, token: str, task_id: int, execution_id: str, end: Callable[[Task], asyncio.Future[Task | None]]
-    ) -> Acknowledgement:
+    async def _report_unknown(self, token: str, task_id: int, execution_id: str, end: End) -> Acknowledgement:
         lease = (await self._recall([(task_id, execution_id)])).get(task_id)
         if lease is None or lease.ending:
             return Acknowledgement(token, AckResult.LEASE_LOST)

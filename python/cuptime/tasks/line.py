@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
@@ -102,14 +103,31 @@ class TaskLine:
         while True:
             now_ended = self.wheel.pump()
             ended += now_ended
-            for settle in self._joined:
-                await settle()
-            await self._trigger.settle()
-            await self._internal.settle()
-            await self._ends.settle()
-            await self._delivery.settle()
-            if not now_ended and not self._busy():
+            settled = await self._settle()
+            if not settled or (not now_ended and not self._busy()):
                 return ended
+
+    async def _settle(self) -> bool:
+        """Waits until nothing happens by itself; False when something waits for time to pass."""
+
+        async def settle_all() -> None:
+            for settle in (
+                *self._joined,
+                self._trigger.settle,
+                self._internal.settle,
+                self._ends.settle,
+                self._delivery.settle,
+            ):
+                await settle()
+
+        # Both only look on: to cancel them stops nothing.
+        settling = asyncio.ensure_future(settle_all())
+        pausing = asyncio.ensure_future(self._means.paused.wait())
+        await asyncio.wait([settling, pausing], return_when=asyncio.FIRST_COMPLETED)
+        settled = settling.done()
+        settling.cancel()
+        pausing.cancel()
+        return settled
 
     def _busy(self) -> bool:
         next_ms = self.wheel.next_event_ms()
@@ -154,6 +172,7 @@ class TaskLine:
     def disarmed(self, task_ids: Sequence[int]) -> None:
         """Forgets the waits of tasks that a commit has cancelled."""
         self._means.wheel.disarm(task_ids)
+        self._means.near.forget(task_ids)
         self._means.metrics.task(TaskState.CANCELLED.name, len(task_ids))
 
     def internal(self, queue: str, run: InternalTaskRunner) -> None:
@@ -217,6 +236,7 @@ class TaskLine:
 
         def after(before: Task, now: Task) -> None:
             self._means.wheel.disarm([task_id])
+            self._means.near.forget([task_id])
             self._delivery.leases.drop(task_id, before.execution_id, cancelled=True)
             self._delivery.offer(self._repeats.ended(before))
             self._means.watchers.publish(now, last=True)
@@ -231,6 +251,7 @@ class TaskLine:
             return life.retried_by_hand(task, self._means.clock.now_ms())
 
         def after(_: Task, now: Task) -> None:
+            self._means.near.put([now], now.updated_ms)
             self._means.wheel.arm_task(task_id, now.due_ms)
             self._means.watchers.publish(now)
 

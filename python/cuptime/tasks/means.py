@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, ParamSpec, TypeVar
 
 from cuptime.domain.clock import Clock
@@ -13,6 +13,7 @@ from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.ports import Committed, Metrics, Storage
 from cuptime.domain.values import Fence
 from cuptime.domain.writes import Write
+from cuptime.tasks.near import Near
 from cuptime.tasks.watch import Watchers
 from cuptime.tasks.wheel import Wheel
 
@@ -34,6 +35,10 @@ class Means:
     wheel: Wheel
     metrics: Metrics
     watchers: Watchers
+    near: Near = field(default_factory=Near)
+    paused: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while something waits for storage to recover, which under a manual clock takes time to be passed."""
+    _pauses: int = 0
 
     async def commit(self, writes: Sequence[Write]) -> Committed:
         return await self.storage.commit(self.fence, writes)
@@ -41,11 +46,16 @@ class Means:
     async def pause(self) -> None:
         """Waits before storage is asked again."""
         over = asyncio.Event()
+        self._pauses += 1
+        self.paused.set()
         name = self.wheel.at(self.clock.now_ms() + STORAGE_PAUSE_MS, over.set)
         try:
             await over.wait()
         finally:
             self.wheel.forget(name)
+            self._pauses -= 1
+            if not self._pauses:
+                self.paused.clear()
 
     async def persist(self, ask: Callable[_P, Awaitable[_T]], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Asks until storage serves: for what must be done and has nobody to be refused to. Errors that asking again

@@ -1,9 +1,9 @@
 """The trigger: what falls due becomes TRIGGERED, durably, and goes to whoever takes it.
 
-For each batch: read the rows, deal them to workers with credits, and commit triggers and leases in one transaction.
-Storage moves only rows that are SCHEDULED and due when the row says so; a timer that names an older due time, or a task
-that was cancelled meanwhile, moves nothing. While one batch is on its way to disk the next one fills, so batches are
-small when little is due and large when much is.
+For each batch: take or read the rows, deal them to workers with credits, and commit triggers and leases in one
+transaction. Storage moves only rows that are SCHEDULED and due when the row says so; a timer that names an older due
+time, or a task that was cancelled meanwhile, moves nothing. While one batch is on its way to disk the next one fills,
+so batches are small when little is due and large when much is.
 """
 
 from __future__ import annotations
@@ -153,7 +153,9 @@ class Trigger:
         """Rows that shall be triggered now; and those whose context is broken."""
         due: list[Task] = []
         broken: list[Task] = []
-        rows = await self._means.storage.tasks_by_id(ids)
+        rows, missing = self._means.near.take(ids)
+        if missing:
+            rows += await self._means.storage.tasks_by_id(missing)
         for task in rows:
             if task.state is TaskState.PENDING:
                 task = await self._scheduled(task, now_ms)

@@ -139,7 +139,7 @@ class WorkerSession:
         commit does, and the lease then still stands."""
         if len(result) > TASK_RESULT_BYTES_MAX:
             return _refused(token, f"result has {len(result)} bytes; at most {TASK_RESULT_BYTES_MAX}")
-        return self._leases.report(token, lambda task: self._leases.ends.executed(task, result))
+        return self._leases.report(token, lambda task, then: self._leases.ends.executed(task, result, then))
 
     def fail(
         self, token: str, error_code: str, error_message: str = "", *, retriable: bool = False
@@ -151,7 +151,9 @@ class WorkerSession:
             return _refused(token, f"error_message has more than {TASK_ERROR_MESSAGE_CHARS_MAX} characters")
         return self._leases.report(
             token,
-            lambda task: self._leases.ends.failed(task, error_code, error_message, retriable=retriable),
+            lambda task, then: self._leases.ends.failed(
+                task, error_code, error_message, then, retriable=retriable
+            ),
         )
 
     async def close(self) -> None:

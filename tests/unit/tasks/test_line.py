@@ -147,13 +147,7 @@ async def test_triggers_survive_a_storage_that_fails(rig: Rig) -> None:
     task = await rig.enqueue(delay_ms=10)
     rig.storage.failures = [Reason.OVERLOADED, Reason.STORAGE_UNAVAILABLE, Reason.INTERNAL]  # type: ignore[attr-defined]
     rig.clock.advance(10)
-    pumping = asyncio.ensure_future(rig.line.pump())
-    while not pumping.done():
-        await asyncio.sleep(0)
-        next_ms = rig.wheel.next_event_ms()
-        if not session._outbound and next_ms is not None and next_ms > rig.clock.now_ms():
-            rig.clock.advance(next_ms - rig.clock.now_ms())
-            rig.wheel.pump()
+    await rig.pass_ms(2_000)
     await rig.pass_ms(0)
     assert await rig.state(task) is TaskState.TRIGGERED
     assert [lease.task.task_id for lease in await taken(session)] == [task.task_id]
