@@ -463,3 +463,55 @@ def cel_eval(
     Returns ("value", value), ("error", kind of fault), ("diagnostics", [as of `RuleCompileError`]) or, with `evaluate`
     false, ("type", text). In a returned value numbers are numbers and bytes are bytes.
     """
+
+# --- gate -----------------------------------------------------------------------------------------------------------
+
+@final
+class Counters:
+    """Bounded counters with reservations: never more is taken than there is. Safe to share between threads.
+
+    A reservation is (order_id, body, [(key, amount >= 1, free_at_ms or 0)]): all of it is taken or nothing; a part with
+    an instant is given back by itself then. The body is kept for the caller; the same order with the same body is the
+    same reservation. A key without a limit takes that of the key cut at its last slash, and without either has 0.
+    """
+
+    def __new__(cls, reservations_max: int, tombstone_ms: int) -> Counters: ...
+    def reset(
+        self,
+        limits: list[tuple[str, int]],
+        standing: list[tuple[int, str, list[tuple[str, int, int]]]],
+        now_ms: int,
+    ) -> int:
+        """Forgets everything, then takes limits and committed reservations, whatever the limits say. Returns how many
+        reservations there are. Raises ValueError for a negative limit or an amount below 1."""
+
+    def set_limits(self, limits: list[tuple[str, int]]) -> None:
+        """A limit may be lowered below what is taken. Raises ValueError for a negative one."""
+
+    def reserve(
+        self, wanted: list[tuple[int, str, list[tuple[str, int, int]]]], now_ms: int, hold_ms: int
+    ) -> list[str]:
+        """For each, in turn, "" or why not: the key that has not enough left, `released/{order_id}` for one sent before
+        the order's release, `order/{order_id}` for a different body under this name, `reservations/{max}` when there are
+        too many. Raises ValueError for an amount below 1; what came before it in the list stays taken."""
+
+    def commit(self, order_ids: list[int]) -> list[int]:
+        """Makes reservations last; returns those that are not there."""
+
+    def release(self, order_ids: list[int], now_ms: int) -> list[str]:
+        """Gives reservations back; returns their bodies. A reserve sent before `now_ms` is refused from now on, and for
+        an order that had none also one sent at `now_ms`."""
+
+    def expire(self, now_ms: int) -> list[tuple[str, int]]:
+        """Ends holds whose deadline is not after `now_ms` and frees parts whose time came. What was given back, by key,
+        sorted."""
+
+    def free(self, keys: list[str]) -> list[int]:
+        """What a reserve could still take, never below 0."""
+
+    def taken(self, keys: list[str]) -> list[int]: ...
+    def check(self) -> None:
+        """Adds everything up again; raises ValueError saying what does not add up."""
+
+    def __len__(self) -> int:
+        """How many reservations there are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cuptime._core import Admission as Admission
+from cuptime._core import Counters as Counters
 from cuptime._core import Decided as Decided
 from cuptime._core import Dispatcher as Dispatcher
 from cuptime._core import Intake as Intake

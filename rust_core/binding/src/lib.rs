@@ -2,6 +2,7 @@
 //! This file only registers; each room of the core has its own module beside it.
 mod decision;
 mod dispatch;
+mod gate;
 mod intake;
 mod rules;
 mod timers;
@@ -15,6 +16,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     intake::register(m)?;
     decision::register(m)?;
     dispatch::register(m)?;
+    gate::register(m)?;
     rules::register(m)?;
     // PyO3 lists every name; nobody imports *, and the contract would have to repeat the list.
     m.delattr("__all__")
