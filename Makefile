@@ -52,7 +52,7 @@ serve: setup ## The server, in the foreground, with its data in ./var.
 .PHONY: test
 test: setup $(STAMPS)/test ## Rust and Python tests, with real servers. ARGS goes to pytest.
 	@echo '== cargo test'
-	@cargo test --workspace --exclude cuptime-binding --quiet $(if $(CI),--locked)
+	@cargo test --workspace --exclude cuptime-binding --profile thorough --quiet $(if $(CI),--locked)
 	@echo '== pytest'
 	@$(PY) -m pytest $(ARGS)
 
