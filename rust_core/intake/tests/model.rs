@@ -27,7 +27,8 @@ fn rule_refuses(quantity: i32, members: usize) -> bool {
 
 impl RefuseRules for Rules {
     fn refuses(&mut self, facts: &OrderFacts<'_>) -> Option<(String, String)> {
-        rule_refuses(facts.order.quantity, facts.members as usize).then(|| ("thirteen".into(), "unlucky".into()))
+        rule_refuses(facts.order.quantity, facts.members as usize)
+            .then(|| ("thirteen".into(), "unlucky".into()))
     }
 }
 
@@ -72,7 +73,13 @@ struct Model {
 
 impl Model {
     /// `keep_refusals` is false inside an atomic batch.
-    fn submit(&mut self, asked: &Asked, batch_parent: Option<i64>, now_ms: i64, keep_refusals: bool) -> Answer {
+    fn submit(
+        &mut self,
+        asked: &Asked,
+        batch_parent: Option<i64>,
+        now_ms: i64,
+        keep_refusals: bool,
+    ) -> Answer {
         let bytes = asked.request.encode_to_vec();
         let id = &asked.request.request_id;
         if id.is_empty() {
@@ -108,21 +115,22 @@ impl Model {
         let placed = group.standing().filter(|order| order.user_id == user.user_id).count();
         let available = self.available.get(&order.sku).copied();
         let pending = self.pending.entry(order.sku.clone()).or_default();
-        let refused = if group.state != GroupState::Open || now_ms >= group.deadline_ms || members >= group.capacity {
-            Some("GROUP_NOT_OPEN")
-        } else if user.credit_score < CREDIT_MIN {
-            Some("CREDIT_BELOW_MINIMUM")
-        } else if placed >= group.limit {
-            Some("PURCHASE_LIMIT")
-        } else {
-            match available {
-                None => Some("SKU_NOT_OFFERED"),
-                Some(cups) if context.stock_snapshot > cups => Some("STOCK_SNAPSHOT_STALE"),
-                Some(cups) if *pending + i64::from(order.quantity) > cups => Some("STOCK_EXHAUSTED"),
-                Some(_) if rule_refuses(order.quantity, members) => Some("RULE_REFUSED"),
-                Some(_) => None,
-            }
-        };
+        let refused =
+            if group.state != GroupState::Open || now_ms >= group.deadline_ms || members >= group.capacity {
+                Some("GROUP_NOT_OPEN")
+            } else if user.credit_score < CREDIT_MIN {
+                Some("CREDIT_BELOW_MINIMUM")
+            } else if placed >= group.limit {
+                Some("PURCHASE_LIMIT")
+            } else {
+                match available {
+                    None => Some("SKU_NOT_OFFERED"),
+                    Some(cups) if context.stock_snapshot > cups => Some("STOCK_SNAPSHOT_STALE"),
+                    Some(cups) if *pending + i64::from(order.quantity) > cups => Some("STOCK_EXHAUSTED"),
+                    Some(_) if rule_refuses(order.quantity, members) => Some("RULE_REFUSED"),
+                    Some(_) => None,
+                }
+            };
         if let Some(reason) = refused {
             return Err(reason.into());
         }
@@ -144,7 +152,12 @@ impl Model {
     }
 
     /// All or none: on the first refusal everything is as it was in the copy.
-    fn batch(&mut self, batch: &[Asked], parent: Option<i64>, now_ms: i64) -> Result<Vec<String>, (usize, String)> {
+    fn batch(
+        &mut self,
+        batch: &[Asked],
+        parent: Option<i64>,
+        now_ms: i64,
+    ) -> Result<Vec<String>, (usize, String)> {
         let before = self.clone();
         let mut names = Vec::new();
         for (index, asked) in batch.iter().enumerate() {
@@ -193,12 +206,16 @@ impl Asked {
     fn flaw_in(&self, batch_parent: Option<i64>, now_ms: i64) -> Option<&'static str> {
         let parent = self.request.parent.as_str();
         match batch_parent {
-            Some(id) if !parent.is_empty() && parent != format!("groups/{id}") => return Some("FIELD_CONTRADICTION"),
+            Some(id) if !parent.is_empty() && parent != format!("groups/{id}") => {
+                return Some("FIELD_CONTRADICTION")
+            }
             None if parent.is_empty() => return Some("FIELD_REQUIRED"),
             _ => {}
         }
         match self.flaw {
-            Some(Flaw::NoOrder | Flaw::NoUser | Flaw::NoContext | Flaw::Kind) => return Some("FIELD_REQUIRED"),
+            Some(Flaw::NoOrder | Flaw::NoUser | Flaw::NoContext | Flaw::Kind) => {
+                return Some("FIELD_REQUIRED")
+            }
             Some(Flaw::Quantity | Flaw::Version | Flaw::Snapshot) => return Some("FIELD_INVALID"),
             _ => {}
         }
@@ -230,7 +247,17 @@ enum Step {
 fn flaw() -> impl Strategy<Value = Option<Flaw>> {
     use Flaw::*;
     let some = prop::sample::select(vec![
-        NoId, NoOrder, NoUser, NoContext, Quantity, Kind, Version, Snapshot, Clock, Parent, Contradiction,
+        NoId,
+        NoOrder,
+        NoUser,
+        NoContext,
+        Quantity,
+        Kind,
+        Version,
+        Snapshot,
+        Clock,
+        Parent,
+        Contradiction,
     ]);
     prop_oneof![5 => Just(None), 1 => some.prop_map(Some)]
 }
@@ -356,6 +383,13 @@ impl Morning {
         if admission.orders.is_empty() && admission.refusals.is_empty() {
             assert!(self.table == before, "nothing was kept, yet the table changed");
         }
+        let changes: Vec<_> = before.group_counts().into_iter().zip(self.table.group_counts()).collect();
+        let filled = changes.iter().filter(|(old, new)| old.2 != new.2).map(|(_, new)| (new.0, new.1, new.3));
+        let mut completed = admission.completed.clone();
+        completed.sort_unstable();
+        assert_eq!(completed, filled.collect::<Vec<_>>());
+        let grown = changes.iter().filter(|(old, new)| old.3 != new.3).map(|(_, new)| (new.0, new.3));
+        assert_eq!(admission.member_counts, grown.collect::<Vec<_>>());
         self.orders.extend(admission.orders.iter().map(|order| StoredOrder {
             order_id: order.order_id,
             user_id: order.user_id,
@@ -458,7 +492,8 @@ impl Morning {
             order_id = order_id_of(group.seq, number);
             if let Some(order) = group.orders.get_mut(number as usize - 1).filter(|order| !order.cancelled) {
                 (wanted, order.cancelled) = (true, true);
-                freed = (group.state == GroupState::Open).then(|| (order.sku.clone(), i64::from(order.quantity)));
+                freed =
+                    (group.state == GroupState::Open).then(|| (order.sku.clone(), i64::from(order.quantity)));
             }
         }
         freed.into_iter().for_each(|(sku, cups)| self.model.release(&sku, cups));
@@ -500,14 +535,17 @@ impl Morning {
         for &id in &self.model.closed {
             table.open_group(GroupFacts {
                 state: GroupState::Decided,
-                ..facts_of(id, &ModelGroup {
-                    seq: 0,
-                    capacity: 0,
-                    deadline_ms: 0,
-                    limit: 0,
-                    state: GroupState::Decided,
-                    orders: Vec::new(),
-                })
+                ..facts_of(
+                    id,
+                    &ModelGroup {
+                        seq: 0,
+                        capacity: 0,
+                        deadline_ms: 0,
+                        limit: 0,
+                        state: GroupState::Decided,
+                        orders: Vec::new(),
+                    },
+                )
             });
         }
         self.orders.iter().rev().for_each(|stored| assert!(table.restore_order(stored.clone())));
@@ -522,7 +560,11 @@ impl Morning {
                 .filter(|order| order.sku == sku)
                 .map(|order| i64::from(order.quantity))
                 .sum();
-            assert_eq!(table.cups(sku).pending, counted, "restored pending cups are those of standing orders");
+            assert_eq!(
+                table.cups(sku).pending,
+                counted,
+                "restored pending cups are those of standing orders"
+            );
             let pending = self.model.pending.entry(sku.into()).or_default();
             *pending = counted.min(*pending);
             table.settle(sku, counted - *pending);
