@@ -230,7 +230,7 @@ impl Asked {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Unary(Asked),
+    Unary(Box<Asked>),
     Batch(Option<i64>, Vec<Asked>),
     Ingest(Vec<Asked>),
     SetAvailable(usize, i64),
@@ -310,7 +310,7 @@ fn step() -> impl Strategy<Value = Step> {
     let closed = prop::sample::select(vec![GroupState::Completed, GroupState::Failed, GroupState::Decided]);
     let waits = prop_oneof![4 => 1..1_000i64, 1 => Just(DAY_MS / 2)];
     prop_oneof![
-        10 => asked().prop_map(Step::Unary),
+        10 => asked().prop_map(|asked| Step::Unary(Box::new(asked))),
         6 => (prop::option::of(group()), prop::collection::vec(asked(), 1..5)).prop_map(|(p, b)| Step::Batch(p, b)),
         6 => prop::collection::vec(asked(), 1..6).prop_map(Step::Ingest),
         3 => (0..3usize, -1..40i64).prop_map(|(sku, cups)| Step::SetAvailable(sku, cups)),
