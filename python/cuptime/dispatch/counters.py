@@ -140,8 +140,9 @@ class Counters:
                 stock.add((int(shop), sku))
             elif kind == "load":
                 riders.add(int(rest))
-            else:
+            elif kind in ("capacity", "fridge"):
                 shops.add(int(rest.partition("/")[0]))
+            # Else the gate refused the reservation as such (`released/…`, `order/…`), and no counter is wrong.
         if not (shops or stock or riders):
             return
         day_ms = self.pack_out_day_ms()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
+from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX
 from cuptime.rules.diagnostic import DIAGNOSTICS_MAX, Diagnostic, suggestion
 from cuptime.rules.source import RuleSource
 from cuptime.rules.yaml import RuleFile, merged, position_in, read_rules
@@ -59,6 +60,10 @@ def build(tools: RuleTools, sources: Sequence[tuple[str, str]]) -> Built:
         fault for file, rule in pairs if (fault := _action_fault(tools, file, rule)) is not None
     ]
     text = sources[0][1] if len(sources) == 1 else rendered(pairs)
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if len(sources) > 1 and size > RULE_SOURCE_BYTES_MAX:
+        message = f"together {size} bytes, at most {RULE_SOURCE_BYTES_MAX}"
+        faults = [*faults, Diagnostic("LIMIT_BYTES", "", 1, 1, "", message, "fewer or shorter rules")]
     compiled: CompiledRules | None = None
     try:
         compiled = tools.compile([_columns(rule) for _, rule in pairs], tools.schema)

@@ -44,7 +44,7 @@ Value = Scalar | list[Scalar] | list[tuple[Scalar, Scalar]] | None
 
 @dataclass(frozen=True, slots=True)
 class RuleSource:
-    """One rule, checked but for its condition and action. Instants are UTC ms, 0 is no bound; places are line, column."""
+    """One rule, checked but for its condition and action. Instants are UTC ms, 0 is no bound; places: line, column."""
 
     rule_id: str
     name: str
