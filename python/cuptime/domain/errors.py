@@ -48,12 +48,22 @@ class Reason(Enum):
 
     # Input that can never be right.
     FIELD_REQUIRED = ReasonFacts(Code.INVALID_ARGUMENT, False, "A required field is missing; set it.")
-    FIELD_INVALID = ReasonFacts(Code.INVALID_ARGUMENT, False, "A field has a value outside its allowed form or range.")
+    FIELD_INVALID = ReasonFacts(
+        Code.INVALID_ARGUMENT, False, "A field has a value outside its allowed form or range."
+    )
     FIELD_CONTRADICTION = ReasonFacts(Code.INVALID_ARGUMENT, False, "Two fields contradict each other.")
-    FIELD_UNKNOWN = ReasonFacts(Code.INVALID_ARGUMENT, False, "An update mask or filter names a field that is not known.")
-    MESSAGE_MALFORMED = ReasonFacts(Code.INVALID_ARGUMENT, False, "The bytes are not a message of this method.")
-    TOO_MANY_ENTRIES = ReasonFacts(Code.INVALID_ARGUMENT, False, "The request has more entries than a batch may have.")
-    PAGE_TOKEN_INVALID = ReasonFacts(Code.INVALID_ARGUMENT, False, "The page token is not one that this list gave.")
+    FIELD_UNKNOWN = ReasonFacts(
+        Code.INVALID_ARGUMENT, False, "An update mask or filter names a field that is not known."
+    )
+    MESSAGE_MALFORMED = ReasonFacts(
+        Code.INVALID_ARGUMENT, False, "The bytes are not a message of this method."
+    )
+    TOO_MANY_ENTRIES = ReasonFacts(
+        Code.INVALID_ARGUMENT, False, "The request has more entries than a batch may have."
+    )
+    PAGE_TOKEN_INVALID = ReasonFacts(
+        Code.INVALID_ARGUMENT, False, "The page token is not one that this list gave."
+    )
     CRON_INVALID = ReasonFacts(Code.INVALID_ARGUMENT, False, "The cron expression cannot be read.")
     CRON_NEVER_FIRES = ReasonFacts(Code.INVALID_ARGUMENT, False, "The schedule can never fire.")
     TIME_ZONE_UNKNOWN = ReasonFacts(Code.INVALID_ARGUMENT, False, "The time zone is not an IANA name.")
@@ -65,7 +75,9 @@ class Reason(Enum):
     # Things that are not there, or are there already.
     GROUP_NOT_FOUND = ReasonFacts(Code.NOT_FOUND, False, "No such group.")
     ORDER_NOT_FOUND = ReasonFacts(Code.NOT_FOUND, False, "No such order.")
-    DECISION_NOT_FOUND = ReasonFacts(Code.NOT_FOUND, True, "No decision yet: the group is open, or being decided.")
+    DECISION_NOT_FOUND = ReasonFacts(
+        Code.NOT_FOUND, True, "No decision yet: the group is open, or being decided."
+    )
     SHOP_NOT_FOUND = ReasonFacts(Code.NOT_FOUND, False, "No such shop.")
     RIDER_NOT_FOUND = ReasonFacts(Code.NOT_FOUND, False, "No such rider.")
     SKU_NOT_FOUND = ReasonFacts(Code.NOT_FOUND, False, "No shop offers this SKU.")
@@ -79,7 +91,9 @@ class Reason(Enum):
     # An order refused by the business.
     GROUP_NOT_OPEN = ReasonFacts(Code.FAILED_PRECONDITION, False, "The group takes no more orders.")
     CREDIT_BELOW_MINIMUM = ReasonFacts(Code.FAILED_PRECONDITION, False, "The user's credit score is too low.")
-    PURCHASE_LIMIT = ReasonFacts(Code.FAILED_PRECONDITION, False, "The user has all the orders this group allows.")
+    PURCHASE_LIMIT = ReasonFacts(
+        Code.FAILED_PRECONDITION, False, "The user has all the orders this group allows."
+    )
     SKU_NOT_OFFERED = ReasonFacts(Code.FAILED_PRECONDITION, False, "No shop offers this SKU.")
     STOCK_SNAPSHOT_STALE = ReasonFacts(
         Code.FAILED_PRECONDITION, False, "The caller saw more stock than there is; read it again."
@@ -91,17 +105,30 @@ class Reason(Enum):
     )
 
     # A state that does not allow the call.
-    STATE_CONFLICT = ReasonFacts(Code.FAILED_PRECONDITION, False, "The resource is not in a state that allows this.")
-    CAPACITY_EXCEEDED = ReasonFacts(Code.FAILED_PRECONDITION, False, "A shop or rider has no capacity left for this.")
-    LEASE_LOST = ReasonFacts(Code.FAILED_PRECONDITION, False, "The lease ended; another attempt has the task.")
+    STATE_CONFLICT = ReasonFacts(
+        Code.FAILED_PRECONDITION, False, "The resource is not in a state that allows this."
+    )
+    CAPACITY_EXCEEDED = ReasonFacts(
+        Code.FAILED_PRECONDITION, False, "A shop or rider has no capacity left for this."
+    )
+    LEASE_LOST = ReasonFacts(
+        Code.FAILED_PRECONDITION, False, "The lease ended; another attempt has the task."
+    )
     ETAG_MISMATCH = ReasonFacts(Code.ABORTED, True, "The resource changed; read it again.")
     EPOCH_STALE = ReasonFacts(Code.UNAVAILABLE, True, "Another node owns this shard now.")
 
     # The service itself.
-    OVERLOADED = ReasonFacts(Code.RESOURCE_EXHAUSTED, True, "Too much at once; wait as long as RetryInfo says.")
+    OVERLOADED = ReasonFacts(
+        Code.RESOURCE_EXHAUSTED, True, "Too much at once; wait as long as RetryInfo says."
+    )
     LIMIT_REACHED = ReasonFacts(Code.RESOURCE_EXHAUSTED, False, "A limit of the service is reached.")
-    DEADLINE_TOO_SHORT = ReasonFacts(Code.DEADLINE_EXCEEDED, True, "The call's deadline passed before the commit.")
+    DEADLINE_TOO_SHORT = ReasonFacts(
+        Code.DEADLINE_EXCEEDED, True, "The call's deadline passed before the commit."
+    )
     STORAGE_UNAVAILABLE = ReasonFacts(Code.UNAVAILABLE, True, "Storage could not commit; nothing was kept.")
+    GATE_UNAVAILABLE = ReasonFacts(
+        Code.UNAVAILABLE, True, "The live counters cannot be reached or were lost; nothing was reserved."
+    )
     DRAINING = ReasonFacts(Code.UNAVAILABLE, True, "The server is stopping; try another one.")
     NOT_YET = ReasonFacts(Code.UNIMPLEMENTED, False, "This part is not there yet.")
     INTERNAL = ReasonFacts(Code.INTERNAL, False, "A fault of the service; the log has the details.")
@@ -148,5 +175,8 @@ def invalid(field: str, wanted: str, value: object) -> CuptimeError:
     shown = repr(value)
     shown = shown if len(shown) <= 100 else shown[:97] + "..."
     return CuptimeError(
-        Reason.FIELD_INVALID, f"{field} must be {wanted}, not {shown}", field=field, metadata={"wanted": wanted, "value": shown}
+        Reason.FIELD_INVALID,
+        f"{field} must be {wanted}, not {shown}",
+        field=field,
+        metadata={"wanted": wanted, "value": shown},
     )

@@ -94,4 +94,5 @@ WATCH_QUEUE_MAX: Final = 1_000
 # --- gate -------------------------------------------------------------------------------------------------------
 GATE_BATCH_MAX: Final = 500
 GATE_TOMBSTONE_MS: Final = 600_000
+GATE_TIMEOUT_MS: Final = 1_000
 GATE_RESERVATIONS_MAX: Final = 5_000_000

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cuptime.core import Counters
 from cuptime.domain.limits import GATE_RESERVATIONS_MAX, GATE_TOMBSTONE_MS
 from cuptime.domain.ports import Reservation
-from cuptime.gate.needs import reservation_of, wanted
+from cuptime.gate.needs import checked_limits, reservation_of, wanted
 
 
 class InProcessGate:
@@ -25,10 +25,10 @@ class InProcessGate:
     async def reset(
         self, limits: Sequence[tuple[str, int]], standing: Sequence[Reservation], now_ms: int
     ) -> None:
-        self._counters.reset(list(limits), [wanted(held) for held in standing], now_ms)
+        self._counters.reset(checked_limits(limits), [wanted(held) for held in standing], now_ms)
 
     async def set_limits(self, limits: Sequence[tuple[str, int]]) -> None:
-        self._counters.set_limits(list(limits))
+        self._counters.set_limits(checked_limits(limits))
 
     async def reserve(self, reservations: Sequence[Reservation], now_ms: int, hold_ms: int) -> list[str]:
         return self._counters.reserve([wanted(held) for held in reservations], now_ms, hold_ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from cuptime.domain.ports import Reservation
@@ -53,7 +54,10 @@ def reservation_of(body: str) -> Reservation:
 
 
 def wanted(held: Reservation) -> Wanted:
-    """One order of the shop's day, its cups, one order of the rider's load, and a fridge slot until pick-up when cold."""
+    """One order of the shop's day, its cups, one order of the rider's load, and a fridge slot until pick-up when cold.
+    Raises ValueError for a quantity below 1."""
+    if held.quantity < 1:
+        raise ValueError(f"order {held.order_id} must be for at least 1 cup, not {held.quantity}")
     shop_id = held.shop_id
     needs = [
         (f"capacity/{shop_id}/{_yyyymmdd(held.pack_out_ms // _DAY_MS)}", 1, 0),
@@ -63,3 +67,11 @@ def wanted(held: Reservation) -> Wanted:
     if held.cold:
         needs.append((f"fridge/{shop_id}", 1, held.pickup_ms))
     return held.order_id, body_of(held), needs
+
+
+def checked_limits(limits: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """The limits. Raises ValueError for a negative one, before any is set."""
+    for key, limit in limits:
+        if limit < 0:
+            raise ValueError(f"the limit of {key} must not be negative, but is {limit}")
+    return list(limits)
