@@ -10,7 +10,8 @@ from cuptime._gen.cuptime.v1 import types_pb2 as types_pb
 from cuptime.api import names, pages
 from cuptime.api.call import Call
 from cuptime.api.schedules import etag_of, mask_of
-from cuptime.dispatch.resources import Resources
+from cuptime.dispatch.riders import Riders
+from cuptime.dispatch.shops import Shops
 from cuptime.dispatch.values import SHOP_FIELDS, Position, Rider, RiderView, Shop, ShopView, StockChange
 from cuptime.domain.errors import required
 
@@ -97,31 +98,33 @@ def rider_message(view: RiderView) -> riders_pb.Rider:
 class ShopEndpoints:
     """The methods of ShopService."""
 
-    def __init__(self, resources: Resources) -> None:
-        self._resources = resources
+    def __init__(self, shops: Shops) -> None:
+        self._shops = shops
 
     async def batch_upsert_shops(
         self, request: shops_pb.BatchUpsertShopsRequest, call: Call
     ) -> shops_pb.BatchUpsertShopsResponse:
         shops = [shop_of(shop, f"shops[{index}]") for index, shop in enumerate(request.shops)]
-        views = await self._resources.upsert_shops(
+        views = await self._shops.upsert(
             shops, request_id=request.request_id, validate_only=request.validate_only
         )
         return shops_pb.BatchUpsertShopsResponse(shops=[shop_message(view) for view in views])
 
     async def get_shop(self, request: shops_pb.GetShopRequest, call: Call) -> shops_pb.GetShopResponse:
-        views = await self._resources.shop_views([names.numbered("shops", request.name)])
-        return shops_pb.GetShopResponse(shop=shop_message(views[0]))
+        view = await self._shops.get(names.numbered("shops", request.name))
+        return shops_pb.GetShopResponse(shop=shop_message(view))
 
     async def list_shops(self, request: shops_pb.ListShopsRequest, call: Call) -> shops_pb.ListShopsResponse:
         size = pages.page_size(request.page_size)
         after = pages.cursor("shops", request.page_token, 0)
-        views = await self._resources.list_shops(after=after, limit=size + 1)
+        views = await self._shops.page(after=after, limit=size + 1)
         token = pages.token("shops", views[size - 1].shop.shop_id) if len(views) > size else ""
         shown = [shop_message(view) for view in views[:size]]
         return shops_pb.ListShopsResponse(shops=shown, next_page_token=token)
 
-    async def update_shop(self, request: shops_pb.UpdateShopRequest, call: Call) -> shops_pb.UpdateShopResponse:
+    async def update_shop(
+        self, request: shops_pb.UpdateShopRequest, call: Call
+    ) -> shops_pb.UpdateShopResponse:
         if not request.HasField("shop"):
             raise required("shop")
         fields = mask_of(request.update_mask.paths, SHOP_FIELDS)
@@ -130,7 +133,7 @@ class ShopEndpoints:
         message.shop_id = names.numbered("shops", request.shop.name, "shop.name")
         if "location" not in fields:
             message.location.SetInParent()
-        view = await self._resources.update_shop(
+        view = await self._shops.update(
             shop_of(message, "shop"),
             fields,
             etag=etag_of(request.etag) or 0,
@@ -151,7 +154,7 @@ class ShopEndpoints:
             )
             for index, change in enumerate(request.changes)
         ]
-        views = await self._resources.adjust_stock(
+        views = await self._shops.adjust_stock(
             changes, request_id=request.request_id, validate_only=request.validate_only
         )
         return shops_pb.AdjustStockResponse(shops=[shop_message(view) for view in views])
@@ -160,28 +163,28 @@ class ShopEndpoints:
 class RiderEndpoints:
     """The methods of RiderService."""
 
-    def __init__(self, resources: Resources) -> None:
-        self._resources = resources
+    def __init__(self, riders: Riders) -> None:
+        self._riders = riders
 
     async def batch_upsert_riders(
         self, request: riders_pb.BatchUpsertRidersRequest, call: Call
     ) -> riders_pb.BatchUpsertRidersResponse:
         riders = [rider_of(rider, f"riders[{index}]") for index, rider in enumerate(request.riders)]
-        views = await self._resources.upsert_riders(
+        views = await self._riders.upsert(
             riders, request_id=request.request_id, validate_only=request.validate_only
         )
         return riders_pb.BatchUpsertRidersResponse(riders=[rider_message(view) for view in views])
 
     async def get_rider(self, request: riders_pb.GetRiderRequest, call: Call) -> riders_pb.GetRiderResponse:
-        views = await self._resources.rider_views([names.numbered("riders", request.name)])
-        return riders_pb.GetRiderResponse(rider=rider_message(views[0]))
+        view = await self._riders.get(names.numbered("riders", request.name))
+        return riders_pb.GetRiderResponse(rider=rider_message(view))
 
     async def list_riders(
         self, request: riders_pb.ListRidersRequest, call: Call
     ) -> riders_pb.ListRidersResponse:
         size = pages.page_size(request.page_size)
         after = pages.cursor("riders", request.page_token, 0)
-        views = await self._resources.list_riders(after=after, limit=size + 1)
+        views = await self._riders.page(after=after, limit=size + 1)
         token = pages.token("riders", views[size - 1].rider.rider_id) if len(views) > size else ""
         shown = [rider_message(view) for view in views[:size]]
         return riders_pb.ListRidersResponse(riders=shown, next_page_token=token)
@@ -200,7 +203,7 @@ class RiderEndpoints:
                 )
                 for position in request.positions
             ]
-            taken = self._resources.move_riders(positions)
+            taken = self._riders.move(positions)
             total.accepted += taken.accepted
             total.stale += taken.stale
             total.unknown += taken.unknown

@@ -46,7 +46,9 @@ class RuleEndpoints:
         return pb.PublishRulesResponse(revision=convert.rule_revision(row))
 
     async def get_revision(self, request: pb.GetRevisionRequest, call: Call) -> pb.GetRevisionResponse:
-        wanted = None if request.name == "ruleRevisions/active" else names.numbered("ruleRevisions", request.name)
+        wanted = (
+            None if request.name == "ruleRevisions/active" else names.numbered("ruleRevisions", request.name)
+        )
         return pb.GetRevisionResponse(revision=convert.rule_revision(await self._book.get(wanted)))
 
     async def list_revisions(self, request: pb.ListRevisionsRequest, call: Call) -> pb.ListRevisionsResponse:

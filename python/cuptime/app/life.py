@@ -1,0 +1,71 @@
+"""Start and stop of one node."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvloop
+from pydantic import ValidationError
+
+from cuptime.app.assembly import Node
+from cuptime.app.settings import Settings
+from cuptime.domain.clock import SystemClock
+from cuptime.domain.errors import CuptimeError
+from cuptime.telemetry import log
+
+_log = structlog.get_logger("cuptime")
+
+
+def run(given: dict[str, Any], ready_file: Path | None) -> int:
+    """Serves until SIGTERM or SIGINT; the exit code. `given` overrides the environment."""
+    try:
+        settings = Settings(**given)
+    except ValidationError as error:
+        for fault in error.errors():
+            name = ".".join(str(part) for part in fault["loc"])
+            print(f"setting {name}: {fault['msg']} (given {fault.get('input')!r})", file=sys.stderr)
+        return 2
+    log.configure(settings.log_level)
+    try:
+        uvloop.run(_serve(settings, ready_file))
+    except CuptimeError as error:
+        _log.error(
+            "the server cannot start", reason=error.reason.name, message=error.message, **error.metadata
+        )
+        return 1
+    except OSError as error:
+        _log.error("the server cannot start", message=str(error))
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings, ready_file: Path | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    node = Node(settings, SystemClock())
+    try:
+        addresses = await node.start()
+        _log.info("serving", **addresses)
+        if ready_file is not None:
+            _write_whole(ready_file, addresses)
+        await stop.wait()
+        _log.info("stopping")
+    finally:
+        await node.stop()
+    _log.info("stopped")
+
+
+def _write_whole(path: Path, addresses: dict[str, str]) -> None:
+    """Whoever waits for the file sees all of it or nothing."""
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps(addresses))
+    os.replace(unfinished, path)
