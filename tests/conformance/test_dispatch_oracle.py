@@ -90,7 +90,9 @@ class Town:
             return None
         late_ms = max(0, dropoff_ms - order[11])
         wait_ms = pickup_ms - order[10]
-        way = self.setting("delivery_weight") + (self.setting("cold_delivery_weight") if order[6] == COLD else 0)
+        way = self.setting("delivery_weight")
+        if order[6] == COLD:
+            way += self.setting("cold_delivery_weight")
         return (
             int(self.setting("approach_weight")) * nearest_whole(approach_m)
             + int(way) * nearest_whole(delivery_m)
@@ -111,18 +113,28 @@ def one_class(draw: random.Random, orders: int, shops: int, riders: int, load: f
 
     temperature = draw.choice((HOT, AMBIENT, COLD))
     fridge = draw.choice((10**6, capacity))
+    kind = (5, 2, temperature, *RANGES[temperature])
     return Town(
         [
             (100 + n, *place(), 0, NEVER_MS, False, draw.randint(0, 2 * capacity), fridge, 7, [(5, cups)])
             for n in range(shops)
         ],
         [
-            (900 + n, *place(), 0, NEVER_MS, draw.randint(0, 2 * seats), -40, 100, 250.0, draw.random() < 0.95)
+            (
+                900 + n,
+                *place(),
+                0,
+                NEVER_MS,
+                draw.randint(0, 2 * seats),
+                -40,
+                100,
+                250.0,
+                draw.random() < 0.95,
+            )
             for n in range(riders)
         ],
         [
-            (n, 10_000, *place(), 5, 2, temperature, *RANGES[temperature], draw.choice((1, 40, 100)))
-            + (NOW_MS + 18 * MINUTE_MS, NEVER_MS, NEVER_MS, [], [])
+            (n, 10_000, *place(), *kind, draw.choice((1, 40, 100)), NOW_MS, NEVER_MS, NEVER_MS, [], [])
             for n in range(orders)
         ],
         {**EVERYBODY, "unassigned_base_m": draw.choice((3_000.0, 1e9)), "unassigned_step_m": 100.0},
@@ -153,13 +165,9 @@ def several_classes(draw: random.Random, orders: int, shops: int, riders: int) -
         ready_ms = NOW_MS + draw.choice((0, 8, 18)) * MINUTE_MS
         target_ms = ready_ms + draw.randint(4, 20) * MINUTE_MS
         kind = (draw.randrange(2), draw.choice((1, 1, 2, 3)), temperature, *RANGES[temperature])
-        return (number, 10_000, *place(), *kind, draw.choice((1, 50, 100))) + (
-            ready_ms,
-            target_ms,
-            target_ms + draw.randint(0, 20) * MINUTE_MS,
-            [],
-            [],
-        )
+        deadline_ms = target_ms + draw.randint(0, 20) * MINUTE_MS
+        priority = draw.choice((1, 50, 100))
+        return (number, 10_000, *place(), *kind, priority, ready_ms, target_ms, deadline_ms, [], [])
 
     prices = {"unassigned_base_m": draw.choice((20_000.0, 1e6)), "unassigned_step_m": 1_000.0}
     weights = {"late_m_per_s": 20.0, "wait_m_per_s": draw.choice((0.0, 3.0))}

@@ -22,7 +22,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 const POSITION_BYTES: usize = 24;
 
 /// Dearest price or weight that a policy may name; sums of them stay far inside 64 bits.
-const WEIGHT_MAX: f64 = 1e11;
+const WEIGHT_MAX: f64 = 1e10;
 
 /// Largest coordinate, metres: twice around the Earth.
 const COORDINATE_M_MAX: f64 = 1e8;

@@ -5,8 +5,8 @@ use crate::park::{Rider, TemperatureClass};
 /// Longest ride that is told apart; keeps sums of instants far from the ends of `i64`.
 const RIDE_MS_MAX: i64 = 1_000_000_000_000;
 
-/// Dearest single part of a cost.
-const COST_MAX: i64 = 1_000_000_000_000;
+/// Dearest single part of a cost; a hundred thousand orders at such prices still add up within 64 bits.
+const COST_MAX: i64 = 100_000_000_000;
 
 /// One order's way with one rider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
