@@ -69,7 +69,8 @@ class Wheel:
         self._clock = clock
         # Guards what the driver's thread shares with the loop's; held for one batch at most.
         self._lock = threading.Condition()
-        self._cursor_ms = 0
+        # How far the timers have come: they were made for about now.
+        self._cursor_ms = clock.now_ms()
         self._behind: list[tuple[int, int]] = []
         self._behind_due: dict[int, int] = {}
         self._names = itertools.count(1)
@@ -172,6 +173,9 @@ class Wheel:
         while self._behind and self._behind_due.get(self._behind[0][1]) != self._behind[0][0]:
             heapq.heappop(self._behind)
         next_ms = self._timers.next_event_ms()
+        if next_ms is not None and next_ms <= self._cursor_ms:
+            # Overdue when it was armed, though the clock may be behind the timers.
+            next_ms = min(next_ms, self._clock.now_ms())
         if self._behind and (next_ms is None or self._behind[0][0] < next_ms):
             return self._behind[0][0]
         return next_ms
@@ -185,10 +189,12 @@ class Wheel:
             if self._behind_due.get(name) == due_ms:
                 del self._behind_due[name]
                 due.append(name)
-        if now_ms >= self._cursor_ms and len(due) < TRIGGER_BATCH_MAX:
-            ids, _, done = self._timers.advance(now_ms, TRIGGER_BATCH_MAX - len(due))
+        if len(due) < TRIGGER_BATCH_MAX:
+            # When the clock was set back, what the timers still hold for times they have passed was overdue already.
+            to_ms = max(now_ms, self._cursor_ms)
+            ids, _, done = self._timers.advance(to_ms, TRIGGER_BATCH_MAX - len(due))
             if done:
-                self._cursor_ms = now_ms
+                self._cursor_ms = to_ms
             due += unpacked(ids)
         return due
 
