@@ -370,6 +370,8 @@ class DecisionLine:
             done = DecidedGroup(waiting.group_seq, waiting.group.group_id, whole=True, decided_ms=now_ms)
             self.resources.admission.groups_decided([done])
             self.queue.let_go(waiting.group_seq)
+            # Its decisions were kept although storage said otherwise, and what they hold was given back.
+            self._begin(self._rebuild())
             return False
         kept: list[OrderBody] = []
         for order in waiting.orders:

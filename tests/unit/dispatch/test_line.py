@@ -1,0 +1,183 @@
+"""The decision line, with everything real around it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from cuptime.domain.errors import Reason
+from cuptime.domain.values import GroupState, Outcome
+from cuptime.domain.writes import InsertDecisions
+from tests.unit.dispatch.rig import COLD_BREW, Morning, decision_of, new_group, rider, shop
+
+
+async def test_a_full_group_is_decided_whole(morning: Morning) -> None:
+    group = await morning.full_group(10_001)
+    assert group.state is GroupState.DECIDED
+    assert await morning.outcomes(10_001) == ["ASSIGNED"] * 3
+    row = (await morning.latest(10_001))[0]
+    assert row is not None
+    decision = decision_of(row)
+    assert decision.name == "groups/10001/orders/1/decision"
+    assert decision.shop.startswith("shops/")
+    assert decision.rider.startswith("riders/")
+    assert decision.attempt == 1
+    assert morning.metrics.decisions == [("assigned", 0, 3)]
+    await morning.audit()
+
+
+async def test_nobody_near_goes_to_the_delay_queue_then_to_a_person(morning: Morning) -> None:
+    await morning.riders.upsert([rider(n, paused=True) for n in range(1, 6)])
+    await morning.full_group(10_001)
+    assert await morning.outcomes(10_001) == ["UNASSIGNED"] * 3
+    await morning.audit()
+    await morning.pass_ms(30_000)
+    rows = await morning.all_decisions()
+    assert [row.attempt for row in rows] == [1] * 3 + [2] * 3 + [3] * 3 + [4] * 3
+    starts = [rows[n].decided_ms - rows[0].decided_ms for n in (3, 6, 9)]
+    assert starts[0] in range(1_000, 1_050)
+    assert starts[1] in range(5_000, 5_100)
+    assert starts[2] in range(20_000, 20_150)
+    waiting = await morning.interventions.page(after=0, limit=10)
+    assert [row.attempts for row, _ in waiting] == [4] * 3
+    await morning.audit()
+
+
+async def test_a_retry_finds_the_rider_who_came_meanwhile(morning: Morning) -> None:
+    await morning.riders.upsert([rider(n, paused=True) for n in range(1, 6)])
+    await morning.full_group(10_001)
+    await morning.riders.upsert([rider(1)])
+    await morning.pass_ms(2_000)
+    assert await morning.outcomes(10_001) == ["ASSIGNED"] * 3
+    assert {row.attempt for row in await morning.all_decisions()} == {1, 2}
+    await morning.audit()
+
+
+async def test_a_failed_commit_gives_back_and_decides_again(morning: Morning) -> None:
+    morning.storage.matching = lambda writes: any(isinstance(write, InsertDecisions) for write in writes)
+    morning.storage.failures = [Reason.STORAGE_UNAVAILABLE] * 3
+    await morning.full_group(10_001)
+    await morning.pass_ms(1_000)
+    assert morning.storage.failures == []
+    assert await morning.outcomes(10_001) == ["ASSIGNED"] * 3
+    assert len(await morning.all_decisions()) == 3
+    await morning.audit()
+
+
+async def test_a_commit_that_was_kept_but_not_acknowledged_is_not_decided_twice(morning: Morning) -> None:
+    morning.storage.matching = lambda writes: any(isinstance(write, InsertDecisions) for write in writes)
+    morning.storage.kept_failures = [Reason.STORAGE_UNAVAILABLE]
+    await morning.full_group(10_001)
+    await morning.pass_ms(1_000)
+    assert len(await morning.all_decisions()) == 3
+    assert (await morning.groups.get(10_001)).state is GroupState.DECIDED
+    await morning.audit()
+
+
+async def test_capacity_lost_to_somebody_else_is_learnt_and_respected(morning: Morning) -> None:
+    """The dispatcher believes in capacity that the gate does not have."""
+    await morning.shops.upsert([shop(n, daily_capacity=2 if n == 1 else 0) for n in (1, 2, 3)])
+    morning.dispatcher.set_counters([(n, 100, 100) for n in (1, 2, 3)], [], [])
+    await morning.full_group(10_001)
+    assert sorted(await morning.outcomes(10_001)) == ["ASSIGNED", "ASSIGNED", "UNASSIGNED"]
+    assert morning.line.stats.refused_reservations > 0
+    await morning.audit()
+
+
+async def test_a_reservation_refused_again_and_again_says_so(morning: Morning) -> None:
+    """A gate that has nothing, and a dispatcher that is told otherwise each time."""
+
+    async def refuse(reservations: object, now_ms: int, hold_ms: int) -> list[str]:
+        return [f"stock/{held.shop_id}/{held.sku}" for held in reservations]  # type: ignore[attr-defined]
+
+    morning.gate.reserve = refuse  # type: ignore[assignment,method-assign]
+    await morning.full_group(10_001)
+    rows = await morning.latest(10_001)
+    assert [row.outcome for row in rows if row] == [Outcome.UNASSIGNED] * 3
+    codes = {reason.code for row in rows if row for reason in decision_of(row).reasons}
+    assert "RESERVATION_LOST" in codes
+
+
+async def test_fridge_slots_come_back_at_pick_up(morning: Morning) -> None:
+    await morning.shops.upsert([shop(n, fridge_slots=1 if n == 1 else 0) for n in (1, 2, 3)])
+    await morning.full_group(10_001, size=1, sku=COLD_BREW, cold=True)
+    await morning.full_group(10_002, size=1, sku=COLD_BREW, cold=True)
+    assert await morning.outcomes(10_001) == ["ASSIGNED"]
+    assert await morning.outcomes(10_002) == ["UNASSIGNED"]
+    row = (await morning.latest(10_001))[0]
+    assert row is not None
+    await morning.pass_ms(row.pickup_ms - morning.clock.now_ms() + 1_000)
+    await morning.audit()
+    await morning.full_group(10_003, size=1, sku=COLD_BREW, cold=True)
+    assert await morning.outcomes(10_003) == ["ASSIGNED"]
+    await morning.audit()
+
+
+async def test_a_group_larger_than_a_batch_is_decided_in_parts(morning: Morning) -> None:
+    group = await morning.groups.create(new_group(10_001, capacity=1_200))
+    requests = [morning.submit(10_001, 1_000 + n) for n in range(1_200)]
+    await asyncio.gather(*requests)
+    await morning.settle()
+    assert (await morning.groups.get(group.group_id)).state is GroupState.DECIDED
+    assert await morning.outcomes(10_001) == ["ASSIGNED"] * 1_200
+    assert morning.line.stats.batches == 3
+    await morning.audit()
+
+
+async def test_a_restart_decides_what_was_completed_and_not_decided(morning: Morning) -> None:
+    gate = morning.storage.gate = asyncio.Event()
+    gate.set()
+    morning.storage.matching = lambda writes: any(isinstance(write, InsertDecisions) for write in writes)
+    morning.storage.failures = [Reason.STORAGE_UNAVAILABLE] * 100
+    await morning.full_group(10_001)
+    assert (await morning.groups.get(10_001)).state is GroupState.COMPLETED
+    await morning.kill()
+    morning.storage.failures = []
+    await morning.boot()
+    await morning.settle()
+    assert (await morning.groups.get(10_001)).state is GroupState.DECIDED
+    assert await morning.outcomes(10_001) == ["ASSIGNED"] * 3
+    await morning.audit()
+
+
+async def test_a_restart_keeps_what_is_taken(morning: Morning) -> None:
+    await morning.shops.upsert([shop(n, daily_capacity=2) for n in (1, 2, 3)])
+    await morning.full_group(10_001)
+    await morning.reboot()
+    await morning.audit()
+    await morning.full_group(10_002)
+    await morning.full_group(10_003)
+    assert len(await morning.storage.standing_assignments(pack_out_from_ms=0, after=0, limit=100)) == 6
+    await morning.audit()
+
+
+async def test_late_decisions_are_made_and_counted_as_late(morning: Morning) -> None:
+    morning.storage.matching = lambda writes: any(isinstance(write, InsertDecisions) for write in writes)
+    morning.storage.failures = [Reason.STORAGE_UNAVAILABLE] * 6
+    await morning.full_group(10_001)
+    await morning.pass_ms(5_000)
+    assert await morning.outcomes(10_001) == ["ASSIGNED"] * 3
+    assert morning.line.stats.late == 3
+    assert morning.metrics.decisions[-1][0] == "assigned_late"
+
+
+async def test_midnight_gives_a_new_days_capacity(morning: Morning) -> None:
+    await morning.shops.upsert([shop(n, daily_capacity=1 if n == 1 else 0) for n in (1, 2, 3)])
+    await morning.full_group(10_001, size=1)
+    await morning.full_group(10_002, size=1)
+    assert await morning.outcomes(10_002) == ["UNASSIGNED"]
+    await morning.pass_ms(15 * 3_600_000)
+    await morning.riders.upsert([rider(n, morning.clock.now_ms()) for n in range(1, 6)])
+    await morning.full_group(10_003, size=1)
+    assert await morning.outcomes(10_003) == ["ASSIGNED"]
+
+
+@pytest.mark.parametrize("count", [1, 40])
+async def test_many_groups_at_once_keep_to_what_there_is(morning: Morning, count: int) -> None:
+    await morning.shops.upsert([shop(n, daily_capacity=10) for n in (1, 2, 3)])
+    await asyncio.gather(*(morning.full_group(10_001 + n) for n in range(count)))
+    await morning.settle()
+    assigned = len(await morning.storage.standing_assignments(pack_out_from_ms=0, after=0, limit=1_000))
+    assert assigned == min(30, count * 3)
+    await morning.audit()
