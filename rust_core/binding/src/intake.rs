@@ -1,5 +1,5 @@
 //! Admission for Python: request bytes in; reply bytes and rows for storage out, the GIL released while judging.
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use cuptime_intake::facts::{RefuseSet, RuleCounts};
 use cuptime_intake::{
@@ -142,11 +142,9 @@ impl Intake {
         Ok(Self { inner: Mutex::new(Inner { table, refuse: None }) })
     }
 
-    fn open_groups(&self, rows: Vec<Bound<'_, PyTuple>>) -> PyResult<()> {
+    fn open_groups(&self, py: Python<'_>, rows: Vec<Bound<'_, PyTuple>>) -> PyResult<()> {
         let groups = rows.iter().map(group_facts).collect::<PyResult<Vec<_>>>()?;
-        let mut inner = self.lock()?;
-        groups.into_iter().for_each(|facts| inner.table.open_group(facts));
-        Ok(())
+        self.briefly(py, |table| groups.into_iter().for_each(|facts| table.open_group(facts)))
     }
 
     #[allow(clippy::type_complexity)]
@@ -187,69 +185,61 @@ impl Intake {
     #[allow(clippy::type_complexity)]
     fn restore_refusals(
         &self,
+        py: Python<'_>,
         rows: Vec<(String, i64, i64, i64, String, i64, PyBackedBytes)>,
     ) -> PyResult<()> {
-        let mut inner = self.lock()?;
-        for (request_id, fingerprint, group_id, user_id, reason, created_ms, status) in rows {
+        let stored = |(request_id, fingerprint, group_id, user_id, reason, created_ms, status)| {
+            let status: PyBackedBytes = status;
             let status = Bytes::copy_from_slice(&status);
-            inner.table.restore_refusal(StoredRefusal {
-                request_id,
-                fingerprint,
-                group_id,
-                user_id,
-                reason,
-                created_ms,
-                status,
-            });
-        }
-        Ok(())
+            StoredRefusal { request_id, fingerprint, group_id, user_id, reason, created_ms, status }
+        };
+        let rows: Vec<StoredRefusal> = rows.into_iter().map(stored).collect();
+        self.briefly(py, |table| rows.into_iter().for_each(|row| table.restore_refusal(row)))
     }
 
-    fn set_available(&self, rows: Vec<(String, i64)>) -> PyResult<()> {
-        let mut inner = self.lock()?;
-        rows.iter().for_each(|(sku, cups)| inner.table.set_available(sku, (*cups >= 0).then_some(*cups)));
-        Ok(())
+    fn set_available(&self, py: Python<'_>, rows: Vec<(String, i64)>) -> PyResult<()> {
+        self.briefly(py, |table| {
+            rows.iter().for_each(|(sku, cups)| table.set_available(sku, (*cups >= 0).then_some(*cups)));
+        })
     }
 
-    fn settle(&self, rows: Vec<(String, i64)>) -> PyResult<()> {
-        let mut inner = self.lock()?;
-        rows.iter().for_each(|(sku, cups)| inner.table.settle(sku, (*cups).max(0)));
-        Ok(())
+    fn settle(&self, py: Python<'_>, rows: Vec<(String, i64)>) -> PyResult<()> {
+        self.briefly(py, |table| rows.iter().for_each(|(sku, cups)| table.settle(sku, (*cups).max(0))))
     }
 
-    fn complete_group(&self, group_id: i64) -> PyResult<bool> {
-        Ok(self.lock()?.table.complete_group(group_id))
+    fn complete_group(&self, py: Python<'_>, group_id: i64) -> PyResult<bool> {
+        self.briefly(py, |table| table.complete_group(group_id))
     }
 
-    fn close_group(&self, group_id: i64, state: i64) -> PyResult<bool> {
+    fn close_group(&self, py: Python<'_>, group_id: i64, state: i64) -> PyResult<bool> {
         let state = group_state(state)?;
-        Ok(self.lock()?.table.close_group(group_id, state))
+        self.briefly(py, |table| table.close_group(group_id, state))
     }
 
-    fn forget_group(&self, group_seq: i64) -> PyResult<bool> {
-        Ok(self.lock()?.table.forget_group(group_seq))
+    fn forget_group(&self, py: Python<'_>, group_seq: i64) -> PyResult<bool> {
+        self.briefly(py, |table| table.forget_group(group_seq))
     }
 
-    fn remove_group(&self, group_seq: i64) -> PyResult<bool> {
-        Ok(self.lock()?.table.remove_group(group_seq))
+    fn remove_group(&self, py: Python<'_>, group_seq: i64) -> PyResult<bool> {
+        self.briefly(py, |table| table.remove_group(group_seq))
     }
 
-    fn cancel_order(&self, order_id: i64) -> PyResult<bool> {
-        Ok(self.lock()?.table.cancel_order(order_id))
+    fn cancel_order(&self, py: Python<'_>, order_id: i64) -> PyResult<bool> {
+        self.briefly(py, |table| table.cancel_order(order_id))
     }
 
     fn orders_of<'py>(&self, py: Python<'py>, group_seq: i64) -> PyResult<Vec<(i64, Bound<'py, PyBytes>)>> {
-        let orders = self.lock()?.table.orders_of(group_seq);
+        let orders = self.briefly(py, |table| table.orders_of(group_seq))?;
         Ok(orders.into_iter().map(|(order_id, body)| (order_id, PyBytes::new(py, &body))).collect())
     }
 
-    fn group_counts(&self) -> PyResult<Vec<(i64, i64, u8, u32)>> {
-        let counts = self.lock()?.table.group_counts();
+    fn group_counts(&self, py: Python<'_>) -> PyResult<Vec<(i64, i64, u8, u32)>> {
+        let counts = self.briefly(py, |table| table.group_counts())?;
         Ok(counts.into_iter().map(|(seq, id, state, members)| (seq, id, state as u8, members)).collect())
     }
 
-    fn cups(&self, sku: &str) -> PyResult<(i64, i64)> {
-        let cups = self.lock()?.table.cups(sku);
+    fn cups(&self, py: Python<'_>, sku: &str) -> PyResult<(i64, i64)> {
+        let cups = self.briefly(py, |table| table.cups(sku))?;
         Ok((cups.available.unwrap_or(-1), cups.pending))
     }
 
@@ -258,7 +248,7 @@ impl Intake {
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = self.lock()?.table.stats();
+        let stats = self.briefly(py, |table| table.stats())?;
         let figures = PyDict::new(py);
         for (name, figure) in [
             ("groups", stats.groups as i64),
@@ -303,10 +293,23 @@ impl Intake {
 
 impl Intake {
     fn lock(&self) -> PyResult<MutexGuard<'_, Inner>> {
-        let broken =
-            |_| PyRuntimeError::new_err("an earlier call failed half-way; make a new Intake from storage");
-        self.inner.lock().map_err(broken)
+        self.inner.lock().map_err(|_| broken())
     }
+
+    /// Runs something short; lets go of the GIL only when another thread is in the middle of a long call.
+    fn briefly<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Table) -> T + Send) -> PyResult<T> {
+        match self.inner.try_lock() {
+            Ok(mut inner) => Ok(work(&mut inner.table)),
+            Err(TryLockError::Poisoned(_)) => Err(broken()),
+            Err(TryLockError::WouldBlock) => {
+                py.detach(|| self.lock().map(|mut inner| work(&mut inner.table)))
+            }
+        }
+    }
+}
+
+fn broken() -> PyErr {
+    PyRuntimeError::new_err("an earlier call failed half-way; make a new Intake from storage")
 }
 
 fn group_state(code: i64) -> PyResult<GroupState> {
