@@ -1,14 +1,18 @@
 //! Random mornings against a plain sequential model: the same verdicts, the same counts, nothing left by what was
 //! refused. The model knows no envelopes, no hashes and no undo: it keeps lists, counts them, and copies itself.
-use std::collections::{HashMap, HashSet};
+mod oracle;
+mod steps;
 
 use bytes::Bytes;
-use cuptime_intake::wire::v1::{self, BusinessContext, Order, SubmitOrderRequest, User};
+use cuptime_intake::wire::v1;
 use cuptime_intake::wire::{ErrorInfo, Message, Status};
 use cuptime_intake::{
     order_id_of, GroupFacts, GroupState, Kind, OrderFacts, RefuseRules, StoredOrder, StoredRefusal, Table,
 };
 use proptest::prelude::*;
+
+use oracle::{rule_refuses, Answer, Model, ModelGroup};
+use steps::{asked, step, Asked, Step};
 
 const NOW_MS: i64 = 1_780_000_000_000;
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -18,12 +22,8 @@ const SKUS: [&str; 3] = ["latte", "tea", "juice"];
 const GROUPS: [i64; 4] = [10_001, 10_002, 10_003, 10_004];
 const SEED: [u8; 16] = [7; 16];
 
-/// Refuses a baker's dozen, and everything once a group has five members.
+/// The rules of the oracle.
 struct Rules;
-
-fn rule_refuses(quantity: i32, members: usize) -> bool {
-    quantity == 13 || members == 5
-}
 
 impl RefuseRules for Rules {
     fn refuses(&mut self, facts: &OrderFacts<'_>) -> Option<(String, String)> {
@@ -31,301 +31,6 @@ impl RefuseRules for Rules {
             .then(|| ("thirteen".into(), "unlucky".into()))
     }
 }
-
-// ---- the model ------------------------------------------------------------------------------------------------------
-
-#[derive(Clone, Debug)]
-struct ModelOrder {
-    user_id: i64,
-    sku: String,
-    quantity: i32,
-    cancelled: bool,
-    body: Vec<u8>,
-}
-
-#[derive(Clone, Debug)]
-struct ModelGroup {
-    seq: i64,
-    capacity: usize,
-    deadline_ms: i64,
-    limit: usize,
-    state: GroupState,
-    orders: Vec<ModelOrder>,
-}
-
-impl ModelGroup {
-    fn standing(&self) -> impl Iterator<Item = &ModelOrder> {
-        self.orders.iter().filter(|order| !order.cancelled)
-    }
-}
-
-/// Name of the order, or reason of the refusal.
-type Answer = Result<String, String>;
-
-#[derive(Clone, Debug, Default)]
-struct Model {
-    groups: HashMap<i64, ModelGroup>,
-    closed: HashSet<i64>,
-    available: HashMap<String, i64>,
-    pending: HashMap<String, i64>,
-    requests: HashMap<String, (Vec<u8>, i64, Answer)>,
-}
-
-impl Model {
-    /// `keep_refusals` is false inside an atomic batch.
-    fn submit(
-        &mut self,
-        asked: &Asked,
-        batch_parent: Option<i64>,
-        now_ms: i64,
-        keep_refusals: bool,
-    ) -> Answer {
-        let bytes = asked.request.encode_to_vec();
-        let id = &asked.request.request_id;
-        if id.is_empty() {
-            return Err("FIELD_REQUIRED".into());
-        }
-        if let Some((first, created_ms, answer)) = self.requests.get(id) {
-            if now_ms - created_ms < DAY_MS {
-                return if *first == bytes { answer.clone() } else { Err("REQUEST_ID_REUSED".into()) };
-            }
-        }
-        if let Some(reason) = asked.flaw_in(batch_parent, now_ms) {
-            return Err(reason.into());
-        }
-        let answer = self.weigh(&asked.request, now_ms);
-        let kept = match &answer {
-            Ok(_) => true,
-            Err(reason) => keep_refusals && reason != "GROUP_NOT_FOUND",
-        };
-        if kept && !asked.request.validate_only {
-            self.requests.insert(id.clone(), (bytes, now_ms, answer.clone()));
-        }
-        answer
-    }
-
-    fn weigh(&mut self, request: &SubmitOrderRequest, now_ms: i64) -> Answer {
-        let order = request.order.as_ref().unwrap();
-        let (user, context) = (order.user.as_ref().unwrap(), order.context.as_ref().unwrap());
-        let id = context.group_id;
-        let Some(group) = self.groups.get_mut(&id) else {
-            return Err(if self.closed.contains(&id) { "GROUP_NOT_OPEN" } else { "GROUP_NOT_FOUND" }.into());
-        };
-        let members = group.standing().count();
-        let placed = group.standing().filter(|order| order.user_id == user.user_id).count();
-        let available = self.available.get(&order.sku).copied();
-        let pending = self.pending.entry(order.sku.clone()).or_default();
-        let refused =
-            if group.state != GroupState::Open || now_ms >= group.deadline_ms || members >= group.capacity {
-                Some("GROUP_NOT_OPEN")
-            } else if user.credit_score < CREDIT_MIN {
-                Some("CREDIT_BELOW_MINIMUM")
-            } else if placed >= group.limit {
-                Some("PURCHASE_LIMIT")
-            } else {
-                match available {
-                    None => Some("SKU_NOT_OFFERED"),
-                    Some(cups) if context.stock_snapshot > cups => Some("STOCK_SNAPSHOT_STALE"),
-                    Some(cups) if *pending + i64::from(order.quantity) > cups => Some("STOCK_EXHAUSTED"),
-                    Some(_) if rule_refuses(order.quantity, members) => Some("RULE_REFUSED"),
-                    Some(_) => None,
-                }
-            };
-        if let Some(reason) = refused {
-            return Err(reason.into());
-        }
-        if request.validate_only {
-            return Ok(String::new());
-        }
-        *pending += i64::from(order.quantity);
-        group.orders.push(ModelOrder {
-            user_id: user.user_id,
-            sku: order.sku.clone(),
-            quantity: order.quantity,
-            cancelled: false,
-            body: order.encode_to_vec(),
-        });
-        if members + 1 == group.capacity {
-            group.state = GroupState::Completed;
-        }
-        Ok(format!("groups/{id}/orders/{}", group.orders.len()))
-    }
-
-    /// All or none: on the first refusal everything is as it was in the copy.
-    fn batch(
-        &mut self,
-        batch: &[Asked],
-        parent: Option<i64>,
-        now_ms: i64,
-    ) -> Result<Vec<String>, (usize, String)> {
-        let before = self.clone();
-        let mut names = Vec::new();
-        for (index, asked) in batch.iter().enumerate() {
-            match self.submit(asked, parent, now_ms, false) {
-                Ok(name) => names.push(name),
-                Err(reason) => {
-                    *self = before;
-                    return Err((index, reason));
-                }
-            }
-        }
-        Ok(names)
-    }
-
-    fn release(&mut self, sku: &str, cups: i64) {
-        let pending = self.pending.entry(sku.to_string()).or_default();
-        *pending = (*pending - cups).max(0);
-    }
-}
-
-// ---- what happens in a morning --------------------------------------------------------------------------------------
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Flaw {
-    NoId,
-    NoOrder,
-    NoUser,
-    NoContext,
-    Quantity,
-    Kind,
-    Version,
-    Snapshot,
-    Clock,
-    Parent,
-    Contradiction,
-}
-
-#[derive(Clone, Debug)]
-struct Asked {
-    request: SubmitOrderRequest,
-    flaw: Option<Flaw>,
-}
-
-impl Asked {
-    /// The reason for what is wrong with the form, but for the request id.
-    fn flaw_in(&self, batch_parent: Option<i64>, now_ms: i64) -> Option<&'static str> {
-        let parent = self.request.parent.as_str();
-        match batch_parent {
-            Some(id) if !parent.is_empty() && parent != format!("groups/{id}") => {
-                return Some("FIELD_CONTRADICTION")
-            }
-            None if parent.is_empty() => return Some("FIELD_REQUIRED"),
-            _ => {}
-        }
-        match self.flaw {
-            Some(Flaw::NoOrder | Flaw::NoUser | Flaw::NoContext | Flaw::Kind) => {
-                return Some("FIELD_REQUIRED")
-            }
-            Some(Flaw::Quantity | Flaw::Version | Flaw::Snapshot) => return Some("FIELD_INVALID"),
-            _ => {}
-        }
-        let context = self.request.order.as_ref().unwrap().context.as_ref().unwrap();
-        if (context.timestamp_ms - now_ms).abs() > DAY_MS {
-            return Some("FIELD_INVALID");
-        }
-        let other_group = batch_parent.is_some_and(|id| id != context.group_id);
-        (other_group || self.flaw == Some(Flaw::Contradiction)).then_some("FIELD_CONTRADICTION")
-    }
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Unary(Box<Asked>),
-    Batch(Option<i64>, Vec<Asked>),
-    Ingest(Vec<Asked>),
-    SetAvailable(usize, i64),
-    Settle(usize, i64),
-    Cancel(i64, i64),
-    Complete(i64),
-    Close(i64, GroupState),
-    Forget(i64),
-    Wait(i64),
-    Expire(i64),
-    Rebuild,
-}
-
-fn flaw() -> impl Strategy<Value = Option<Flaw>> {
-    use Flaw::*;
-    let some = prop::sample::select(vec![
-        NoId,
-        NoOrder,
-        NoUser,
-        NoContext,
-        Quantity,
-        Kind,
-        Version,
-        Snapshot,
-        Clock,
-        Parent,
-        Contradiction,
-    ]);
-    prop_oneof![5 => Just(None), 1 => some.prop_map(Some)]
-}
-
-fn asked() -> impl Strategy<Value = Asked> {
-    let facts = (0..24u32, prop::sample::select(&GROUPS[..]), 1..5i64, 83..90i32, 0..4usize, 1..15i32);
-    (facts, 0..12i64, prop::bool::weighted(0.1), flaw()).prop_map(|(facts, snapshot, validate_only, flaw)| {
-        let (id, group_id, user_id, credit_score, sku, quantity) = facts;
-        let mut order = Order {
-            user: Some(User { user_id, credit_score, tier: String::new() }),
-            sku: (*SKUS.get(sku).unwrap_or(&"mocha")).to_string(),
-            quantity,
-            kind: v1::BeverageKind::Tea as i32,
-            temperature_class: v1::TemperatureClass::Cold as i32,
-            context: Some(BusinessContext {
-                group_id,
-                sku_version: "1.0".into(),
-                stock_snapshot: snapshot,
-                timestamp_ms: NOW_MS,
-            }),
-            ..Default::default()
-        };
-        let mut request = SubmitOrderRequest {
-            parent: format!("groups/{group_id}"),
-            order: None,
-            request_id: format!("r{id}"),
-            validate_only,
-        };
-        let context = order.context.as_mut().unwrap();
-        match flaw {
-            Some(Flaw::NoId) => request.request_id.clear(),
-            Some(Flaw::Version) => context.sku_version = "1".into(),
-            Some(Flaw::Snapshot) => context.stock_snapshot = -1,
-            Some(Flaw::Clock) => context.timestamp_ms = NOW_MS - 10 * DAY_MS,
-            Some(Flaw::Contradiction) => context.group_id += 100,
-            Some(Flaw::Parent) => request.parent.clear(),
-            Some(Flaw::NoUser) => order.user = None,
-            Some(Flaw::NoContext) => order.context = None,
-            Some(Flaw::Quantity) => order.quantity = 101,
-            Some(Flaw::Kind) => order.kind = 0,
-            Some(Flaw::NoOrder) | None => {}
-        }
-        request.order = (flaw != Some(Flaw::NoOrder)).then_some(order);
-        Asked { request, flaw }
-    })
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let group = || prop::sample::select(&GROUPS[..]);
-    let closed = prop::sample::select(vec![GroupState::Completed, GroupState::Failed, GroupState::Decided]);
-    let waits = prop_oneof![4 => 1..1_000i64, 1 => Just(DAY_MS / 2)];
-    prop_oneof![
-        10 => asked().prop_map(|asked| Step::Unary(Box::new(asked))),
-        6 => (prop::option::of(group()), prop::collection::vec(asked(), 1..5)).prop_map(|(p, b)| Step::Batch(p, b)),
-        6 => prop::collection::vec(asked(), 1..6).prop_map(Step::Ingest),
-        3 => (0..3usize, -1..40i64).prop_map(|(sku, cups)| Step::SetAvailable(sku, cups)),
-        2 => (0..3usize, 0..30i64).prop_map(|(sku, cups)| Step::Settle(sku, cups)),
-        3 => (group(), 1..8i64).prop_map(|(id, number)| Step::Cancel(id, number)),
-        1 => group().prop_map(Step::Complete),
-        1 => (group(), closed).prop_map(|(id, state)| Step::Close(id, state)),
-        1 => group().prop_map(Step::Forget),
-        2 => waits.prop_map(Step::Wait),
-        1 => (0..2 * DAY_MS).prop_map(Step::Expire),
-        1 => Just(Step::Rebuild),
-    ]
-}
-
-// ---- both side by side ----------------------------------------------------------------------------------------------
 
 struct Morning {
     table: Table,
