@@ -145,7 +145,14 @@ impl<'a> Evaluation<'a> {
         Self { facts, limits, locals: Vec::new(), steps: 0 }
     }
 
-    /// The condition's truth.
+    /// The truth of a whole condition: steps are counted anew, so one evaluation serves many rules.
+    #[inline]
+    pub(crate) fn condition(&mut self, root: &Node) -> Outcome<bool> {
+        self.steps = 0;
+        self.truth(root)
+    }
+
+    /// The truth of a part of a condition.
     pub(crate) fn truth(&mut self, node: &Node) -> Outcome<bool> {
         match &node.op {
             Op::Leaf(leaf) => self.leaf(leaf).map_err(|kind| Fault { kind, span: node.span }),
@@ -173,7 +180,11 @@ impl<'a> Evaluation<'a> {
     fn decide(&mut self, terms: &[Node], deciding: bool) -> Outcome<bool> {
         let mut first_fault = None;
         for term in terms {
-            match self.truth(term) {
+            let result = match &term.op {
+                Op::Leaf(leaf) => self.leaf(leaf).map_err(|kind| at(kind, term)),
+                _ => self.truth(term),
+            };
+            match result {
                 Ok(v) if v == deciding => return Ok(deciding),
                 Ok(_) => {}
                 Err(fault) => first_fault = first_fault.or(Some(fault)),

@@ -234,13 +234,13 @@ impl RuleSet {
         if tally.rules.len() < self.rules.len() {
             tally.rules.resize(self.rules.len(), RuleTally::default());
         }
-        let facts = Facts::Row { columns, row };
+        let mut evaluation = Evaluation::new(Facts::Row { columns, row }, &self.limits);
         for ((index, rule), count) in self.rules.iter().enumerate().zip(&mut tally.rules) {
             if !rule.is_active(now_ms) {
                 continue;
             }
             count.evaluated += 1;
-            match rule.program.truth(facts, &self.limits) {
+            match evaluation.condition(&rule.program.root) {
                 Ok(false) => {}
                 Ok(true) => {
                     count.hits += 1;
@@ -263,11 +263,6 @@ impl RuleSet {
 }
 
 impl Program {
-    /// The truth of a condition.
-    pub(crate) fn truth(&self, facts: Facts<'_>, limits: &Limits) -> Result<bool, Fault> {
-        Evaluation::new(facts, limits).truth(&self.root)
-    }
-
     /// The value of an expression of any type.
     ///
     /// # Errors
