@@ -1,6 +1,8 @@
 //! Raises the bound of one node: flows in, better prices of the sides out, until no prices can do better.
-use crate::assign::{Instance, Model, BOX_M, SCALE, TOLERANCE};
+use crate::assign::{BOX_M, SCALE, TOLERANCE};
+use crate::instance::Instance;
 use crate::master::Master;
+use crate::model::Model;
 
 /// So many flows in a row without a better bound, and the boxes are halved, down to this half-width.
 const MISSES_MAX: u32 = 5;

@@ -4,8 +4,8 @@
 //! Three levels, each computed once and shared by all that are equal at that level:
 //! shop and temperature range (who is near and suits), shop and times (who is in time, at what cost), and
 //! only where lateness or a deadline starts to depend on the very drop-off, the single order.
-use crate::assign::{Choice, Cohort, Instance, Lane, Pool, Side, Strand, NO_POOL};
 use crate::grid::distance_m;
+use crate::instance::{Choice, Cohort, Instance, Lane, Pool, Side, Strand, NO_POOL};
 use crate::order::{Order, Policy, ReasonCode, NOBODY};
 use crate::park::{Park, Rider, Shop, TemperatureClass};
 use crate::reasons::Tally;
