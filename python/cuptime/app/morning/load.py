@@ -70,6 +70,9 @@ class Load:
         progress = asyncio.create_task(self._progress())
         tasks = asyncio.create_task(self._enqueue_tasks())
         while len(self.opened) + len(self.active) < ACTIVE_GROUPS:
+            for part in (opener, stream, progress, tasks):
+                if part.done():
+                    part.result()
             await asyncio.sleep(TICK_S)
         started = time.monotonic()
         if arguments.start_at > 0:
@@ -124,16 +127,16 @@ class Load:
     async def _open_groups(self) -> None:
         """Keeps a stock of open groups ahead of the orders."""
         while True:
-            if len(self.opened) >= ACTIVE_GROUPS:
+            while len(self.opened) >= ACTIVE_GROUPS:
                 self.wants_group.clear()
                 await self.wants_group.wait()
             batch = [self.campus.group() for _ in range(8)]
             await asyncio.gather(*(self._open_group(planned) for planned in batch))
 
     async def _open_group(self, planned: plan.PlannedGroup) -> None:
-        request = groups_pb.CreateGroupRequest(
-            group=self.campus.group_message(planned, self.clock.now_ms()), request_id=self.campus.request_id()
-        )
+        message = self.campus.group_message(planned, self.clock.now_ms())
+        planned.deadline_ms = message.deadline_time_ms
+        request = groups_pb.CreateGroupRequest(group=message, request_id=self.campus.request_id())
         try:
             await self.stub.create_group(request, timeout=CALL_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
@@ -293,6 +296,8 @@ class Load:
             if reason == "STOCK_EXHAUSTED" and entry.request.order.sku == plan.SCARCE_SKU:
                 self.refused[reason] += 1
                 self._give_back(entry.planned)
+            elif reason == "GROUP_NOT_OPEN" and self._past_deadline(entry.planned):
+                self.refused["GROUP_NOT_OPEN (deadline)"] += 1
             else:
                 self._wrong(request_id, "admitted", reason)
         elif reason == entry.wanted:
@@ -309,6 +314,9 @@ class Load:
         self.acknowledged.append((entry.request, name))
         if planned.admitted >= planned.capacity:
             self.full.append(planned.group_id)
+
+    def _past_deadline(self, planned: plan.PlannedGroup) -> bool:
+        return planned.ends != "fill" and self.clock.now_ms() >= planned.deadline_ms
 
     def _give_back(self, planned: plan.PlannedGroup) -> None:
         """A seat that was not taken: the group goes back among the active ones when it had left them."""
@@ -434,5 +442,10 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+async def main() -> int:
+    """The exit code. A channel belongs to the loop it is made in, so the load is made here."""
+    return await Load(arguments()).run()
+
+
 if __name__ == "__main__":
-    sys.exit(uvloop.run(Load(arguments()).run()))
+    sys.exit(uvloop.run(main()))

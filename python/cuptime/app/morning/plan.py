@@ -30,7 +30,7 @@ rules:
     action: "assign_rider_priority: 5"
   - name: large_cold_tea
     priority: 30
-    condition: "order.kind == 'TEA' && order.temperature == 'COLD' && order.quantity >= 3"
+    condition: "order.kind == 'TEA' && order.temperature_class == 'COLD' && order.quantity >= 3"
     action: "tag: large_cold"
   - name: no_bulk_from_new_users
     priority: 1
@@ -140,6 +140,7 @@ class PlannedGroup:
     """`fill`, `deadline` or `fail`."""
     sent: int = 0
     admitted: int = 0
+    deadline_ms: int = 0
 
 
 class Campus:

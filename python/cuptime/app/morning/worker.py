@@ -131,6 +131,11 @@ async def _stdin_closed() -> None:
     await reader.read()
 
 
+async def _work(parsed: argparse.Namespace) -> None:
+    """A channel belongs to the loop it is made in, so the worker is made here."""
+    await Worker(parsed.address, Path(parsed.records), parsed.name).run()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -139,7 +144,7 @@ def main() -> None:
     parser.add_argument("--records", required=True)
     parser.add_argument("--name", default="worker-0")
     parsed = parser.parse_args()
-    uvloop.run(Worker(parsed.address, Path(parsed.records), parsed.name).run())
+    uvloop.run(_work(parsed))
 
 
 if __name__ == "__main__":
