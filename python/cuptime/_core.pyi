@@ -64,7 +64,21 @@ class Dispatcher:
         self,
         orders: list[
             tuple[
-                int, int, float, float, int, int, int, int, int, int, int, int, int, list[int], list[tuple[int, int]]
+                int,
+                int,
+                float,
+                float,
+                int,
+                int,
+                int,
+                int,
+                int,
+                int,
+                int,
+                int,
+                int,
+                list[int],
+                list[tuple[int, int]],
             ]
         ],
         now_ms: int,
@@ -102,7 +116,21 @@ class Dispatcher:
         self,
         orders: list[
             tuple[
-                int, int, float, float, int, int, int, int, int, int, int, int, int, list[int], list[tuple[int, int]]
+                int,
+                int,
+                float,
+                float,
+                int,
+                int,
+                int,
+                int,
+                int,
+                int,
+                int,
+                int,
+                int,
+                list[int],
+                list[tuple[int, int]],
             ]
         ],
         now_ms: int,
@@ -371,7 +399,9 @@ class Decided:
     """
 
     @property
-    def rows(self) -> list[tuple[int, int, int, int, int, int, int, int, int, str, int, bool, int, int, bytes]]: ...
+    def rows(
+        self,
+    ) -> list[tuple[int, int, int, int, int, int, int, int, int, str, int, bool, int, int, bytes]]: ...
     @property
     def reservations(self) -> list[tuple[int, int, int, str, int, bool, int, int]]: ...
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -523,6 +524,38 @@ def test_a_rebuilt_table_goes_on_where_the_lost_one_was() -> None:
     assert admit(fresh, *sent).replies == admission.replies
     more = request("more", user_id=9)
     assert admit(fresh, more).replies == admit(table, more).replies
+
+
+def test_threads_share_one_table() -> None:
+    table = intake(group(capacity=5_000, purchase_limit=5_000))
+    table.set_available([("latte", 10**6)])
+    names: list[str] = []
+    seen: list[int] = []
+    done = threading.Event()
+
+    def send(user_id: int) -> None:
+        for first in range(0, 200, 20):
+            requests = [request(f"u{user_id}n{n}", user_id=user_id) for n in range(first, first + 20)]
+            [reply] = admit(table, pb.IngestOrdersRequest(requests=requests)).replies
+            names.extend(r.order for r in pb.IngestOrdersResponse.FromString(reply[1]).results)
+
+    def watch() -> None:
+        while not done.is_set():
+            stats = table.stats()
+            assert stats["pending_cups"] == 2 * stats["orders"]
+            seen.append(stats["orders"])
+
+    senders = [threading.Thread(target=send, args=(user_id,)) for user_id in range(1, 5)]
+    watcher = threading.Thread(target=watch)
+    for thread in (watcher, *senders):
+        thread.start()
+    for thread in senders:
+        thread.join(60)
+    done.set()
+    watcher.join(60)
+    assert len(set(names)) == len(names) == 800
+    assert table.group_counts() == [(1, 10_001, GroupState.OPEN, 800)]
+    assert seen == sorted(seen)
 
 
 def test_limits_and_reasons_are_those_of_the_domain() -> None:

@@ -104,7 +104,7 @@ pub fn check<'a>(
 /// Checks an order that is read back from storage: every check it passed when it entered, but that of the clock.
 ///
 /// # Errors
-/// As [`check`].
+/// FIELD_REQUIRED, FIELD_INVALID, FIELD_CONTRADICTION, naming the field.
 pub fn recheck(order: &Order, group_id: i64) -> Result<(), Refusal> {
     let (_, context) = check_order(order)?;
     check_group(context, group_id)

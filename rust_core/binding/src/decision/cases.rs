@@ -194,7 +194,7 @@ pub(super) fn ask_of(case: &Case, group: &Group, sku: u32, origin: (f64, f64), l
     }
 }
 
-/// What all decisions of a call have in common.
+/// What holds for every decision of a call.
 pub(super) struct Round {
     pub(super) now_ms: i64,
     pub(super) attempt: i32,
