@@ -206,6 +206,31 @@ fn a_pause_in_compaction_is_a_sound_state() {
     }
 }
 
+/// A slot that is being rewritten when it opens is moved down in parts all the same, while garbage is so much
+/// that arming itself goes on with the rewriting.
+#[test]
+fn compaction_gives_way_to_moving_down() {
+    for far_ms in [100_000, 80 * HOUR_MS] {
+        let mut pair = Pair::new(10, 100_000, START_MS);
+        pair.insert_batch(&vec![START_MS + far_ms; 90_000]);
+        let keys: Vec<_> = pair.wheel.iter().map(|timer| timer.key).collect();
+        let opens_ms = pair.check_next().unwrap();
+        pair.advance(opens_ms - 1, usize::MAX);
+        let doomed: Vec<_> =
+            keys.iter().enumerate().filter(|(at, _)| at % 25 > 0).map(|(_, &key)| key).collect();
+        pair.cancel_batch(&doomed);
+        assert!(pair.wheel.maintain(5) > 0);
+        for tick in 0..4 {
+            pair.advance(opens_ms + tick * 10, usize::MAX);
+            pair.check_whole();
+            // Another slot that wants rewriting takes the chunks that were freed.
+            pair.insert_batch(&[START_MS + 200 * HOUR_MS; 40]);
+            pair.check_whole();
+        }
+        pair.drain(100);
+    }
+}
+
 /// A herd of one tick on its way down, half of it here and half there, with arrivals at every stop:
 /// listed and fired in the order of arming.
 #[test]
