@@ -13,6 +13,7 @@ Both end in an error that names what to do, and nothing is reserved by guessing.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
@@ -27,6 +28,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import (
     GATE_BATCH_MAX,
+    GATE_CONNECTIONS_MAX,
     GATE_RESERVATIONS_MAX,
     GATE_TIMEOUT_MS,
     GATE_TOMBSTONE_MS,
@@ -74,10 +76,12 @@ class RedisGate:
             socket_connect_timeout=GATE_TIMEOUT_MS / 1_000,
             # Once more on a link that the server closed meanwhile. Not after a timeout: a decision cannot wait twice.
             retry=Retry(NoBackoff(), 1, supported_errors=(LinkError,)),
-            retry_on_timeout=False,
         )
+        # In turn, so that a burst of callers waits here; the client's own pool answers it with an error.
+        self._turns = asyncio.Semaphore(GATE_CONNECTIONS_MAX)
         self._keys = [f"{{cuptime:{park}}}:{key}" for key in _KEYS]
         self._epoch = ""
+        self.park = park
 
     @property
     def epoch(self) -> str:
@@ -170,8 +174,9 @@ class RedisGate:
 
     async def _call(self, operation: Operation, arguments: list[Any]) -> Any:
         keys: list[Any] = self._keys
-        answer: Any = self._redis.evalsha(_DIGESTS[operation], len(keys), *keys, *arguments)
-        return await answer
+        async with self._turns:
+            answer: Any = self._redis.evalsha(_DIGESTS[operation], len(keys), *keys, *arguments)
+            return await answer
 
 
 def _flat(reservations: list[Wanted]) -> list[Any]:
