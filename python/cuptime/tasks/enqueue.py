@@ -76,7 +76,9 @@ class Enqueue:
             armed = True
             self.armed(fresh)
 
-        fingerprint = fingerprint_of(*news) if request_id else 0
+        # A repeat comes with a trace of its own; it is the same request all the same.
+        untraced = [replace(new, traceparent="") for new in news] if request_id else []
+        fingerprint = fingerprint_of(*untraced) if request_id else 0
         answer = await self._requests.once(request_id, METHOD, fingerprint, make, after)
         return fresh if armed else await self._first_answer(unpacked(answer))
 
