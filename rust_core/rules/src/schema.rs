@@ -61,9 +61,14 @@ impl Type {
     /// Reads `int`, `uint`, `double`, `bool`, `string`, `list(string)`, ... and a trailing `?` for nullable.
     ///
     /// # Errors
-    /// The text is none of them.
+    /// The text is none of them, or longer than any of them needs.
     pub fn parse(text: &str) -> Result<Type, String> {
+        /// Bounds the recursion below.
+        const TYPE_BYTES_MAX: usize = 100;
         let text = text.trim();
+        if text.len() > TYPE_BYTES_MAX {
+            return Err(format!("a type's name has at most {TYPE_BYTES_MAX} bytes"));
+        }
         if let Some(inner) = text.strip_suffix('?') {
             return Type::parse(inner).map(Type::nullable);
         }
@@ -222,6 +227,7 @@ mod tests {
             assert_eq!(Type::parse(text).unwrap().to_string(), text);
         }
         assert!(Type::parse("integer").is_err());
+        assert!(Type::parse(&"list(".repeat(100_000)).is_err() && Type::parse(&"?".repeat(100_000)).is_err());
     }
 
     #[test]
