@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.values import ScheduleState, Timing
+from cuptime.domain.values import Schedule, ScheduleState, TaskState, Timing
+from cuptime.domain.writes import InsertTasks
 from cuptime.schedules.registry import NewSchedule, ScheduleChange
 from tests.unit.schedules.desk_rig import ScheduleRig, after, at, cron, every
 from tests.unit.tasks.rig import START_MS
@@ -296,3 +297,42 @@ async def live(steps: list[tuple[str, int, int]]) -> None:
     assert all(early.at_ms <= late.at_ms for early, late in pairwise(rig.fired))
     await rig.planner.stop()
     await rig.line.close()
+
+
+# --- what could slip through ----------------------------------------------------------------------------------------
+async def test_a_firing_of_an_older_generation_that_slipped_in_is_cancelled_at_its_trigger(
+    rig: ScheduleRig,
+) -> None:
+    old = await rig.register("s", every(60_000))
+    await rig.registry.update("s", ScheduleChange(note="new"))
+    slipped = rig.planner._desk.tasks(old, [START_MS + 500], 99)
+    await rig.storage.commit(rig.fence, [InsertTasks(slipped)])
+    rig.line.armed(slipped)
+    await rig.pass_ms(1_000)
+    assert rig.fired == []
+    row = await rig.storage.task(slipped[0].task_id)
+    assert row is not None
+    assert row.state is TaskState.CANCELLED
+
+
+async def test_a_change_between_the_planners_read_and_its_commit_wins(
+    rig: ScheduleRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = await rig.register("s", every(1_000))
+    read = rig.storage.schedules
+    changes: list[int] = []
+
+    async def read_then_change(
+        *, after: int, limit: int, state: ScheduleState | None = None
+    ) -> list[Schedule]:
+        page = await read(after=after, limit=limit, state=state)
+        if page:
+            changed = await rig.registry.update("s", ScheduleChange(target=b"coffee"))
+            changes.append(changed.generation)
+        return page
+
+    monkeypatch.setattr(rig.storage, "schedules", read_then_change)
+    await rig.pass_ms(120_000)
+    assert len(changes) == 2
+    assert {task.generation for task in await rig.waiting(schedule)} == {changes[-1]}
+    assert [fired.nominal_ms - START_MS for fired in rig.fired] == [1_000 * k for k in range(1, 121)]

@@ -374,3 +374,41 @@ async def test_list_filters(rig: Rig) -> None:
     await rig.line.enqueue_batch([NewTask("tea", delay_ms=n) for n in range(1, 6)] + [NewTask("ice")])
     rows = await rig.line.tasks(TaskFilter(queue="tea", due_from_ms=START_MS + 2), after=0, limit=3)
     assert [row.due_ms - START_MS for row in rows] == [2, 3, 4]
+
+
+async def test_a_clock_set_back_between_the_wheel_and_the_trigger_puts_the_task_off(rig: Rig) -> None:
+    session = rig.worker()
+    task = await rig.enqueue(delay_ms=10)
+    rig.clock.advance(10)
+    rig.wheel.pump()
+    rig.clock.step(-5)
+    await rig.pass_ms(4)
+    assert await rig.state(task) is TaskState.SCHEDULED
+    await rig.pass_ms(1)
+    assert [lease.task.task_id for lease in await taken(session)] == [task.task_id]
+
+
+async def test_a_broken_context_read_back_fails_and_is_never_given_out(rig: Rig) -> None:
+    session = rig.worker()
+    task = await rig.enqueue(context=CONTEXT, delay_ms=90_000)
+    broken = replace(await rig.line.get(task.task_id), context=replace(CONTEXT, sku_version="broken"))
+    await rig.storage.commit(rig.fence, [ReplaceTask(broken, (TaskState.SCHEDULED,))])
+    await rig.pass_ms(90_000)
+    row = await rig.line.get(task.task_id)
+    assert (row.state, row.error_code, row.retriable) == (TaskState.FAILED, "CONTEXT_INVALID", False)
+    assert await taken(session) == []
+
+
+async def test_a_long_backlog_keeps_bare_ids_and_loses_none(rig: Rig) -> None:
+    rig.line._ready._held_max = 5
+    tasks = [
+        task.task_id for _ in range(3) for task in await rig.line.enqueue_batch([NewTask("sheets")] * 500)
+    ]
+    await rig.pass_ms(0)
+    assert rig.metrics.depths["ready"]() == 1_500
+    session = rig.worker(credit=700)
+    await rig.pass_ms(0)
+    session.credits(1_000)
+    await rig.pass_ms(0)
+    assert sorted(lease.task.task_id for lease in await taken(session)) == tasks
+    assert rig.metrics.depths["ready"]() == 0
