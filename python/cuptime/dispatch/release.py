@@ -6,8 +6,9 @@ meanwhile.
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass, replace
-from typing import cast
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
+from typing import Final, cast
 
 from cuptime.dispatch.line import DecisionLine
 from cuptime.dispatch.ports import Bodies, DecisionColumns
@@ -27,9 +28,12 @@ class Release:
     decided: bool
 
 
+_columns: Final = attrgetter(*(column.name for column in fields(DecisionRow) if column.name != "sequence"))
+
+
 def columns_of(row: DecisionRow) -> DecisionColumns:
     """A row less its sequence."""
-    return cast("DecisionColumns", astuple(row)[1:])
+    return cast("DecisionColumns", _columns(row))
 
 
 class Releases:

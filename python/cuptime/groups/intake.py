@@ -17,7 +17,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cuptime.dispatch.line import DecisionLine
@@ -36,7 +36,7 @@ from cuptime.domain.writes import (
     Write,
 )
 from cuptime.groups.ports import UNARY, Admitted, Intake
-from cuptime.groups.registry import OpenGroups
+from cuptime.groups.registry import OpenGroups, columns_of
 from cuptime.groups.watch import GroupWatchers
 
 ORDER_BYTES_TYPICAL: Final = 160
@@ -119,7 +119,7 @@ class IntakeLine:
         for group in self._opened:
             if self.groups.by_id(group.group_id) is None:
                 self.groups.add(group)
-            intake.open_groups([astuple(group)])
+            intake.open_groups([columns_of(group)])
         self._opened.clear()
         self._intake = intake
 
@@ -180,7 +180,7 @@ class IntakeLine:
         if self._intake is None:
             self._opened.append(group)
         else:
-            self._intake.open_groups([astuple(group)])
+            self._intake.open_groups([columns_of(group)])
 
     def completed(self, intake: Intake, group: Group) -> None:
         """A group is durably COMPLETED: on to its decision."""

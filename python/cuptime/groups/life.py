@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import astuple, fields, replace
+from dataclasses import fields, replace
 from typing import Final
 
 from cuptime.dispatch.queue import DELIVER_WITHIN_DEFAULT_MS, PACK_OUT_AFTER_DEFAULT_MS
@@ -28,6 +28,7 @@ from cuptime.domain.values import (
 from cuptime.domain.writes import InsertGroup, InsertTasks, MoveGroups, ReleaseOrders, Write
 from cuptime.groups.intake import IntakeLine, closed_group
 from cuptime.groups.ports import Intake
+from cuptime.groups.registry import columns_of
 from cuptime.groups.watch import GroupWatchers
 
 GROUP_DEADLINE_QUEUE: Final = "cuptime.group_deadline"
@@ -277,7 +278,7 @@ def order_id_in(group: Group, number: int) -> int:
 
 def _kept(group: Group) -> bytes:
     """A group as the first answer to a request_id."""
-    return json.dumps(astuple(group)).encode()
+    return json.dumps(columns_of(group)).encode()
 
 
 def _read(answer: bytes) -> Group:

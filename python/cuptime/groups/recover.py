@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from typing import Final
 
 from cuptime.dispatch.resources import Resources
@@ -11,7 +10,7 @@ from cuptime.domain.limits import REQUEST_ID_WINDOW_MS, REQUEST_IDS_KEPT_MAX
 from cuptime.domain.ports import Storage
 from cuptime.domain.values import Group, GroupState, OrderRow, OrderState
 from cuptime.groups.ports import Intake, NewIntake
-from cuptime.groups.registry import OpenGroups
+from cuptime.groups.registry import OpenGroups, columns_of
 
 PAGE: Final = 5_000
 
@@ -34,7 +33,7 @@ class IntakeRecovery:
         since_ms = self._clock.now_ms() - REQUEST_ID_WINDOW_MS
         open_groups = await self._in_state(GroupState.OPEN)
         completed = await self._in_state(GroupState.COMPLETED)
-        intake.open_groups([astuple(group) for group in (*open_groups, *completed)])
+        intake.open_groups([columns_of(group) for group in (*open_groups, *completed)])
         await self._restore_since(intake, since_ms)
         for group in (*open_groups, *completed):
             if group.created_ms < since_ms:
