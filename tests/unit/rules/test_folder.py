@@ -1,0 +1,110 @@
+"""The watched folder: one rule set, published when its content is new and good, with real inotify."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+from cuptime.domain.errors import Reason
+from cuptime.rules.folder import RuleFolder
+from tests.conftest import WaitUntil
+from tests.unit.rules.test_book import Shelf, rule
+
+
+@pytest_asyncio.fixture
+async def shelf() -> AsyncIterator[Shelf]:
+    shelf = Shelf()
+    await shelf.open()
+    yield shelf
+
+
+@pytest_asyncio.fixture
+async def folder(shelf: Shelf, tmp_path: Path) -> AsyncIterator[RuleFolder]:
+    (tmp_path / "10-early.yaml").write_text(rule("early"))
+    folder = RuleFolder(shelf.book, tmp_path, shelf.clock)
+    await folder.start()
+    yield folder
+    await folder.close()
+
+
+async def test_a_change_is_live_soon(
+    shelf: Shelf, folder: RuleFolder, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    assert folder.status.revision == 1
+    (tmp_path / "20-late.yaml").write_text(rule("late"))
+    await wait_until(lambda: folder.status.rule_count == 2, 10, why="the second file is live")
+    rules = shelf.book.snapshot().rules
+    assert rules is not None
+    assert rules.rule_ids() == ["early", "late"]
+    (tmp_path / "10-early.yaml").unlink()
+    await wait_until(lambda: folder.status.rule_count == 1, 10, why="the first file is gone")
+
+
+async def test_a_bad_file_is_reported_with_its_place_and_replaces_nothing(
+    shelf: Shelf, folder: RuleFolder, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    (tmp_path / "20-bad.yaml").write_text(rule("bad", "user.teir == 'x'"))
+    await wait_until(lambda: folder.status.error, 10, why="the fault is reported")
+    fault = folder.status.faults[0]
+    assert (fault.file, fault.line, fault.column, fault.code) == ("20-bad.yaml", 3, 17, "UNKNOWN_NAME")
+    assert shelf.book.snapshot().revision == folder.status.revision == 1
+    (tmp_path / "20-bad.yaml").write_text(rule("bad", "user.tier == 'x'"))
+    await wait_until(lambda: not folder.status.error, 10, why="mended")
+    assert shelf.book.snapshot().revision == 2
+
+
+async def test_a_half_written_file_is_no_rule_set(shelf: Shelf, folder: RuleFolder, tmp_path: Path) -> None:
+    (tmp_path / "10-early.yaml").write_text("")
+    await folder.load()
+    assert folder.status.faults[0].code == "MISSING_KEY"
+    assert shelf.book.snapshot().revision == 1
+    (tmp_path / "10-early.yaml").write_bytes(b"rules: \xff\xfe")
+    await folder.load()
+    assert (folder.status.faults[0].code, folder.status.faults[0].column) == ("NOT_UTF8", 8)
+    (tmp_path / "10-early.yaml").unlink()
+    await folder.load()
+    assert "no *.yaml files" in folder.status.error
+    assert shelf.book.snapshot().revision == 1
+
+
+async def test_equal_content_is_no_new_revision(shelf: Shelf, folder: RuleFolder, tmp_path: Path) -> None:
+    (tmp_path / "10-early.yaml").write_text(rule("early"))
+    (tmp_path / "notes.txt").write_text("not a rule file")
+    await folder.load()
+    assert shelf.book.snapshot().revision == 1
+    again = RuleFolder(shelf.book, tmp_path, shelf.clock)
+    await again.load(first=True)
+    assert again.status.error == ""
+    assert shelf.book.snapshot().revision == 1
+
+
+async def test_a_revision_that_came_by_rpc_outlives_a_restart(
+    shelf: Shelf, folder: RuleFolder, tmp_path: Path
+) -> None:
+    await shelf.book.publish(rule("by_rpc"))
+    again = RuleFolder(await shelf.open(), tmp_path, shelf.clock)
+    await again.load(first=True)
+    assert shelf.book.snapshot().revision == 2
+    (tmp_path / "10-early.yaml").write_text(rule("early", "true"))
+    await again.load()
+    assert shelf.book.snapshot().revision == 3
+
+
+async def test_a_folder_that_is_not_there_stops_nothing(shelf: Shelf, tmp_path: Path) -> None:
+    await shelf.book.publish(rule())
+    folder = RuleFolder(shelf.book, tmp_path / "missing", shelf.clock)
+    await folder.load(first=True)
+    assert "cannot be read" in folder.status.error
+    assert shelf.book.snapshot().revision == 1
+
+
+async def test_storage_that_fails_is_tried_again(shelf: Shelf, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(rule())
+    folder = RuleFolder(shelf.book, tmp_path, shelf.clock)
+    shelf.storage.failures = [Reason.STORAGE_UNAVAILABLE]
+    await folder.load(first=True)
+    assert folder.status.error
+    await folder.load()
+    assert (folder.status.error, folder.status.revision) == ("", 1)
