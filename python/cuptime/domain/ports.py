@@ -118,7 +118,9 @@ class Storage(Protocol):
         """ADMITTED orders of COMPLETED groups without a decision."""
         ...
 
-    async def standing_assignments(self, *, pack_out_from_ms: int, after: int, limit: int) -> list[DecisionRow]:
+    async def standing_assignments(
+        self, *, pack_out_from_ms: int, after: int, limit: int
+    ) -> list[DecisionRow]:
         """ASSIGNED and not released, by sequence: what the gate is rebuilt from."""
         ...
 
@@ -149,7 +151,9 @@ class Storage(Protocol):
         ...
 
     async def schedule_by_seq(self, schedule_seq: int) -> Schedule | None: ...
-    async def schedules(self, *, after: int, limit: int, state: ScheduleState | None = None) -> list[Schedule]: ...
+    async def schedules(
+        self, *, after: int, limit: int, state: ScheduleState | None = None
+    ) -> list[Schedule]: ...
     async def rule_revision(self, revision: int | None) -> RuleRevisionRow | None:
         """None is the active one."""
         ...
@@ -184,14 +188,17 @@ class Gate(Protocol):
 
     Counter keys: `capacity/{shop_id}/{yyyymmdd of pack-out, UTC}`, `fridge/{shop_id}`, `load/{rider_id}`,
     `stock/{shop_id}/{sku}`. Reserve is all-or-nothing for one reservation; a reservation that is neither committed nor
-    released by its deadline is released by `expire`. A fridge slot is free again at `pickup_ms`. A release before its
-    reserve leaves a tombstone that refuses the late reserve.
+    released by its deadline is released by `expire`. A fridge slot is free again at `pickup_ms`. A release leaves a
+    tombstone that refuses a reserve that comes after it and was sent (`now_ms`) before it, or for an order that had
+    nothing to release also in the same millisecond; one sent later is new and goes through.
     """
 
     async def open(self) -> None: ...
     async def close(self) -> None: ...
 
-    async def reset(self, limits: Sequence[tuple[str, int]], standing: Sequence[Reservation], now_ms: int) -> None:
+    async def reset(
+        self, limits: Sequence[tuple[str, int]], standing: Sequence[Reservation], now_ms: int
+    ) -> None:
         """Forgets everything and starts again from storage: limit by key, and the committed reservations. A day's
         capacity key that has no limit of its own takes `capacity/{shop_id}`."""
         ...
@@ -201,7 +208,8 @@ class Gate(Protocol):
         ...
 
     async def reserve(self, reservations: Sequence[Reservation], now_ms: int, hold_ms: int) -> list[str]:
-        """For each, "" when reserved, else the key that refused it."""
+        """For each, "" when reserved, else the key that refused it, `released/{order_id}` for a late one, or
+        `order/{order_id}` when the order has a different reservation."""
         ...
 
     async def commit(self, order_ids: Sequence[int]) -> list[int]:
@@ -216,7 +224,9 @@ class Gate(Protocol):
         """Releases what ran out; the result is (key, amount given back)."""
         ...
 
-    async def free(self, keys: Sequence[str]) -> list[int]: ...
+    async def free(self, keys: Sequence[str]) -> list[int]:
+        """What a reserve could still take, never below 0."""
+        ...
 
 
 class CronEngine(Protocol):
@@ -257,7 +267,9 @@ class Metrics(Protocol):
     def decision(self, outcome: str, latency_ms: float, count: int) -> None: ...
     def trigger(self, lateness_ms: Sequence[int]) -> None: ...
     def commit(self, units: int, rows: int, seconds: float) -> None: ...
-    def rules(self, evaluated: int, hits: Sequence[tuple[str, int]], errors: Sequence[tuple[str, int]]) -> None: ...
+    def rules(
+        self, evaluated: int, hits: Sequence[tuple[str, int]], errors: Sequence[tuple[str, int]]
+    ) -> None: ...
     def task(self, state: str, count: int) -> None: ...
     def depth(self, queue: str, depth: Callable[[], int]) -> None:
         """Registers a gauge that is read when scraped."""
@@ -272,7 +284,14 @@ class TaskQueue(Protocol):
     """What other capabilities need from tasks: make durable waits, and run their own."""
 
     def new_task(
-        self, queue: str, payload: bytes, due_ms: int, *, priority: int = 50, max_retries: int = 0, traceparent: str = ""
+        self,
+        queue: str,
+        payload: bytes,
+        due_ms: int,
+        *,
+        priority: int = 50,
+        max_retries: int = 0,
+        traceparent: str = "",
     ) -> Task:
         """A task with a fresh id, to be put into an InsertTasks of the caller's own commit."""
         ...
