@@ -122,7 +122,7 @@ fn seeded_lives_equal_the_oracle() {
     (0..60).for_each(|seed| live_through(seed, 1_500, 100));
 }
 
-/// The campaign: 1,000 lives of 10,000 operations, in about ten minutes (`--release` advised).
+/// The campaign: 1,000 lives of 10,000 operations, about two minutes with `--release`.
 #[test]
 #[ignore = "a campaign of minutes; run it with -- --ignored"]
 fn many_long_lives_equal_the_oracle() {
