@@ -60,7 +60,7 @@ class MemoryStorage:
     async def commit(self, fence: Fence, writes: Sequence[Write]) -> Committed:
         self._must_be_open()
         stored, _ = self._tables.shards.get(fence.shard_id, (0, ""))
-        if stored != fence.epoch:
+        if not stored == fence.epoch > 0:
             raise _stale(fence, stored)
         sequence = len(self._tables.decisions)
         try:

@@ -259,7 +259,8 @@ class Writer:
         epoch = self._epochs.get(fence.shard_id)
         if epoch is None:
             epoch = self._epochs[fence.shard_id] = self._owner(fence.shard_id)[0]
-        return None if epoch == fence.epoch else stale_epoch(fence, epoch)
+        # 0 is «nobody ever had it», which is no epoch to write under.
+        return None if epoch == fence.epoch > 0 else stale_epoch(fence, epoch)
 
     def _owner(self, shard_id: int) -> tuple[int, str]:
         """Epoch and owner of a shard; (0, "") when nobody ever had it."""
