@@ -55,10 +55,11 @@ class Delivery:
         self._ready = ready
         self._repeats = repeats
         self._ends = ends
-        self.leases = Leases(means, ends, self._fed)
+        self.leases = Leases(means, ends, self._fed, self._gone)
         # By queue: sessions that may have credits, in the order of their turns.
         self._turns: dict[str, deque[WorkerSession]] = {}
         self._pumping: asyncio.Task[None] | None = None
+        self._stopped = False
         ends.tell(self._ended)
 
     # --- dealing --------------------------------------------------------------------------------------------------
@@ -145,8 +146,16 @@ class Delivery:
                 turns.append(session)
         self._kick()
 
+    def _gone(self, session: WorkerSession) -> None:
+        for queue in session.queues:
+            turns = self._turns.get(queue)
+            if turns is not None and session in turns:
+                turns.remove(session)
+            if turns is not None and not turns:
+                del self._turns[queue]
+
     def _kick(self) -> None:
-        idle = self._pumping is None or self._pumping.done()
+        idle = not self._stopped and (self._pumping is None or self._pumping.done())
         if idle and any(self._turns.get(queue) for queue in self._ready.queues()):
             self._pumping = asyncio.get_running_loop().create_task(self._pump())
 
@@ -155,12 +164,15 @@ class Delivery:
         while self._pumping is not None and not self._pumping.done():
             await asyncio.wait([self._pumping])
 
-    def stop(self) -> None:
+    async def stop(self, grace_s: float) -> None:
+        """Deals nothing more; a commit under way has `grace_s` to end."""
+        self._stopped = True
         if self._pumping is not None:
+            await asyncio.wait([self._pumping], timeout=grace_s)
             self._pumping.cancel()
 
     async def _pump(self) -> None:
-        while ids := self._pick():
+        while not self._stopped and (ids := self._pick()):
             try:
                 await self._lease(ids)
             except Exception:

@@ -19,6 +19,8 @@ from cuptime.tasks.life import result_hash
 from cuptime.tasks.means import Means
 
 METHOD: Final = "EnqueueTasks"
+WAITS_RESERVED: Final = 500_000
+"""Room in the wheel for leases, retries, firings and the service's own tasks, which nobody could refuse."""
 
 
 class Enqueue:
@@ -63,7 +65,7 @@ class Enqueue:
 
         async def make() -> Made:
             await self._check_groups(news, field)
-            if len(self._means.wheel) + len(news) > TASKS_PENDING_MAX:
+            if len(self._means.wheel) + len(news) > TASKS_PENDING_MAX - WAITS_RESERVED:
                 raise CuptimeError(
                     Reason.LIMIT_REACHED, "too many tasks wait", metadata={"limit": str(TASKS_PENDING_MAX)}
                 )

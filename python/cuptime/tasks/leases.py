@@ -42,10 +42,17 @@ End = Callable[[Task, Then], None]
 class Leases:
     """Every lease and every session."""
 
-    def __init__(self, means: Means, ends: Ends, on_hungry: Callable[[WorkerSession], None]) -> None:
+    def __init__(
+        self,
+        means: Means,
+        ends: Ends,
+        on_hungry: Callable[[WorkerSession], None],
+        on_gone: Callable[[WorkerSession], None],
+    ) -> None:
         self._means = means
         self.ends = ends
         self.hungry = on_hungry
+        self._gone = on_gone
         self._by_task: dict[int, Lease] = {}
         self._sessions: dict[WorkerSession, None] = {}
         self._cancelled: OrderedDict[str, None] = OrderedDict()
@@ -76,6 +83,7 @@ class Leases:
         unsent = {lease.task.task_id for lease in session.shut()}
         session.credit = 0
         self._sessions.pop(session, None)
+        self._gone(session)
         leaving = [lease for lease in session.held.values() if not lease.ending]
         session.held.clear()
         if leaving:

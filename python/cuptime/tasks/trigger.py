@@ -82,7 +82,12 @@ class Trigger:
         while self._running:
             await asyncio.wait(self._running)
 
-    def stop(self) -> None:
+    async def stop(self, grace_s: float) -> None:
+        """Triggers nothing more; what is on its way to disk has `grace_s` to get there. The rest is SCHEDULED still,
+        and overdue at the next start."""
+        self._waiting.clear()
+        if self._running:
+            await asyncio.wait(self._running, timeout=grace_s)
         for running in (*self._running, *self._put_offs):
             running.cancel()
 

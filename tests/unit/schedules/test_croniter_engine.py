@@ -7,7 +7,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuptime.domain.errors import CuptimeError, Reason
@@ -115,6 +115,7 @@ def test_start_and_end_bound_cron() -> None:
 
 
 @pytest.mark.parametrize("expression", ["* * * * * *", "*/7 * * * *", "0 0 L * *", "15 30 9 * * mon-fri"])
+@settings(deadline=None)
 @given(
     start_ms=st.integers(1_700_000_000_000, 1_900_000_000_000),
     cuts=st.lists(st.integers(1, 90_000_000), max_size=5),
@@ -133,6 +134,7 @@ def test_half_open_windows_join_without_gap_or_overlap(
     assert all(one < other for one, other in pairwise(joined))
 
 
+@settings(deadline=None)
 @given(
     length_ms=st.integers(10, 10_000),
     anchor_ms=st.integers(0, 50_000),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -234,3 +235,17 @@ async def crash(rig: Rig) -> None:
     for running in others:
         running.cancel()
     await asyncio.gather(*others, return_exceptions=True)
+
+
+async def test_a_pending_task_found_at_start_goes_through_both_of_its_transitions(rig: Rig) -> None:
+    pending = replace(
+        rig.line.new_task("sheets", b"", START_MS + 10), state=TaskState.PENDING, scheduled_ms=0
+    )
+    await rig.storage.commit(rig.fence, [InsertTasks([pending])])
+    await crash(rig)
+    assert (await rig.boot()).armed == 1
+    session = rig.worker()
+    await rig.pass_ms(10)
+    [lease] = await taken(session)
+    assert lease.task.scheduled_ms == START_MS + 10
+    assert (await session.complete(lease.token)).result is AckResult.ACCEPTED

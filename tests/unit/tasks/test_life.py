@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuptime.domain.errors import CuptimeError, Reason
@@ -60,6 +60,7 @@ def test_backoff_doubles_to_its_limit() -> None:
     assert life.backoff_ms(1, 10_000) == TASK_BACKOFF_MAX_MS
 
 
+@settings(deadline=None)
 @given(first=st.integers(1, TASK_BACKOFF_MAX_MS), count=st.integers(0, 200))
 def test_backoff_never_shrinks_and_never_exceeds(first: int, count: int) -> None:
     assert first <= life.backoff_ms(first, count) <= life.backoff_ms(first, count + 1) <= TASK_BACKOFF_MAX_MS

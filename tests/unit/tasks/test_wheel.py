@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cuptime.core import Timers
@@ -111,6 +111,7 @@ def test_a_clock_set_forward_is_seen_and_counted(manual: Manual) -> None:
     assert (wheel.health.steps, wheel.health.drift_ms) == (1, 60_000)
 
 
+@settings(deadline=None)
 @given(
     steps=st.lists(
         st.one_of(
