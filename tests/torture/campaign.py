@@ -27,6 +27,7 @@ from cuptime._gen.cuptime.v1 import shop_service_pb2 as shops_pb
 from cuptime._gen.cuptime.v1 import task_service_pb2 as tasks_pb
 from cuptime.app.morning import audit, plan
 from cuptime.app.morning.client import reason_of, unanswered
+from cuptime.app.morning.load import TASK_QUEUE
 from cuptime.app.morning.records import Records
 from cuptime.app.morning.worker import SHEETS_QUEUE, Worker
 from cuptime.app.served import ServedProcess
@@ -124,7 +125,9 @@ class Campaign:
         told = audit.told(self.records_folder)
         self.outcome.findings = audit.Audit(database, told, repeats_allowed=True).run()
         if code != 0:
-            self.outcome.findings.violations.append(f"the server ended with code {code}: {self.server.log_tail()}")
+            self.outcome.findings.violations.append(
+                f"the server ended with code {code}: {self.server.log_tail()}"
+            )
         unresolved = told.unknown - told.orders.keys() - told.refused.keys()
         self.outcome.findings.check("requests that were never answered", sorted(unresolved))
 
@@ -141,7 +144,11 @@ class Campaign:
             try:
                 return await call(request, timeout=TRY_TIMEOUT_S, wait_for_ready=True)
             except grpc.aio.AioRpcError as error:
-                if not unanswered(error) and reason_of(error) not in ("DRAINING", "STORAGE_UNAVAILABLE", "OVERLOADED"):
+                if not unanswered(error) and reason_of(error) not in (
+                    "DRAINING",
+                    "STORAGE_UNAVAILABLE",
+                    "OVERLOADED",
+                ):
                     raise
                 self.outcome.counts["sent again"] += 1
         raise AssertionError(f"{method} was not answered in {TRIES_MAX} tries; {self.server.log_tail()}")
@@ -191,7 +198,8 @@ class Campaign:
         if len(self.open_groups) < GROUPS_OPEN:
             planned = self.campus.group()
             request = groups_pb.CreateGroupRequest(
-                group=self.campus.group_message(planned, self.clock.now_ms()), request_id=self.campus.request_id()
+                group=self.campus.group_message(planned, self.clock.now_ms()),
+                request_id=self.campus.request_id(),
             )
             await self._call("GroupService/CreateGroup", request, groups_pb.CreateGroupResponse)
             self.open_groups.append(planned)
@@ -203,12 +211,16 @@ class Campaign:
             now_ms = self.clock.now_ms()
             entries = [
                 tasks_pb.EnqueueTaskRequest(
-                    task=tasks_pb.Task(queue="sla", payload=b"x", due_time_ms=now_ms + self.rng.randint(0, 1_500))
+                    task=tasks_pb.Task(
+                        queue=TASK_QUEUE, payload=b"x", due_time_ms=now_ms + self.rng.randint(0, 1_500)
+                    )
                 )
                 for _ in range(5)
             ]
             request = tasks_pb.BatchEnqueueTasksRequest(requests=entries, request_id=self.campus.request_id())
-            answer = await self._call("TaskService/BatchEnqueueTasks", request, tasks_pb.BatchEnqueueTasksResponse)
+            answer = await self._call(
+                "TaskService/BatchEnqueueTasks", request, tasks_pb.BatchEnqueueTasksResponse
+            )
             for task in answer.tasks:
                 self.records.write("task", task.name)
             self.outcome.counts["tasks"] += len(answer.tasks)
@@ -240,21 +252,23 @@ class Campaign:
             with suppress(grpc.aio.AioRpcError):
                 await self._call("GroupService/CompleteGroup", request, groups_pb.CompleteGroupResponse)
         unregister = schedules_pb.UnregisterScheduleRequest(name="schedules/beat", request_id="end-beat")
-        await self._call("ScheduleService/UnregisterSchedule", unregister, schedules_pb.UnregisterScheduleResponse)
+        await self._call(
+            "ScheduleService/UnregisterSchedule", unregister, schedules_pb.UnregisterScheduleResponse
+        )
 
     async def _settle(self, worker: Worker) -> None:
         """Until every open group has ended and every task that was told of is executed."""
 
         async def tasks_left() -> bool:
-            states = (tasks_pb.Task.STATE_SCHEDULED, tasks_pb.Task.STATE_TRIGGERED)
-            for state in states:
-                listed = await self._call(
-                    "TaskService/ListTasks",
-                    tasks_pb.ListTasksRequest(page_size=1, filter=f"state={tasks_pb.Task.State.Name(state)[6:]}"),
-                    tasks_pb.ListTasksResponse,
-                )
-                if listed.tasks:
-                    return True
+            # The deadlines of groups that completed early wait on, and find nothing to do: not these.
+            for queue in (TASK_QUEUE, SHEETS_QUEUE):
+                for state in ("SCHEDULED", "TRIGGERED"):
+                    request = tasks_pb.ListTasksRequest(
+                        page_size=1, filter=f'state={state} AND queue="{queue}"'
+                    )
+                    listed = await self._call("TaskService/ListTasks", request, tasks_pb.ListTasksResponse)
+                    if listed.tasks:
+                        return True
             return False
 
         async def groups_left() -> bool:
