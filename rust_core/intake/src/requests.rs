@@ -127,6 +127,14 @@ impl Requests {
         self.known.insert(key, answer)
     }
 
+    /// Remembers an answer read back from storage. Rows come in any sequence, and an id may have been used again after
+    /// its window: the younger answer counts.
+    pub fn restore(&mut self, key: RequestKey, answer: Remembered) {
+        if self.known.get(&key).is_none_or(|known| known.created_ms < answer.created_ms) {
+            self.remember(key, answer);
+        }
+    }
+
     /// Undoes the last [`Requests::remember`], which replaced `before`.
     pub fn take_back(&mut self, key: RequestKey, before: Option<Remembered>) {
         debug_assert_eq!(self.ages.back().map(|(_, last)| *last), Some(key));
@@ -213,6 +221,16 @@ mod tests {
         assert!(requests.get(1, 20).is_some());
         requests.take_back(1, None);
         assert!(requests.is_empty());
+    }
+
+    #[test]
+    fn of_two_restored_answers_the_younger_counts() {
+        for ages in [[10, 20], [20, 10]] {
+            let mut requests = Requests::new(10);
+            ages.map(|created_ms| requests.restore(1, refused(created_ms)));
+            assert_eq!(requests.get(1, 25), Some(&refused(20)));
+            assert_eq!(requests.expire(15), 0);
+        }
     }
 
     #[test]

@@ -309,7 +309,7 @@ impl Table {
         } = stored;
         let key = self.keying.key(&request_id);
         let answer = Answer::Admitted { order_id, rule_revision };
-        self.requests.remember(key, Remembered { fingerprint, created_ms, answer });
+        self.requests.restore(key, Remembered { fingerprint, created_ms, answer });
         let Some(group) = self.id_of_seq.get(&group_seq_of(order_id)).and_then(|id| self.groups.get_mut(id))
         else {
             return true;
@@ -334,7 +334,7 @@ impl Table {
     pub fn restore_refusal(&mut self, stored: StoredRefusal) {
         let key = self.keying.key(&stored.request_id);
         let StoredRefusal { fingerprint, created_ms, status, .. } = stored;
-        self.requests.remember(key, Remembered { fingerprint, created_ms, answer: Answer::Refused(status) });
+        self.requests.restore(key, Remembered { fingerprint, created_ms, answer: Answer::Refused(status) });
     }
 
     /// Says how many cups of a SKU are free over all shops; `None` when no shop offers it any more.
