@@ -38,6 +38,8 @@ TRY_TIMEOUT_S: Final = 3.0
 TRIES_MAX: Final = 200
 GROUPS_OPEN: Final = 12
 LOOK_S: Final = 0.005
+PACE_S: Final = 0.02
+"""Between two batches of tasks: the rate of the load."""
 _CHANNEL: Final = (
     ("grpc.initial_reconnect_backoff_ms", 20),
     ("grpc.min_reconnect_backoff_ms", 20),
@@ -224,7 +226,7 @@ class Campaign:
             for task in answer.tasks:
                 self.records.write("task", task.name)
             self.outcome.counts["tasks"] += len(answer.tasks)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(PACE_S)
 
     async def _seed(self, orders: int) -> None:
         now_ms = self.clock.now_ms()
@@ -292,4 +294,4 @@ async def _until_false(left: Callable[[], Awaitable[bool]], timeout_s: float, wh
     deadline = loop.time() + timeout_s
     while await left():
         assert loop.time() < deadline, f"not within {timeout_s} s: {what}"
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(LOOK_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,11 @@ async def test_thirty_kills_lose_nothing(tmp_path: Path) -> None:
 @pytest.mark.torture
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_hundreds_of_kills_lose_nothing(tmp_path: Path, seed: int) -> None:
+async def test_hundreds_of_kills_lose_nothing(
+    tmp_path: Path, seed: int, record_property: Callable[[str, object], None]
+) -> None:
     outcome = await Campaign(tmp_path, seed=seed).run(kills=200, acknowledged_between=300)
     restarts = sorted(outcome.restart_ms)
-    print(
-        f"seed {seed}: {outcome.kills} kills, {outcome.findings.counts},"
-        f" restart p50 {restarts[len(restarts) // 2]} ms, max {restarts[-1]} ms"
-    )
+    record_property("counts", outcome.findings.counts)
+    record_property("restart_ms", {"p50": restarts[len(restarts) // 2], "max": restarts[-1]})
     _check(outcome, 200, 200 * 300)

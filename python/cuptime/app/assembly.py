@@ -4,6 +4,7 @@ other, and stops it the other way round."""
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
 from typing import Final
 
 import structlog
@@ -37,9 +38,9 @@ from cuptime.dispatch.riders import Riders
 from cuptime.dispatch.shops import Shops
 from cuptime.domain.clock import Clock
 from cuptime.domain.limits import TASKS_PENDING_MAX
-from cuptime.domain.ports import Gate, Storage
+from cuptime.domain.ports import Gate, Sequences, Storage
 from cuptime.domain.requests import Requests
-from cuptime.domain.values import Task
+from cuptime.domain.values import Fence, Task
 from cuptime.gate.in_process import InProcessGate
 from cuptime.groups.cancel import Cancellations
 from cuptime.groups.intake import IntakeLine
@@ -63,6 +64,39 @@ SHARD: Final = 0
 DATABASE: Final = "cuptime.db"
 
 
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What everything stands on."""
+
+    storage: Storage
+    fence: Fence
+    requests: Requests
+    last: Sequences
+    bodies: WireBodies
+
+
+@dataclass(frozen=True, slots=True)
+class _Dispatch:
+    resources: Resources
+    line: DecisionLine
+    releases: Releases
+    riders: Riders
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    room: Groups
+    intake: IntakeLine
+    cancellations: Cancellations
+    watchers: GroupWatchers
+
+
+@dataclass(frozen=True, slots=True)
+class _Schedules:
+    planner: Planner
+    registry: Registry
+
+
 class Node:
     """One server: storage, capabilities, doors."""
 
@@ -75,13 +109,52 @@ class Node:
     async def start(self) -> dict[str, str]:
         """Serves when it returns; the addresses bound. Raises what a part raises, with everything undone."""
         async with AsyncExitStack() as stack:
-            addresses = await self._start(stack)
+            base = await self._open(stack)
+            tasks = self._tasks(base)
+            book = RuleBook(base.storage, base.fence, self._clock, base.requests, rule_tools(), self._metrics)
+            dispatch = await self._dispatch(base, tasks, book, stack)
+            groups = self._groups(base, tasks, book, dispatch)
+            schedules = self._schedules(base, tasks)
+            # Who runs the service's own tasks must be known before the first of them falls due.
+            Retries(base.storage, dispatch.line).register(tasks)
+            groups.room.register(tasks)
+            tasks.internal(OPEN_GROUP_QUEUE, lambda task: _open_group(groups.room, task))
+            await self._recover(base, tasks, book, dispatch, groups, schedules, stack)
+            addresses = await self._serve(base, tasks, book, dispatch, groups, schedules, stack)
             self._stack = stack.pop_all()
         return addresses
 
     async def stop(self) -> None:
         """Refuses new calls, lets those under way end, commits what was reported, closes storage."""
         await self._stack.aclose()
+
+    # --- parts ----------------------------------------------------------------------------------------------------
+    async def _open(self, stack: AsyncExitStack) -> _Base:
+        storage = SqliteStorage(self._settings.data / DATABASE, self._clock, self._metrics)
+        await storage.open()
+        stack.push_async_callback(storage.close)
+        coordination = SingleNode()
+        await coordination.open()
+        stack.push_async_callback(coordination.close)
+        fence = await storage.claim(SHARD, self._settings.node, await coordination.lead(SHARD))
+        requests = Requests(storage, fence, self._clock)
+        return _Base(storage, fence, requests, await storage.sequences(), WireBodies())
+
+    def _tasks(self, base: _Base) -> TaskLine:
+        async def known_group(group_id: int) -> bool:
+            return await base.storage.group(group_id) is not None
+
+        timers = core.Timers(self._settings.tick_ms, self._clock.now_ms(), TASKS_PENDING_MAX)
+        return TaskLine(
+            base.storage,
+            base.fence,
+            self._clock,
+            ThreadWheel(timers, self._clock),
+            self._metrics,
+            known_group=known_group,
+            requests=base.requests,
+            last_task_id=base.last.task_id,
+        )
 
     def _gate(self) -> Gate:
         if self._settings.redis:
@@ -90,131 +163,140 @@ class Node:
             return RedisGate(self._settings.redis)
         return InProcessGate()
 
-    async def _start(self, stack: AsyncExitStack) -> dict[str, str]:
-        settings, clock, metrics = self._settings, self._clock, self._metrics
-        storage: Storage = SqliteStorage(settings.data / DATABASE, clock, metrics)
-        await storage.open()
-        stack.push_async_callback(storage.close)
-        coordination = SingleNode()
-        await coordination.open()
-        stack.push_async_callback(coordination.close)
-        fence = await storage.claim(SHARD, settings.node, await coordination.lead(SHARD))
-        last = await storage.sequences()
-        requests = Requests(storage, fence, clock)
-        bodies = WireBodies()
-
-        async def known_group(group_id: int) -> bool:
-            return await storage.group(group_id) is not None
-
-        wheel = ThreadWheel(core.Timers(settings.tick_ms, clock.now_ms(), TASKS_PENDING_MAX), clock)
-        tasks = TaskLine(
-            storage,
-            fence,
-            clock,
-            wheel,
-            metrics,
-            known_group=known_group,
-            requests=requests,
-            last_task_id=last.task_id,
-        )
-        book = RuleBook(storage, fence, clock, requests, rule_tools(), metrics)
-        await book.recover()
-
+    async def _dispatch(
+        self, base: _Base, tasks: TaskLine, book: RuleBook, stack: AsyncExitStack
+    ) -> _Dispatch:
+        settings, storage, fence, clock = self._settings, base.storage, base.fence, self._clock
         gate = self._gate()
         await gate.open()
         stack.push_async_callback(gate.close)
         skus = core.SkuCodes()
-        counters = Counters(gate, core.Dispatcher(), skus, clock, wheel)
+        counters = Counters(gate, core.Dispatcher(), skus, clock, tasks.wheel)
         origin = (settings.origin_latitude, settings.origin_longitude)
-        resources = Resources(storage, fence, clock, counters, core, bodies, requests, wheel, origin)
+        resources = Resources(
+            storage, fence, clock, counters, core, base.bodies, base.requests, tasks.wheel, origin
+        )
         policy = {
             "radius_m": float(settings.radius_m),
             "delivery_radius_m": float(settings.delivery_radius_m),
         }
-        means = dispatch_line.Means(storage, fence, clock, core, skus, book, tasks, wheel, metrics, policy)
-        feed = DecisionFeed(storage)
-        line = DecisionLine(means, resources, feed)
-        releases = Releases(line, bodies)
-        retries = Retries(storage, line)
-
-        open_groups = OpenGroups()
-        open_groups.start_after(last.group_seq)
-        watchers = GroupWatchers(storage)
-        recovery = IntakeRecovery(storage, clock, self._new_intake, open_groups, resources)
-        intake = IntakeLine(
-            storage, fence, clock, book, line, open_groups, watchers, metrics, recovery.rebuild
+        means = dispatch_line.Means(
+            storage, fence, clock, core, skus, book, tasks, tasks.wheel, self._metrics, policy
         )
-        groups = Groups(storage, fence, clock, requests, tasks, intake, watchers)
-        cancellations = Cancellations(storage, clock, requests, groups, intake, line, releases, watchers)
+        line = DecisionLine(means, resources, DecisionFeed(storage))
+        return _Dispatch(resources, line, Releases(line, base.bodies), Riders(resources, tasks.wheel))
 
-        desk = Desk(storage, fence, clock, CroniterEngine(), Targets(), tasks)
-        planner = Planner(desk, metrics)
-        registry = Registry(desk, planner, requests, last.schedule_seq)
+    def _groups(self, base: _Base, tasks: TaskLine, book: RuleBook, dispatch: _Dispatch) -> _Groups:
+        storage, fence, clock = base.storage, base.fence, self._clock
+        open_groups = OpenGroups()
+        open_groups.start_after(base.last.group_seq)
+        self._metrics.depth("groups_open", lambda: len(open_groups))
+        watchers = GroupWatchers(storage)
+        recovery = IntakeRecovery(storage, clock, self._new_intake, open_groups, dispatch.resources)
+        intake = IntakeLine(
+            storage,
+            fence,
+            clock,
+            book,
+            dispatch.line,
+            open_groups,
+            watchers,
+            self._metrics,
+            recovery.rebuild,
+        )
+        room = Groups(storage, fence, clock, base.requests, tasks, intake, watchers)
+        cancellations = Cancellations(
+            storage, clock, base.requests, room, intake, dispatch.line, dispatch.releases, watchers
+        )
+        return _Groups(room, intake, cancellations, watchers)
 
-        # Who runs the service's own tasks must be known before the first of them falls due.
-        retries.register(tasks)
-        groups.register(tasks)
-        tasks.internal(OPEN_GROUP_QUEUE, lambda task: _open_group(groups, task))
+    def _new_intake(self) -> core.Intake:
+        seed = bytes.fromhex(self._clock.token())
+        return core.Intake(seed, self._settings.credit_min, self._settings.purchase_limit)
+
+    def _schedules(self, base: _Base, tasks: TaskLine) -> _Schedules:
+        desk = Desk(base.storage, base.fence, self._clock, CroniterEngine(), Targets(), tasks)
         tasks.generations(desk.generations.get)
-        metrics.depth("groups_open", lambda: len(open_groups))
+        planner = Planner(desk, self._metrics)
+        return _Schedules(planner, Registry(desk, planner, base.requests, base.last.schedule_seq))
 
-        # From storage into memory, each part after those it stands on.
-        recovered = await resources.recover()
-        stack.callback(resources.close)
-        resources.admission = intake
-        await intake.recover()
-        stack.push_async_callback(intake.close)
-        undecided = await line.start()
-        stack.push_async_callback(line.close)
+    # --- start ----------------------------------------------------------------------------------------------------
+    async def _recover(
+        self,
+        base: _Base,
+        tasks: TaskLine,
+        book: RuleBook,
+        dispatch: _Dispatch,
+        groups: _Groups,
+        schedules: _Schedules,
+        stack: AsyncExitStack,
+    ) -> None:
+        """From storage into memory, each part after those it stands on."""
+        await book.recover()
+        resources = await dispatch.resources.recover()
+        stack.callback(dispatch.resources.close)
+        stack.callback(dispatch.riders.close)
+        stack.push_async_callback(dispatch.riders.save_positions)
+        dispatch.resources.admission = groups.intake
+        await groups.intake.recover()
+        stack.push_async_callback(groups.intake.close)
+        undecided = await dispatch.line.start()
+        stack.push_async_callback(dispatch.line.close)
         waiting = await tasks.start()
         stack.push_async_callback(tasks.close)
-        planner.start()
-        stack.push_async_callback(planner.stop)
+        schedules.planner.start()
+        stack.push_async_callback(schedules.planner.stop)
         _log.info(
             "recovered",
-            epoch=fence.epoch,
-            shops=recovered.shops,
-            riders=recovered.riders,
-            groups_open=len(open_groups),
+            epoch=base.fence.epoch,
+            rule_revision=book.snapshot().revision,
+            shops=resources.shops,
+            riders=resources.riders,
+            groups_open=len(groups.intake.groups),
             groups_undecided=undecided,
-            tasks=str(waiting),
+            **asdict(waiting),
         )
-
-        if settings.rules is not None:
-            folder = RuleFolder(settings.rules, book)
+        if self._settings.rules is not None:
+            folder = RuleFolder(book, self._settings.rules, self._clock)
             await folder.start()
             stack.push_async_callback(folder.close)
 
-        wrapper = Wrapper(clock, metrics, RAW_METHODS)
+    async def _serve(
+        self,
+        base: _Base,
+        tasks: TaskLine,
+        book: RuleBook,
+        dispatch: _Dispatch,
+        groups: _Groups,
+        schedules: _Schedules,
+        stack: AsyncExitStack,
+    ) -> dict[str, str]:
+        storage, line, feed = base.storage, dispatch.line, dispatch.line.feed
+        interventions = Interventions(line, dispatch.releases, base.bodies, base.requests)
         endpoints = {
-            "GroupService": GroupEndpoints(groups, intake, cancellations),
-            "DispatchService": DispatchEndpoints(
-                storage, Decisions(line), feed, Interventions(line, releases, bodies, requests)
-            ),
-            "ShopService": ShopEndpoints(Shops(resources)),
-            "RiderService": RiderEndpoints(Riders(resources, wheel)),
-            "ScheduleService": ScheduleEndpoints(registry, clock),
+            "GroupService": GroupEndpoints(groups.room, groups.intake, groups.cancellations),
+            "DispatchService": DispatchEndpoints(storage, Decisions(line), feed, interventions),
+            "ShopService": ShopEndpoints(Shops(dispatch.resources)),
+            "RiderService": RiderEndpoints(dispatch.riders),
+            "ScheduleService": ScheduleEndpoints(schedules.registry, self._clock),
             "TaskService": TaskEndpoints(tasks, storage.schedule_by_seq, storage.schedule),
             "WorkerService": WorkerEndpoints(tasks),
             "RuleService": RuleEndpoints(book),
         }
         addresses: dict[str, str] = {}
-        if settings.metrics:
-            door = MetricsServer(metrics.registry)
-            addresses["metrics"] = await door.start(settings.metrics)
+        if self._settings.metrics:
+            door = MetricsServer(self._metrics.registry)
+            addresses["metrics"] = await door.start(self._settings.metrics)
             stack.push_async_callback(door.stop)
-        server = GrpcServer(wrapper, endpoints, reflect=settings.reflection)
-        stack.push_async_callback(server.stop, settings.drain_grace_s)
+        wrapper = Wrapper(self._clock, self._metrics, RAW_METHODS)
+        server = GrpcServer(wrapper, endpoints, reflect=self._settings.reflection)
+        stack.push_async_callback(server.stop, self._settings.drain_grace_s)
         # Before the door closes, whoever watches is told that the server stops.
-        stack.callback(watchers.stop)
+        stack.callback(groups.watchers.stop)
         stack.callback(feed.stop)
-        host = settings.listen.rpartition(":")[0]
-        addresses["grpc"] = f"{host}:{await server.start(settings.listen)}"
+        host = self._settings.listen.rpartition(":")[0]
+        addresses["grpc"] = f"{host}:{await server.start(self._settings.listen)}"
         return addresses
-
-    def _new_intake(self) -> core.Intake:
-        seed = bytes.fromhex(self._clock.token())
-        return core.Intake(seed, self._settings.credit_min, self._settings.purchase_limit)
 
 
 async def _open_group(groups: Groups, task: Task) -> bytes:

@@ -19,7 +19,7 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 
 def check(paths: Sequence[Path]) -> int:
-    """0 when all files together are a good rule set; else 1, every fault printed as `file:line:column: code: message`."""
+    """0 when all files together are a good rule set; else 1, with every fault as `file:line:column: code: message`."""
     sources = []
     for path in _files(paths):
         try:

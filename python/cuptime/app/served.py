@@ -7,10 +7,12 @@ import json
 import signal
 import subprocess
 import sys
-import time
+import threading
 import urllib.request
 from pathlib import Path
 from typing import Final
+
+from cuptime.domain.clock import SystemClock
 
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
@@ -50,11 +52,12 @@ class ServedProcess:
                 ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        deadline = time.monotonic() + START_TIMEOUT_S
+        clock, wait = SystemClock(), threading.Event()
+        deadline_ms = clock.monotonic_ms() + START_TIMEOUT_S * 1_000
         while not ready.exists():
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process.poll() is not None or clock.monotonic_ms() > deadline_ms:
                 raise RuntimeError(f"the server did not start; its log ends:\n{self.log_tail()}")
-            time.sleep(_LOOK_AGAIN_S)
+            wait.wait(_LOOK_AGAIN_S)
         found = json.loads(ready.read_text())
         self.address, self.metrics_address = found["grpc"], found["metrics"]
 

@@ -1,4 +1,4 @@
-"""Settings: defaults that work, each overridden by `CUPTIME_…` in the environment or by an option of `cuptime serve`."""
+"""Settings: defaults that work, each overridden by `CUPTIME_…` in the environment or an option of `cuptime serve`."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def _policy(horizon: Horizon) -> dict[str, float]:
 def _rows(orders: Sequence[WaitingOrder], now_ms: int) -> list[Any]:
     """When riders are scarce, the orders with the least time left come first (the paper's priority groups, finer)."""
     temperature, need_min_c, need_max_c = _ANY_TEMPERATURE
-    rows = []
+    rows: list[Any] = []
     for order in orders:
         left_ms = order.deadline_ms - now_ms
         priority = max(1, min(PRIORITIES, left_ms // PRIORITY_STEP_MS + 1))

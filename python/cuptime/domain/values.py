@@ -20,10 +20,12 @@ def order_id_of(group_seq: int, number: int) -> int:
 
 
 def group_seq_of(order_id: int) -> int:
+    """The group of an order."""
     return order_id >> ORDER_NUMBER_BITS
 
 
 def order_number_of(order_id: int) -> int:
+    """The number of an order in its group, from 1."""
     return order_id & ORDER_NUMBER_MASK
 
 

@@ -141,7 +141,8 @@ class Run:
             shops = plan.shops(parsed.seed, parsed.shops, orders)
             await _call(
                 connection, "ShopService/BatchUpsertShops",
-                shops_pb.BatchUpsertShopsRequest(shops=shops, request_id="seed-shops"), shops_pb.BatchUpsertShopsResponse,
+                shops_pb.BatchUpsertShopsRequest(shops=shops, request_id="seed-shops"),
+                shops_pb.BatchUpsertShopsResponse,
             )  # fmt: skip
             riders = plan.riders(parsed.seed, parsed.riders, orders, SystemClock().now_ms())
             await _call(

@@ -217,7 +217,7 @@ class Audit:
 
     def _capacities(self) -> None:
         """What stands assigned never exceeds what there is."""
-        standing = "(SELECT d.* FROM decisions d JOIN assignments a ON a.order_id = d.order_id AND a.sequence = d.sequence)"
+        standing = "(SELECT d.* FROM decisions d JOIN assignments a USING (order_id, sequence))"
         over = self._rows(
             f"SELECT s.shop_id, count(*), s.daily_capacity FROM {standing} d JOIN shops s ON s.shop_id = d.shop_id"
             " GROUP BY d.shop_id, d.pack_out_ms / 86400000 HAVING count(*) > s.daily_capacity"

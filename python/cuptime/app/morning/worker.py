@@ -84,8 +84,8 @@ class Worker:
                     self._records.write("executed", leased.idempotency_key, leased.task.name, lateness_ms)
                     complete = worker_pb.Complete(lease_token=leased.lease_token, result=b"ok")
                     await call.write(worker_pb.StreamTasksRequest(complete=complete))
-                credits = worker_pb.Credits(count=len(response.tasks.tasks))
-                await call.write(worker_pb.StreamTasksRequest(credits=credits))
+                more = worker_pb.Credits(count=len(response.tasks.tasks))
+                await call.write(worker_pb.StreamTasksRequest(credits=more))
             elif kind == "acknowledgement":
                 name = done.pop(response.acknowledgement.lease_token, "")
                 if response.acknowledgement.result == worker_pb.Acknowledgement.RESULT_ACCEPTED:

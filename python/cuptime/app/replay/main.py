@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ from cuptime.app.replay.day import Day, read
 from cuptime.app.replay.evaluator import Infeasible, Score, evaluate
 from cuptime.app.replay.simulation import Dispatcher, Greedy, Rolling, Simulation
 from cuptime.core import Dispatcher as CoreDispatcher
-from cuptime.domain.clock import ManualClock
+from cuptime.domain.clock import ManualClock, SystemClock
 from cuptime.domain.errors import CuptimeError
 
 # Reyes, Erera, Savelsbergh, Sahasrabudhe, O'Neil (2018), default setting: click-to-door mean, undelivered %.
@@ -49,7 +48,7 @@ def main(folder: Path, as_json: bool) -> int:
     console = Console(stderr=as_json)
     try:
         day = read(folder)
-        began = time.monotonic()
+        began_ms = SystemClock().monotonic_ms()
         scores = replay(day, console)
     except CuptimeError as error:
         console.print(f"[red]{error.message}[/]")
@@ -57,7 +56,7 @@ def main(folder: Path, as_json: bool) -> int:
     except Infeasible as error:
         console.print(f"[red]the plan is infeasible: {error}[/]")
         return 1
-    took_s = time.monotonic() - began
+    took_s = (SystemClock().monotonic_ms() - began_ms) / 1_000
     if as_json:
         print(json.dumps(_as_json(day, scores, took_s), indent=2))
     else:
