@@ -34,34 +34,22 @@
 //!   the plan made from it costs what the mix costs, so the node is solved. Strand bounds are finite:
 //!   the search ends, with the proof, unless the pivot budget ends first; then the best plan is returned with
 //!   what is left between it and the least open bound.
-use crate::ascent::Ascent;
 use crate::instance::{Cohort, Instance, Plan, Prices};
 use crate::model::{build, Bounds, Model};
 use crate::shares::Sides;
+use crate::sided::Sided;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// Costs are multiplied by this while sides are priced, so that prices of a half or a third are whole.
-pub(crate) const SCALE: i64 = 60;
-
-/// Price rounds of one branch-and-bound node, at most.
-const ROUNDS_MAX: usize = 400;
-
-/// A plan is tried after every so many price rounds.
-const PLAN_EVERY: usize = 10;
+const SCALE: i64 = 60;
 
 /// Solves of one plan, at most.
 const REFILLS_MAX: usize = 4;
 
-/// What the pivot budget is charged for work that is not a pivot: arcs looked at, steps of the price master.
+/// What the pivot budget is charged for work that is not a pivot of the plain flow.
 const ARCS_PER_PIVOT: u64 = 64;
-const WORK_PER_PIVOT: u64 = 500;
-
-/// First half-width of the box that holds a price, metres.
-pub(crate) const BOX_M: i64 = 200;
-
-/// The best prices within the boxes are found when they could gain no more than this (of [`SCALE`] to a metre).
-pub(crate) const TOLERANCE: f64 = 10.0;
+const PIVOTS_PER_SIDED: u64 = 20;
 
 /// Open branch-and-bound nodes kept, at most; past it the search stops with a gap.
 const OPEN_NODES_MAX: usize = 4_096;
@@ -221,50 +209,71 @@ impl Search<'_> {
     fn relax(&mut self, bounds: &Bounds, start: &[i64]) -> NodeResult {
         let is_root = self.root.is_none();
         let mut model = self.model(bounds);
-        let mut ascent = Ascent::new(self.instance, &model, start);
-        for round in 0..ROUNDS_MAX {
-            model.set_prices(self.instance, &ascent.prices);
-            let (proved, pivots) =
-                if round == 0 { model.network.solve() } else { model.network.reoptimise() };
+        let mut result = NodeResult { bound: i64::MIN, branch: None, prices: start.to_vec() };
+        model.set_prices(self.instance, start);
+        let (_, pivots) = model.network.solve();
+        self.charge(pivots, &model);
+        let mut shares = self.take(&model, start, &mut result);
+        if is_root && result.bound < self.best_cost() {
+            // What the sides are worth in a first plan: with these prices the flow breaks few of them.
+            let hint = self.plan_from(bounds, &shares);
+            model.set_prices(self.instance, &hint);
+            let (_, pivots) = model.network.reoptimise();
             self.charge(pivots, &model);
-            if !proved {
-                break;
-            }
-            let flows = model.strand_flows();
-            if ascent.take(flows, model.network.cost()) {
-                let plan = model.plan(self.instance);
-                self.keep(plan);
-            }
-            let mut hint = None;
-            if round % PLAN_EVERY == 0 && self.best_cost() > div_ceil(ascent.best_bound, self.scale) {
-                hint = Some(self.plan_from(bounds, &ascent.shares()));
-            }
-            if div_ceil(ascent.best_bound, self.scale) >= self.best_cost() || self.pivots_left == 0 {
-                break;
-            }
-            let work = ascent.master.work();
-            let goes_on = ascent.step();
-            self.pivots_left =
-                self.pivots_left.saturating_sub((ascent.master.work() - work) / WORK_PER_PIVOT);
-            if !goes_on {
-                break;
-            }
-            if let (Some(hint), 0, true) = (hint, round, is_root) {
-                ascent.prices = hint;
-            }
+            shares = self.take(&model, &hint, &mut result);
+        }
+        if result.bound < self.best_cost() && self.pivots_left > 0 {
+            let prices = self.price(&mut model, &mut shares);
+            model.set_prices(self.instance, &prices);
+            let (_, pivots) = model.network.reoptimise();
+            self.charge(pivots, &model);
+            self.take(&model, &prices, &mut result);
         }
         if is_root {
-            model.set_prices(self.instance, &ascent.best_prices);
+            model.set_prices(self.instance, &result.prices);
             model.network.reoptimise();
-            self.root = Some(model.prices(self.instance, ascent.best_bound));
+            let bound = self.scaled_bound(&model, &result.prices);
+            self.root = Some(model.prices(self.instance, bound));
         }
-        let shares = ascent.shares();
-        let bound =
-            if ascent.best_bound == i64::MIN { i64::MIN } else { div_ceil(ascent.best_bound, self.scale) };
-        if bound < self.best_cost() {
+        if result.bound < self.best_cost() {
             self.plan_from(bounds, &shares);
         }
-        NodeResult { bound, branch: self.branch_at(bounds, &shares), prices: ascent.best_prices }
+        result.branch = self.branch_at(bounds, &shares);
+        result
+    }
+
+    /// Solves the relaxation with the sides, from where the model stands. Leaves the shares of the strands, and
+    /// returns the prices of the sides.
+    fn price(&mut self, model: &mut Model, shares: &mut Vec<f64>) -> Vec<i64> {
+        model.set_prices(self.instance, &vec![0; self.instance.sides.len()]);
+        let uses = model.uses(&self.sides);
+        let limits = self.instance.sides.iter().map(|side| side.limit as f64).collect();
+        let mut sided = Sided::new(&model.network, &uses, limits, model.must_price as f64);
+        let prices = sided.solve();
+        *shares = model.shares(&sided);
+        self.pivots_left = self.pivots_left.saturating_sub(sided.pivots * PIVOTS_PER_SIDED);
+        prices.iter().map(|price| price.max(0.0).round() as i64).collect()
+    }
+
+    fn scaled_bound(&self, model: &Model, prices: &[i64]) -> i64 {
+        let sides = self.instance.sides.iter().zip(prices);
+        let worth: i64 = sides.map(|(side, price)| price * side.limit).sum();
+        model.network.cost() + model.must_price * model.must_total - worth
+    }
+
+    /// Takes in the flow at some prices: its bound, the plan that it is when it breaks no side, its strand flows.
+    fn take(&mut self, model: &Model, prices: &[i64], result: &mut NodeResult) -> Vec<f64> {
+        let bound = div_ceil(self.scaled_bound(model, prices), self.scale);
+        if bound > result.bound {
+            result.bound = bound;
+            result.prices = prices.to_vec();
+        }
+        let flows = model.strand_flows();
+        if self.sides.hold(&flows) {
+            let plan = model.plan(self.instance);
+            self.keep(plan);
+        }
+        flows.into_iter().map(f64::from).collect()
     }
 
     fn charge(&mut self, pivots: u64, model: &Model) {
@@ -346,6 +355,6 @@ fn cheapest_unit(cohort: &Cohort) -> i64 {
     least.min(cohort.price).saturating_mul(i64::from(cohort.supply))
 }
 
-pub(crate) fn div_ceil(value: i64, by: i64) -> i64 {
+fn div_ceil(value: i64, by: i64) -> i64 {
     value.div_euclid(by) + i64::from(value.rem_euclid(by) != 0)
 }

@@ -1,17 +1,16 @@
 //! Dispatch: which shop makes an order and which rider carries it, exactly, with reasons.
 #![forbid(unsafe_code)]
-mod ascent;
 mod assign;
 mod candidates;
 mod decide;
 mod grid;
 mod instance;
-mod master;
 mod model;
 mod order;
 mod park;
 mod reasons;
 mod shares;
+mod sided;
 mod simplex;
 mod trip;
 pub mod validate;

@@ -1,6 +1,7 @@
 //! The network of an instance: built from bounds, and read back as flows, plans and prices.
 use crate::instance::{Choice, Cohort, Instance, Lane, Plan, Prices, NO_POOL};
 use crate::shares::Sides;
+use crate::sided::Sided;
 use crate::simplex::{Network, UNLIMITED};
 
 /// What each strand must and may carry.
@@ -45,6 +46,23 @@ impl Model {
                 self.network.set_cost(may, charge[strand]);
             }
         }
+    }
+
+    /// By arc: what a unit on it uses of each side.
+    pub fn uses(&self, sides: &Sides<'_>) -> Vec<Vec<(usize, f64)>> {
+        let mut uses = vec![Vec::new(); self.network.arc_count()];
+        for (strand, arcs) in self.strand_arcs.iter().enumerate() {
+            for &arc in arcs.iter().flatten() {
+                uses[arc as usize] = sides.uses(strand);
+            }
+        }
+        uses
+    }
+
+    /// Strand flows of the relaxation.
+    pub fn shares(&self, sided: &Sided<'_>) -> Vec<f64> {
+        let carried = |arc: &Option<u32>| arc.map_or(0.0, |arc| sided.units(arc));
+        self.strand_arcs.iter().map(|arcs| arcs.iter().map(carried).sum()).collect()
     }
 
     pub fn strand_flows(&self) -> Vec<i32> {

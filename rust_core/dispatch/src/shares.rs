@@ -25,6 +25,19 @@ impl<'a> Sides<'a> {
         !self.of[strand].is_empty()
     }
 
+    /// What a unit through the strand uses of each side.
+    pub fn uses(&self, strand: usize) -> Vec<(usize, f64)> {
+        self.of[strand].iter().map(|&(side, weight)| (side, weight as f64)).collect()
+    }
+
+    /// Whether no side is broken by these strand flows.
+    pub fn hold(&self, flows: &[i32]) -> bool {
+        let used = |side: &Side| -> i64 {
+            side.terms.iter().map(|&(strand, weight)| weight * i64::from(flows[strand as usize])).sum()
+        };
+        self.instance.sides.iter().all(|side| used(side) <= side.limit)
+    }
+
     /// Lowers `high` so that every side holds whatever flows.
     pub fn share_out(&self, shares: &[f64], high: &mut [i32]) {
         self.instance.sides.iter().for_each(|side| share_out(side, shares, high));

@@ -12,7 +12,7 @@
 //! A change of costs leaves the basis feasible, so [`Network::reoptimise`] goes on from where it stood. That
 //! is what makes the priced relaxations of `assign.rs` cheap.
 
-const NONE: u32 = u32::MAX;
+pub(crate) const NONE: u32 = u32::MAX;
 
 /// A capacity that never binds.
 pub(crate) const UNLIMITED: i32 = i32::MAX;
@@ -24,14 +24,14 @@ const PIVOTS_PER_ARC_MAX: usize = 1_000;
 const BLOCK_FACTOR: f64 = 1.0;
 
 #[derive(Clone, Copy, Debug)]
-struct Arc {
-    tail: u32,
-    head: u32,
-    cost: i64,
+pub(crate) struct Arc {
+    pub tail: u32,
+    pub head: u32,
+    pub cost: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
     AtLower,
     InTree,
     AtUpper,
@@ -39,11 +39,11 @@ enum State {
 
 /// What the tree knows about a node.
 #[derive(Clone, Copy, Debug)]
-struct Link {
-    parent: u32,
-    arc: u32,
-    depth: u32,
-    first_child: u32,
+pub(crate) struct Link {
+    pub parent: u32,
+    pub arc: u32,
+    pub depth: u32,
+    pub first_child: u32,
     next: u32,
     previous: u32,
 }
@@ -51,14 +51,14 @@ struct Link {
 /// The network, its flow and its basis.
 #[derive(Clone, Debug)]
 pub(crate) struct Network {
-    arcs: Vec<Arc>,
-    capacity: Vec<i32>,
-    flow: Vec<i32>,
-    state: Vec<State>,
+    pub arcs: Vec<Arc>,
+    pub capacity: Vec<i32>,
+    pub flow: Vec<i32>,
+    pub state: Vec<State>,
     root_arc: Vec<u32>,
     supply: Vec<i32>,
     price: Vec<i64>,
-    link: Vec<Link>,
+    pub link: Vec<Link>,
     next_arc: usize,
 }
 
@@ -178,7 +178,7 @@ impl Network {
     }
 
     /// The next node of the subtree of `top` in depth-first sequence; `NONE` at its end.
-    fn following(&self, node: u32, top: u32) -> u32 {
+    pub fn following(&self, node: u32, top: u32) -> u32 {
         let child = self.link[node as usize].first_child;
         if child != NONE {
             return child;
@@ -337,7 +337,7 @@ impl Network {
     }
 
     /// Turns the subtree of `top` so that `inside` is its root, and hangs it under `outside` by `arc`.
-    fn rehang(&mut self, top: u32, inside: u32, outside: u32, arc: u32) {
+    pub fn rehang(&mut self, top: u32, inside: u32, outside: u32, arc: u32) {
         let (mut node, mut new_parent, mut new_arc) = (inside, outside, arc);
         loop {
             let Link { parent: old_parent, arc: old_arc, .. } = self.link[node as usize];
@@ -349,6 +349,11 @@ impl Network {
             }
             (new_parent, new_arc, node) = (node, old_arc, old_parent);
         }
+    }
+
+    /// Sets depths below a node that was hung elsewhere.
+    pub fn redepth(&mut self, top: u32) {
+        self.reprice(top, 0);
     }
 
     fn reprice(&mut self, top: u32, rise: i64) {
