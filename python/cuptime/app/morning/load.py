@@ -300,7 +300,8 @@ class Load:
                 self.refused["GROUP_NOT_OPEN (deadline)"] += 1
             else:
                 self._wrong(request_id, "admitted", reason)
-        elif reason == entry.wanted:
+        elif reason in (entry.wanted, "GROUP_NOT_OPEN"):
+            # A spoiled order may find its group closed: that is looked at first, and refused is refused.
             self.refused[reason] += 1
         else:
             self._wrong(request_id, entry.wanted, reason)
