@@ -227,7 +227,7 @@ mod tests {
     fn of_two_restored_answers_the_younger_counts() {
         for ages in [[10, 20], [20, 10]] {
             let mut requests = Requests::new(10);
-            ages.map(|created_ms| requests.restore(1, refused(created_ms)));
+            ages.into_iter().for_each(|created_ms| requests.restore(1, refused(created_ms)));
             assert_eq!(requests.get(1, 25), Some(&refused(20)));
             assert_eq!(requests.expire(15), 0);
         }
