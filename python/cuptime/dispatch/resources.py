@@ -116,7 +116,7 @@ class Resources:
         async with self.counters.lock:
             self.shops = {shop.shop_id: _offered(shop, stock) for shop in shops}
             self.stock = stock
-            self.riders = {rider.rider_id: rider for rider in riders}
+            self.riders = {rider.rider_id: self._where_it_is(rider) for rider in riders}
             self._taken = Counter()
             for held in standing:
                 self._taken[held.sku] += held.quantity
@@ -131,6 +131,11 @@ class Resources:
         self._tell_cups(set().union(*stock.values()) if stock else set())
         self._watch_windows()
         return Recovered(len(shops), len(riders), len(standing))
+
+    def _where_it_is(self, stored: Rider) -> Rider:
+        """The same rider as in memory may have moved since it was saved."""
+        known = self.riders.get(stored.rider_id)
+        return known if known is not None and known.etag == stored.etag else stored
 
     async def _standing(self, from_ms: int) -> AsyncIterator[Reservation]:
         after = 0
