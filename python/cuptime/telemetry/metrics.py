@@ -60,7 +60,11 @@ class PrometheusMetrics:
         )
         self._tasks = Counter("cuptime_tasks_total", "Tasks that entered a state.", ["state"], registry=at)
         self._call_ms = Histogram(
-            "cuptime_call_duration_ms", "Duration of a call, by method.", ["method"], buckets=_CALL_MS, registry=at
+            "cuptime_call_duration_ms",
+            "Duration of a call, by method.",
+            ["method"],
+            buckets=_CALL_MS,
+            registry=at,
         )
         self._calls = Counter(
             "cuptime_calls_total", "Calls by method and status code.", ["method", "code"], registry=at
