@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -54,6 +55,9 @@ async def _serve(settings: Settings, ready_file: Path | None) -> None:
     node = Node(settings, SystemClock())
     try:
         addresses = await node.start()
+        # What lives as long as the server is looked at no more: a full collection would stop every call for its time.
+        gc.collect()
+        gc.freeze()
         _log.info("serving", **addresses)
         if ready_file is not None:
             _write_whole(ready_file, addresses)
