@@ -24,14 +24,14 @@
 //! one of them speaks about strand flows only. Then:
 //!
 //! * **Bound.** Put a price on each side (Lagrange). What remains is a flow again; its cost less price times
-//!   limit is a lower bound on the optimum, valid for every price >= 0. The best prices come from a small
-//!   master problem (`master.rs`). Prices and costs are integers (costs are scaled by [`SCALE`]), so bounds
-//!   are exact and may be rounded up to the next whole metre.
+//!   limit is a lower bound on the optimum, valid for every price >= 0, and no price does better than the duals of
+//!   the linear relaxation, which `sided.rs` finds. Prices and costs are integers (costs are scaled by [`SCALE`]),
+//!   so bounds are exact, whatever rounding did to the prices, and may be rounded up to the next whole metre.
 //! * **Plan.** Share each limit out among its strands; with the shares as arc capacities it is a flow, and its
 //!   solution is feasible. The shares come from the master's mix of flows.
 //! * **Branch.** If bound and plan differ, some strand has a fractional share `f`: either it carries at most
 //!   `floor(f)` or at least `floor(f) + 1`. Both are arc bounds, hence flows again. If every share is whole,
-//!   the plan made from it costs what the mix costs, so the node is solved. Strand bounds are finite:
+//!   the plan made from it costs what the relaxation costs, so the node is solved. Strand bounds are finite:
 //!   the search ends, with the proof, unless the pivot budget ends first; then the best plan is returned with
 //!   what is left between it and the least open bound.
 use crate::instance::{Cohort, Instance, Plan, Prices};
@@ -249,7 +249,7 @@ impl Search<'_> {
         let uses = model.uses(&self.sides);
         let limits = self.instance.sides.iter().map(|side| side.limit as f64).collect();
         let mut sided = Sided::new(&model.network, &uses, limits, model.must_price as f64);
-        let prices = sided.solve();
+        let prices = sided.solve(self.pivots_left.div_ceil(PIVOTS_PER_SIDED));
         *shares = model.shares(&sided);
         self.pivots_left = self.pivots_left.saturating_sub(sided.pivots * PIVOTS_PER_SIDED);
         prices.iter().map(|price| price.max(0.0).round() as i64).collect()

@@ -106,9 +106,9 @@ impl<'a> Sided<'a> {
         }
     }
 
-    /// Runs to the optimum, or to the pivot limit. Returns the prices of the sides.
-    pub fn solve(&mut self) -> Vec<f64> {
-        let limit = self.network.link.len() * PIVOTS_PER_NODE_MAX;
+    /// Runs to the optimum, or to a pivot limit. Returns the prices of the sides.
+    pub fn solve(&mut self, pivots_max: u64) -> Vec<f64> {
+        let limit = pivots_max.min((self.network.link.len() * PIVOTS_PER_NODE_MAX) as u64);
         for _ in 0..limit {
             let Some(factors) = self.reprice() else {
                 break;
@@ -129,32 +129,33 @@ impl<'a> Sided<'a> {
         self.units[arc as usize]
     }
 
-    /// Use of every side by the way of a unit from `node` down the tree to the sink, added to `uses`.
-    fn add_way(&self, node: u32, sign: f64, uses: &mut [f64]) {
+    /// Cost, and use of every side, of the way of a unit from `node` down the tree to the sink; added to `uses`.
+    fn add_way(&self, node: u32, sign: f64, uses: &mut [f64]) -> f64 {
+        let mut cost = 0i64;
         let mut at = node;
         while at != Network::SINK {
             let link = &self.network.link[at as usize];
             let arc = link.arc as usize;
-            if !self.uses_of[arc].is_empty() {
-                let along = if self.network.arcs[arc].tail == at { sign } else { -sign };
-                for &(side, weight) in &self.uses_of[arc] {
-                    uses[side] += along * weight;
-                }
+            let ends = &self.network.arcs[arc];
+            let up = ends.tail == at;
+            cost += if up { ends.cost } else { -ends.cost };
+            for &(side, weight) in &self.uses_of[arc] {
+                uses[side] += if up { sign * weight } else { -sign * weight };
             }
             at = link.parent;
         }
+        sign * cost as f64
     }
 
-    /// Use of every side by a unit on `arc` that returns through the tree.
-    fn cycle(&self, arc: u32) -> Vec<f64> {
+    /// Cost, and use of every side, of a unit on `arc` that returns through the tree.
+    fn cycle(&self, arc: u32) -> (f64, Vec<f64>) {
         let mut uses = vec![0.0; self.limits.len()];
         for &(side, weight) in &self.uses_of[arc as usize] {
             uses[side] += weight;
         }
         let ends = &self.network.arcs[arc as usize];
-        self.add_way(ends.head, 1.0, &mut uses);
-        self.add_way(ends.tail, -1.0, &mut uses);
-        uses
+        let way = self.add_way(ends.head, 1.0, &mut uses) + self.add_way(ends.tail, -1.0, &mut uses);
+        (ends.cost as f64 + way, uses)
     }
 
     /// Cost of sending a unit from every node down the tree, at the present prices of the sides.
@@ -182,23 +183,24 @@ impl<'a> Sided<'a> {
 
     /// New prices from the basis. `None` when the matrix cannot be factored any more.
     fn reprice(&mut self) -> Option<Factors> {
-        self.cycles = self.extras.iter().map(|&arc| self.cycle(arc)).collect();
-        let matrix: Vec<Vec<f64>> =
-            self.tight.iter().map(|&side| self.cycles.iter().map(|uses| uses[side]).collect()).collect();
-        let factors = Factors::of(matrix)?;
-        // With the tight sides free, every extra arc must still be as dear as its way back: that sets their prices.
         let free = |row: &Row| if *row == Row::Over { self.over_price } else { 0.0 };
         self.side_prices = self.rows.iter().map(free).collect();
-        self.set_costs();
-        self.price_nodes();
-        let wanted: Vec<f64> = self.extras.iter().map(|&arc| -self.reduced(arc)).collect();
+        let (mut cycles, mut wanted) = (Vec::with_capacity(self.extras.len()), Vec::new());
+        for &arc in &self.extras {
+            // Every extra arc must be as dear as its way back: that sets the prices of the tight sides.
+            let (cost, uses) = self.cycle(arc);
+            let over: f64 = uses.iter().zip(&self.side_prices).map(|(used, price)| used * price).sum();
+            wanted.push(-cost - over);
+            cycles.push(uses);
+        }
+        self.cycles = cycles;
+        let row = |&side: &usize| self.cycles.iter().map(|uses| uses[side]).collect();
+        let factors = Factors::of(self.tight.iter().map(row).collect())?;
         for (at, price) in factors.solve_transposed(wanted).into_iter().enumerate() {
             self.side_prices[self.tight[at]] = price;
         }
-        if !self.tight.is_empty() {
-            self.set_costs();
-            self.price_nodes();
-        }
+        self.set_costs();
+        self.price_nodes();
         Some(factors)
     }
 
@@ -259,7 +261,7 @@ impl<'a> Sided<'a> {
     fn pivot(&mut self, entering: Entering, factors: &Factors) -> bool {
         let mut uses = vec![0.0; self.limits.len()];
         if let Entering::Arc(arc, direction) = entering {
-            uses = self.cycle(arc);
+            (_, uses) = self.cycle(arc);
             uses.iter_mut().for_each(|used| *used *= direction);
         }
         let needed = |&side: &usize| match entering {

@@ -402,8 +402,8 @@ mod tests {
             balance[arc.tail as usize] += i64::from(network.flow[at]);
             balance[arc.head as usize] -= i64::from(network.flow[at]);
         }
-        for node in 1..balance.len() {
-            assert_eq!(balance[node], i64::from(network.supply[node]));
+        for (sent, supply) in balance.iter().zip(&network.supply).skip(1) {
+            assert_eq!(*sent, i64::from(*supply));
         }
         assert!(!has_negative_cycle(network));
     }

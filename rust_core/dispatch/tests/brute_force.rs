@@ -23,6 +23,17 @@ impl Draw {
 const MINUTE_MS: i64 = 60_000;
 const NOW_MS: i64 = 1_700_000_000_000;
 
+/// Cups of two SKUs; now and then one is not offered.
+fn stock(draw: &mut Draw, tight: i64) -> Vec<(u32, i32)> {
+    let mut stock = Vec::new();
+    for sku in 0..2 {
+        if !draw.one_in(8) {
+            stock.push((sku, draw.below(2 * tight + 2) as i32));
+        }
+    }
+    stock
+}
+
 fn park(draw: &mut Draw, shops: usize, riders: usize, tight: i64) -> Park {
     let mut park = Park::new();
     for id in 0..shops as i64 {
@@ -36,9 +47,7 @@ fn park(draw: &mut Draw, shops: usize, riders: usize, tight: i64) -> Park {
             capacity_free: draw.below(tight + 1) as i32,
             fridge_free: draw.below(tight) as i32,
             offers_mask: if draw.one_in(6) { 0b011 } else { 0b111 },
-            stock: (0..2)
-                .filter_map(|sku| (!draw.one_in(8)).then(|| (sku, draw.below(2 * tight + 2) as i32)))
-                .collect(),
+            stock: stock(draw, tight).into_iter().collect(),
         });
     }
     for id in 0..riders as i64 {
