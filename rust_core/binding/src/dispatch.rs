@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use cuptime_dispatch::{
-    Decision, Decisions, Hold, HoldRefused, Lost, Order, Park, Policy, ReasonCode, Rider, Shop, TemperatureClass,
+    Decision, Decisions, Hold, HoldRefused, Lost, Order, Park, Policy, ReasonCode, Rider, Shop,
+    TemperatureClass,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -44,12 +45,18 @@ type RiderColumns = (i64, f64, f64, i64, i64, i32, i16, i16, f64, bool);
 type HoldColumns = (i64, i64, u32, i32, bool);
 type ReasonColumns = (u8, i64, i64, i64, i64, u32);
 type AlternativeColumns = (i64, i64, i64);
-type DecisionColumns = (i64, i64, i64, i64, i64, i64, i64, i64, i64, Vec<ReasonColumns>, Vec<AlternativeColumns>);
+type DecisionColumns =
+    (i64, i64, i64, i64, i64, i64, i64, i64, i64, Vec<ReasonColumns>, Vec<AlternativeColumns>);
 type Answer = (Vec<DecisionColumns>, i64, i64, u32, u32);
 type Counters = (Vec<(i64, i32, i32)>, Vec<(i64, u32, i32)>, Vec<(i64, i32)>);
 
 /// Decides orders that are already in Rust. The caller has released the GIL.
-pub(crate) fn decide_orders(dispatcher: &Dispatcher, orders: &[Order], now_ms: i64, policy: &Policy) -> Decisions {
+pub(crate) fn decide_orders(
+    dispatcher: &Dispatcher,
+    orders: &[Order],
+    now_ms: i64,
+    policy: &Policy,
+) -> Decisions {
     cuptime_dispatch::decide(&dispatcher.read(), orders, now_ms, policy)
 }
 
@@ -58,7 +65,9 @@ pub(crate) fn read_policy(overrides: Option<HashMap<String, f64>>) -> PyResult<P
     let mut policy = Policy::default();
     for (name, value) in overrides.unwrap_or_default() {
         if !(0.0..=WEIGHT_MAX).contains(&value) {
-            return Err(PyValueError::new_err(format!("policy {name} must be 0 to {WEIGHT_MAX:e}, not {value}")));
+            return Err(PyValueError::new_err(format!(
+                "policy {name} must be 0 to {WEIGHT_MAX:e}, not {value}"
+            )));
         }
         match field(&mut policy, &name) {
             Some(Field::Metres(slot)) => *slot = value,
@@ -140,17 +149,39 @@ fn instant(ms: i64) -> bool {
 }
 
 fn read_shop(columns: ShopColumns) -> PyResult<Shop> {
-    let (id, x_m, y_m, open_from_ms, open_until_ms, paused, capacity_free, fridge_free, offers_mask, stock) = columns;
+    let (id, x_m, y_m, open_from_ms, open_until_ms, paused, capacity_free, fridge_free, offers_mask, stock) =
+        columns;
     if !in_plane(x_m, y_m) {
         return refuse("shop coordinates are not in the plane", id);
     }
     let stock = stock.into_iter().collect();
-    Ok(Shop { id, x_m, y_m, open_from_ms, open_until_ms, paused, capacity_free, fridge_free, offers_mask, stock })
+    Ok(Shop {
+        id,
+        x_m,
+        y_m,
+        open_from_ms,
+        open_until_ms,
+        paused,
+        capacity_free,
+        fridge_free,
+        offers_mask,
+        stock,
+    })
 }
 
 fn read_rider(columns: RiderColumns) -> PyResult<Rider> {
-    let (id, x_m, y_m, available_from_ms, available_until_ms, load_free, min_c, max_c, speed_m_per_min, on_duty) =
-        columns;
+    let (
+        id,
+        x_m,
+        y_m,
+        available_from_ms,
+        available_until_ms,
+        load_free,
+        min_c,
+        max_c,
+        speed_m_per_min,
+        on_duty,
+    ) = columns;
     if !in_plane(x_m, y_m) {
         return refuse("rider coordinates are not in the plane", id);
     }
@@ -255,7 +286,8 @@ fn decision_columns(decision: Decision) -> DecisionColumns {
     let reason = |reason: &cuptime_dispatch::Reason| {
         (reason.code as u8, reason.shop_id, reason.rider_id, reason.measured, reason.limit, reason.count)
     };
-    let alternative = |other: &cuptime_dispatch::Alternative| (other.shop_id, other.rider_id, other.extra_cost);
+    let alternative =
+        |other: &cuptime_dispatch::Alternative| (other.shop_id, other.rider_id, other.extra_cost);
     let reasons = decision.reasons.iter().map(reason).collect();
     let alternatives = decision.alternatives.iter().map(alternative).collect();
     match decision.assignment {
@@ -430,7 +462,8 @@ impl Dispatcher {
             let park = self.read();
             let mut shops: Vec<_> =
                 park.shops().iter().map(|shop| (shop.id, shop.capacity_free, shop.fridge_free)).collect();
-            let each = |shop: &Shop| shop.stock.iter().map(|(&sku, &free)| (shop.id, sku, free)).collect::<Vec<_>>();
+            let each =
+                |shop: &Shop| shop.stock.iter().map(|(&sku, &free)| (shop.id, sku, free)).collect::<Vec<_>>();
             let mut stock: Vec<_> = park.shops().iter().flat_map(each).collect();
             let mut riders: Vec<_> = park.riders().iter().map(|rider| (rider.id, rider.load_free)).collect();
             shops.sort_unstable();

@@ -122,7 +122,7 @@ impl Default for Policy {
             dropoff_before_ms: 0,
             dropoff_after_ms: 0,
             window_ends_at_pickup: false,
-            pivot_budget: 60_000,
+            pivot_budget: 100_000,
             alternatives_max: 3,
         }
     }
