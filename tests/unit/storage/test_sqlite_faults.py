@@ -40,8 +40,9 @@ def _checkpoint_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "WAL_PAGES_BEFORE_CHECKPOINT", 16)
 
 
-async def workload(storage: SqliteStorage, fence: Fence) -> tuple[set[int], set[int], set[int]]:
-    """Group numbers acknowledged, refused, and unknown."""
+async def workload(storage: SqliteStorage, fence: Fence, path: Path) -> tuple[set[int], set[int], set[int]]:
+    """Group numbers acknowledged, refused, and unknown. The files are checked as they are right after the first answer
+    that is not an acknowledgement: a crash just then."""
     acknowledged: set[int] = set()
     refused: set[int] = set()
     unknown: set[int] = set()
@@ -59,7 +60,10 @@ async def workload(storage: SqliteStorage, fence: Fence) -> tuple[set[int], set[
         except CuptimeError as error:
             if error.reason is not Reason.STORAGE_UNAVAILABLE:
                 raise
+            first = not refused | unknown
             (unknown if error.metadata["outcome"] == "unknown" else refused).add(seq)
+            if first:
+                check(crashed(path), acknowledged, refused, unknown)
         else:
             acknowledged.add(seq)
     return acknowledged, refused, unknown
@@ -83,23 +87,33 @@ async def one_run(
     await storage.open()
     fence = await storage.claim(0, "node")
     disk.arm(fail_at, for_ever=for_ever, only=only)
-    acknowledged, refused, unknown = await workload(storage, fence)
+    acknowledged, refused, unknown = await workload(storage, fence, path)
     calls, failed = len(disk.calls), disk.failed
-    # As after a crash: the files as they are now, opened by the next server while the first has not tidied up.
-    crashed = path.with_name("crashed.db")
-    for ending in ("", "-wal"):
-        shutil.copyfile(f"{path}{ending}", f"{crashed}{ending}")
+    check(crashed(path), acknowledged, refused, unknown)
     disk.mend()
     later = await storage.commit(fence, (InsertGroup(rows.group(1_000)),))
     assert later.results == ((),), "a mended disk is used again without a restart"
     await storage.close()
-    for file, extra in ((crashed, set[int]()), (path, {1_000})):
-        found = what_is_there(file)
-        before = set(range(1, GROUPS_BEFORE + 1)) | extra
-        assert before | acknowledged <= found, "acknowledged and not there"
-        assert not found & refused, "refused and there"
-        assert found <= before | acknowledged | unknown
+    check(path, acknowledged | {1_000}, refused, unknown)
     return calls, failed, len(unknown)
+
+
+def crashed(path: Path) -> Path:
+    """The files as a crash now would leave them: a copy, while the server has them open."""
+    copy = path.with_name("crashed.db")
+    for ending in ("", "-wal", "-shm"):
+        copy.with_name(copy.name + ending).unlink(missing_ok=True)
+    for ending in ("", "-wal"):
+        shutil.copyfile(f"{path}{ending}", f"{copy}{ending}")
+    return copy
+
+
+def check(path: Path, acknowledged: set[int], refused: set[int], unknown: set[int]) -> None:
+    found = what_is_there(path)
+    there = acknowledged | set(range(1, GROUPS_BEFORE + 1))
+    assert there <= found, "acknowledged and not there"
+    assert not found & refused, "refused and there"
+    assert found <= there | unknown
 
 
 def what_is_there(path: Path) -> set[int]:

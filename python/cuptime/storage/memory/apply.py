@@ -300,20 +300,21 @@ def _cancel_tasks_of_schedule(tables: Tables, write: CancelTasksOfSchedule) -> t
 
 
 # --- schedules ----------------------------------------------------------------------------------------------------
-def _must_be_free(tables: Tables, schedule: Schedule) -> None:
+def _must_be_free(tables: Tables, schedule: Schedule, itself: int) -> None:
+    """Its schedule_id is not in use, but by the row `itself`."""
     if schedule.state == ScheduleState.UNREGISTERED:
         return
     for other in tables.schedules.values():
         if (
             other.schedule_id == schedule.schedule_id
             and other.state != ScheduleState.UNREGISTERED
-            and other.schedule_seq != schedule.schedule_seq
+            and other.schedule_seq != itself
         ):
             raise CuptimeError(Reason.SCHEDULE_EXISTS, metadata={"schedule_id": schedule.schedule_id})
 
 
 def _insert_schedule(tables: Tables, write: InsertSchedule) -> tuple[int, ...]:
-    _must_be_free(tables, write.schedule)
+    _must_be_free(tables, write.schedule, 0)
     tables.schedules.insert(write.schedule.schedule_seq, write.schedule)
     return _NONE
 
@@ -323,7 +324,7 @@ def _replace_schedule(tables: Tables, write: ReplaceSchedule) -> tuple[int, ...]
     if stored is None or stored.generation != write.expected_generation:
         metadata = {"expected_generation": str(write.expected_generation)}
         raise CuptimeError(Reason.ETAG_MISMATCH, metadata=metadata)
-    _must_be_free(tables, write.schedule)
+    _must_be_free(tables, write.schedule, stored.schedule_seq)
     tables.schedules.put(write.schedule.schedule_seq, write.schedule)
     return _NONE
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
+from itertools import zip_longest
 from typing import Any, Final
 
 import apsw
@@ -152,7 +153,7 @@ class Applier:
         allowed = mask_of(write.allowed)
         moved = self._many_ids(sql("move_group"), write.rows, int(write.to), allowed, fence.epoch)
         if len(moved) != len(write.rows):
-            left = next((row[0] for row in write.rows if row[0] not in moved), 0)
+            left = next(row[0] for row, done in zip_longest(write.rows, moved) if row[0] != done)
             raise CuptimeError(
                 Reason.STATE_CONFLICT, metadata={"group_seq": str(left), "wanted": write.to.name}
             )

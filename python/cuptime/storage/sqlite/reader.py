@@ -50,6 +50,7 @@ class Readers:
         for connection in self._connections:
             connection.close()
         self._connections.clear()
+        self._free = queue.SimpleQueue()
 
     async def rows(
         self, name: LiteralString, bindings: tuple[Any, ...], make: Callable[[Row], _T]

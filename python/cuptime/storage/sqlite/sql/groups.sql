@@ -6,8 +6,8 @@ deliver_within_ms, state, member_count, created_ms, completed_ms, etag
 
 -- name: insert_group
 INSERT INTO groups ({group_columns}, shard_id, epoch)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (group_id) DO NOTHING
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18
+WHERE NOT EXISTS (SELECT 1 FROM groups WHERE group_id = ?2)
 RETURNING group_seq;
 
 -- name: set_member_count

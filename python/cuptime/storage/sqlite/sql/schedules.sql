@@ -5,8 +5,9 @@ schedule_seq, schedule_id, timing_kind, expression, value_ms, time_zone, start_m
 anchor_ms, planned_until_ms, next_ms, fire_count, note, created_ms, updated_ms
 
 -- name: insert_schedule
-INSERT INTO schedules ({schedule_columns}, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (schedule_id) WHERE state != 4 DO NOTHING
+INSERT INTO schedules ({schedule_columns}, epoch)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19
+WHERE ?10 = 4 OR NOT EXISTS (SELECT 1 FROM schedules WHERE schedule_id = ?2 AND state != 4)
 RETURNING schedule_seq;
 
 -- name: replace_schedule

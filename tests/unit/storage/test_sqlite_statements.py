@@ -1,0 +1,82 @@
+"""SQL by name: the reader of the files, and every statement against the schema."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import apsw
+import pytest
+
+from cuptime.storage.sqlite import migrate, statements
+
+SEARCHES_ONLY = {
+    "order", "orders_between", "task", "tasks_by_id", "group_by_id", "group_by_seq", "latest_decision", "refusal",
+    "schedule_live", "schedule_last", "request", "executed_result", "open_interventions", "refusals_since",
+    "decisions_of_group", "move_tasks_to_triggered", "lease_tasks", "replace_task", "cancel_tasks_of_schedule",
+    "release_orders", "undecided_orders", "groups_newest_in_state", "forget_requests", "forget_refusals",
+}  # fmt: skip
+
+
+def test_blocks_and_parts() -> None:
+    text = "-- a word\n-- part: cols\na,\n  b\n-- name: one\nSELECT {cols}\nFROM t;\n\n"
+    text += "-- why\n-- name: two\nSELECT 2;\n"
+    assert statements.parse(text) == {"one": "SELECT a,\n  b\nFROM t", "two": "SELECT 2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("SELECT 1;", "outside a block"),
+        ("-- name: one\nSELECT 1;\n-- name: one\nSELECT 2;", "one is there twice"),
+    ],
+)
+def test_what_is_no_statement_file(text: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        statements.parse(text)
+
+
+def test_an_unknown_part_or_name() -> None:
+    with pytest.raises(KeyError):
+        statements.parse("-- name: one\nSELECT {cols};")
+    with pytest.raises(statements.StatementMissing):
+        statements.sql("no such statement")
+
+
+@pytest.fixture(scope="module")
+def database() -> apsw.Connection:
+    database = apsw.Connection(":memory:")
+    migrate.migrate(database, migrate.load(), 0)
+    return database
+
+
+@pytest.mark.parametrize("name", sorted(statements.load()))
+def test_statement_fits_the_schema(database: apsw.Connection, name: str) -> None:
+    """It compiles, and those on the hot path search by an index and never read a whole table."""
+    text = statements.load()[name]
+    count = max([text.count("?")] + [int(number) for number in re.findall(r"\?(\d+)", text)])
+    plan = database.execute(f"EXPLAIN QUERY PLAN {text}", (1,) * _bindings(database, text, count)).fetchall()
+    if name in SEARCHES_ONLY:
+        scans = [
+            str(step[3])
+            for step in plan
+            if str(step[3]).startswith("SCAN") and "json_each" not in str(step[3])
+        ]
+        assert not scans, plan
+
+
+def _bindings(database: apsw.Connection, text: str, most: int) -> int:
+    for count in range(most + 1):
+        try:
+            database.execute(f"EXPLAIN {text}", (1,) * count)
+        except apsw.BindingsError:
+            continue
+        return count
+    raise AssertionError(f"no number of bindings fits {text}")
+
+
+def test_every_statement_is_used(repo: Path) -> None:
+    package = repo / "python" / "cuptime" / "storage" / "sqlite"
+    code = "".join(file.read_text(encoding="utf-8") for file in package.glob("*.py"))
+    unused = [name for name in statements.load() if f'"{name}"' not in code]
+    assert unused == []
