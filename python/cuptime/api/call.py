@@ -22,10 +22,16 @@ from google.protobuf import message as proto_message
 from google.protobuf import message_factory, unknown_fields
 from google.rpc import status_pb2
 
-from cuptime.api.status import DETAILS_KEY, grpc_code, overloaded, status_of
+from cuptime.api.status import DETAILS_KEY, cut, error_in, grpc_code, overloaded, status_of
+from cuptime.api.status import MESSAGE_BYTES_MAX as STATUS_BYTES_MAX
 from cuptime.domain.clock import Clock
-from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.limits import CONCURRENT_RPCS_MAX, CONCURRENT_STREAMS_MAX, DEADLINE_DEFAULT_MS
+from cuptime.domain.errors import Code, CuptimeError, Reason
+from cuptime.domain.limits import (
+    CONCURRENT_RPCS_MAX,
+    CONCURRENT_STREAMS_MAX,
+    DEADLINE_DEFAULT_MS,
+    MESSAGE_BYTES_MAX,
+)
 from cuptime.telemetry import trace
 
 _log = structlog.get_logger("cuptime.api")
@@ -76,8 +82,20 @@ def unknown_field(message: proto_message.Message, depth: int = 0) -> str | None:
     return None
 
 
+def check_size(raw: bytes) -> None:
+    """Raises LIMIT_REACHED for a message above MESSAGE_BYTES_MAX. The channel takes twice as much, so that a message
+    that is a little too big is refused with a reason and not by the transport."""
+    if len(raw) > MESSAGE_BYTES_MAX:
+        raise CuptimeError(
+            Reason.LIMIT_REACHED,
+            f"the message has {len(raw)} bytes, at most {MESSAGE_BYTES_MAX} are taken; send smaller batches",
+            metadata={"measured": str(len(raw)), "limit": str(MESSAGE_BYTES_MAX)},
+        )
+
+
 def parse(message_type: type[proto_message.Message], raw: bytes) -> Any:
-    """Raises MESSAGE_MALFORMED or FIELD_UNKNOWN."""
+    """Raises LIMIT_REACHED, MESSAGE_MALFORMED or FIELD_UNKNOWN."""
+    check_size(raw)
     try:
         message = message_type.FromString(raw)
     except proto_message.DecodeError:
@@ -140,6 +158,7 @@ class Wrapper:
             try:
                 self._check_draining()
                 if request_type is None:
+                    check_size(raw)
                     code, reply = await run(raw)
                     if code:
                         await self._abort_raw(name, context, code, reply, started)
@@ -182,7 +201,7 @@ class Wrapper:
                     assert request_type is not None
                     requests: Any = parse(request_type, incoming)
                 else:
-                    requests = incoming if request_type is None else _parsed(request_type, incoming)
+                    requests = _sized(incoming) if request_type is None else _parsed(request_type, incoming)
                 async for response in run(requests, call):
                     yield response if isinstance(response, bytes) else response.SerializeToString()
                 self._done(name, "OK", started)
@@ -249,18 +268,27 @@ class Wrapper:
 
     async def _abort(self, name: str, context: Any, error: CuptimeError, started: float) -> None:
         self._done(name, error.reason.code.name, started)
-        details = status_of(error).SerializeToString()
-        await context.abort(grpc_code(int(error.reason.code)), error.message, ((DETAILS_KEY, details),))
+        status = status_of(error)
+        details = status.SerializeToString()
+        await context.abort(grpc_code(int(error.reason.code)), status.message, ((DETAILS_KEY, details),))
 
     async def _abort_raw(self, name: str, context: Any, code: int, details: bytes, started: float) -> None:
+        """The core's own status, as it is kept for repeats; what is said about a field is said as everywhere."""
+        if code == Code.INVALID_ARGUMENT:
+            await self._abort(name, context, error_in(details), started)
         status_code = grpc_code(code)
         self._done(name, status_code.name, started)
-        await context.abort(
-            status_code, status_pb2.Status.FromString(details).message, ((DETAILS_KEY, details),)
-        )
+        message = status_pb2.Status.FromString(details).message
+        await context.abort(status_code, cut(message, STATUS_BYTES_MAX), ((DETAILS_KEY, details),))
 
     def _done(self, name: str, code: str, started: float) -> None:
         self._metrics.call(name, code, (time.perf_counter() - started) * 1_000)
+
+
+async def _sized(incoming: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async for raw in incoming:
+        check_size(raw)
+        yield raw
 
 
 async def _parsed(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Final, NoReturn
 
 from cuptime._gen.cuptime.v1 import dispatch_service_pb2 as pb
 from cuptime.api import convert, names, pages
@@ -17,6 +17,15 @@ from cuptime.domain.values import DecisionRow, Group, InterventionRow, OrderRow,
 
 # The column of a DecisionRow without sequence that has the message.
 _BODY: Final = -1
+_ORDER_INVALID: Final = "ORDER_INVALID"
+
+
+def _blame(subject: str, index: int) -> NoReturn:
+    """The core names the field from the order on; the caller has it in a list. Raises FIELD_INVALID."""
+    field = f"orders[{index}]{subject.removeprefix('order')}"
+    raise CuptimeError(
+        Reason.FIELD_INVALID, f"{field} is missing or has a value that no order may have", field=field
+    )
 
 
 async def group_named(storage: Storage, group_id: int) -> Group:
@@ -50,8 +59,9 @@ class DispatchEndpoints:
         list_name = f"decisions/{request.parent}"
         after = pages.cursor(list_name, request.page_token, 0)
         rows = await self._decisions.page(after=after, limit=size + 1, group_seq=group_seq)
-        token = pages.token(list_name, rows[size - 1].sequence) if len(rows) > size else ""
         shown = [convert.decision(row) for row in rows[:size]]
+        del shown[pages.fit(shown) :]
+        token = pages.token(list_name, rows[len(shown) - 1].sequence) if len(rows) > len(shown) else ""
         return pb.ListDecisionsResponse(decisions=shown, next_page_token=token)
 
     async def watch_decisions(
@@ -65,7 +75,11 @@ class DispatchEndpoints:
         changes = self._feed.watch(request.after_sequence, group_seq)
         try:
             async for rows in changes:
-                yield pb.WatchDecisionsResponse(decisions=[convert.decision(row) for row in rows])
+                decisions = [convert.decision(row) for row in rows]
+                while decisions:
+                    count = pages.fit(decisions)
+                    yield pb.WatchDecisionsResponse(decisions=decisions[:count])
+                    del decisions[:count]
         finally:
             await changes.aclose()  # type: ignore[attr-defined]  # it is a generator
 
@@ -98,8 +112,11 @@ class DispatchEndpoints:
         bodies = [order.SerializeToString() for order in request.orders]
         rows = await self._decisions.preview(group_id, bodies)
         decisions = []
-        for row in rows:
+        for index, row in enumerate(rows):
             message = pb.Decision.FromString(row[_BODY])
+            for reason in message.reasons:
+                if reason.code == _ORDER_INVALID:
+                    _blame(reason.subject, index)
             message.name = ""
             decisions.append(message)
         return pb.PreviewDecisionResponse(decisions=decisions)
@@ -130,7 +147,9 @@ class DispatchEndpoints:
             rider_id = names.numbered("riders", request.rider, "rider")
         elif request.shop or request.rider:
             raise CuptimeError(
-                Reason.FIELD_CONTRADICTION, "shop and rider go with RESOLUTION_ASSIGN only", field="shop"
+                Reason.FIELD_CONTRADICTION,
+                "shop and rider go with RESOLUTION_ASSIGN only",
+                field="shop" if request.shop else "rider",
             )
         row = await self._interventions.resolve(
             order_id,

@@ -11,6 +11,7 @@ from cuptime.domain.ports import TaskFilter
 from cuptime.domain.values import TaskState
 
 _TERM = re.compile(r"""\s*([a-z_]+)\s*(<=|>=|=)\s*(?:"([^"]*)"|([A-Za-z0-9._/-]+))\s*""")
+_INSTANT = re.compile(r"[0-9]{1,18}")
 _FORM: Final = (
     'terms like state=FAILED, queue="sheets", schedule="schedules/x", due_time_ms<=N, joined by AND'
 )
@@ -38,6 +39,7 @@ def task_filter(text: str) -> tuple[TaskFilter, str | None]:
     queue = schedule_id = None
     due_from_ms: int | None = None
     due_until_ms: int | None = None
+    seen: set[tuple[str, str]] = set()
     for name, operator, value in terms(text):
         if name not in _FIELDS:
             raise CuptimeError(
@@ -45,7 +47,12 @@ def task_filter(text: str) -> tuple[TaskFilter, str | None]:
                 f"filter: {name} is not known; use one of {', '.join(_FIELDS)}",
                 field=f"filter.{name}",
             )
-        if name == "due_time_ms" and operator != "=" and value.isdigit() and len(value) < 19:
+        if (name, operator) in seen:
+            raise CuptimeError(
+                Reason.FIELD_CONTRADICTION, f"filter: {name}{operator} is there twice", field="filter"
+            )
+        seen.add((name, operator))
+        if name == "due_time_ms" and operator != "=" and _INSTANT.fullmatch(value):
             if operator == ">=":
                 due_from_ms = int(value)
             else:

@@ -6,18 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from google.rpc import status_pb2
-from google.rpc.error_details_pb2 import ErrorInfo
-
 from cuptime._gen.cuptime.v1 import group_service_pb2 as pb
 from cuptime.api import convert, names, pages
 from cuptime.api.call import Call, RawReply
-from cuptime.api.schedules import etag_of
-from cuptime.domain.errors import CuptimeError, Reason, invalid, required
+from cuptime.api.fields import etag_of
+from cuptime.api.status import error_in
+from cuptime.domain.errors import invalid, required
 from cuptime.domain.values import Group, GroupState, order_id_of
 from cuptime.groups.cancel import Cancellations
 from cuptime.groups.intake import IntakeLine
-from cuptime.groups.life import Groups
+from cuptime.groups.life import PARK_CHARS_MAX, Groups
 
 UNARY: Final = 0
 BATCH: Final = 1
@@ -80,7 +78,7 @@ class GroupEndpoints:
             while (submitted := await waiting.get()) is not None:
                 code, reply = await submitted
                 if code:
-                    raise _refusal(reply)
+                    raise error_in(reply)
                 yield reply
             await reader
         finally:
@@ -114,6 +112,8 @@ class GroupEndpoints:
             except ValueError:
                 raise invalid("state", "a state of a group", request.state) from None
         size = pages.page_size(request.page_size)
+        if len(request.park) > PARK_CHARS_MAX:
+            raise invalid("park", f"at most {PARK_CHARS_MAX} characters", request.park)
         list_name = f"groups/{request.state}/{request.park}"
         before = pages.cursor(list_name, request.page_token, _NEWEST)
         found = await self._groups.page(
@@ -135,8 +135,9 @@ class GroupEndpoints:
         list_name = f"orders/{group_id}"
         after = pages.cursor(list_name, request.page_token, order_id_of(group.group_seq, 0))
         found = await self._groups.orders(group_id, after=after, limit=size + 1)
-        token = pages.token(list_name, found[size - 1].order_id) if len(found) > size else ""
         shown = [convert.order(order, group_id) for order in found[:size]]
+        del shown[pages.fit(shown) :]
+        token = pages.token(list_name, found[len(shown) - 1].order_id) if len(found) > len(shown) else ""
         return pb.ListOrdersResponse(orders=shown, next_page_token=token)
 
     async def cancel_order(self, request: pb.CancelOrderRequest, call: Call) -> pb.CancelOrderResponse:
@@ -165,14 +166,3 @@ class GroupEndpoints:
                 yield pb.WatchGroupResponse(group=convert.group(group))
         finally:
             await changes.aclose()  # type: ignore[attr-defined]  # it is a generator
-
-
-def _refusal(details: bytes) -> CuptimeError:
-    """The error in a status that the core made."""
-    status = status_pb2.Status.FromString(details)
-    reason, metadata = Reason.INTERNAL, {}
-    for detail in status.details:
-        info = ErrorInfo()
-        if detail.Unpack(info):
-            reason, metadata = Reason[info.reason], dict(info.metadata)
-    return CuptimeError(reason, status.message, field=metadata.get("field", ""), metadata=metadata)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from cuptime.domain.errors import invalid, required
-from cuptime.domain.values import group_seq_of, order_number_of
+from cuptime.domain.values import ORDER_NUMBER_MASK, group_seq_of, order_number_of
 
 _ID_MAX = 2**63 - 1
-_ORDER = re.compile(r"groups/([1-9]\d{0,18})/orders/([1-9]\d{0,6})")
-_DECISION = re.compile(r"groups/([1-9]\d{0,18})/orders/([1-9]\d{0,6})/decision")
-_NUMBERED = re.compile(r"([a-zA-Z]+)/([1-9]\d{0,18})")
+_ORDER = re.compile(r"groups/([1-9][0-9]{0,18})/orders/([1-9][0-9]{0,6})")
+_DECISION = re.compile(r"groups/([1-9][0-9]{0,18})/orders/([1-9][0-9]{0,6})/decision")
+_NUMBERED = re.compile(r"([a-zA-Z]+)/([1-9][0-9]{0,18})")
 _SCHEDULE = re.compile(r"schedules/([a-z][a-z0-9._-]{0,62})")
 
 
@@ -19,6 +19,14 @@ def _number(text: str, field: str, form: str, value: str) -> int:
     if number > _ID_MAX:
         raise invalid(field, f"of the form {form}", value)
     return number
+
+
+def _numbers(found: re.Match[str], field: str, form: str) -> tuple[int, int]:
+    """Group id and order number. A number that needs more bits than it has would name an order of another group."""
+    number = int(found.group(2))
+    if number > ORDER_NUMBER_MASK:
+        raise invalid(field, f"of the form {form}, the number at most {ORDER_NUMBER_MASK}", found.group())
+    return _number(found.group(1), field, form, found.group()), number
 
 
 def numbered(collection: str, name: str, field: str = "name") -> int:
@@ -48,7 +56,7 @@ def order(name: str, field: str = "name") -> tuple[int, int]:
     found = _ORDER.fullmatch(name)
     if found is None:
         raise invalid(field, "of the form groups/{group_id}/orders/{number}", name)
-    return _number(found.group(1), field, "groups/{group_id}/orders/{number}", name), int(found.group(2))
+    return _numbers(found, field, "groups/{group_id}/orders/{number}")
 
 
 def decision(name: str, field: str = "name") -> tuple[int, int]:
@@ -58,9 +66,7 @@ def decision(name: str, field: str = "name") -> tuple[int, int]:
     found = _DECISION.fullmatch(name)
     if found is None:
         raise invalid(field, "of the form groups/{group_id}/orders/{number}/decision", name)
-    return _number(found.group(1), field, "groups/{group_id}/orders/{number}/decision", name), int(
-        found.group(2)
-    )
+    return _numbers(found, field, "groups/{group_id}/orders/{number}/decision")
 
 
 def schedule(name: str, field: str = "name") -> str:

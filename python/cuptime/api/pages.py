@@ -5,9 +5,18 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 from cuptime.domain.errors import CuptimeError, Reason, invalid
 from cuptime.domain.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
+
+PAGE_BYTES_MAX: Final = 3 * 1024 * 1024
+"""Of the entries of one answer: a plain gRPC client takes no message above 4 MiB."""
+
+
+class _Message(Protocol):
+    def ByteSize(self) -> int: ...  # noqa: N802  (protobuf's name)
 
 
 def page_size(wanted: int) -> int:
@@ -34,6 +43,21 @@ def cursor(list_name: str, page_token: str, start: int) -> int:
         raw = base64.b64decode(page_token + "=" * (-len(page_token) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raw = b""
-    if len(raw) != 12 or raw[:4] != _mark(list_name):
-        raise CuptimeError(Reason.PAGE_TOKEN_INVALID, field="page_token")
-    return int.from_bytes(raw[4:], "big")
+    found = int.from_bytes(raw[4:], "big")
+    if len(raw) != 12 or raw[:4] != _mark(list_name) or found >= 1 << 63:
+        raise CuptimeError(
+            Reason.PAGE_TOKEN_INVALID,
+            "the page token is not one that this list gave with these filters; begin again without one",
+            field="page_token",
+        )
+    return found
+
+
+def fit(messages: Sequence[_Message]) -> int:
+    """How many of the messages one answer may carry: at least the first, and what stays under PAGE_BYTES_MAX."""
+    room = PAGE_BYTES_MAX
+    for count, message in enumerate(messages):
+        room -= message.ByteSize()
+        if room < 0:
+            return max(count, 1)
+    return len(messages)

@@ -9,7 +9,7 @@ from cuptime._gen.cuptime.v1 import shop_service_pb2 as shops_pb
 from cuptime._gen.cuptime.v1 import types_pb2 as types_pb
 from cuptime.api import names, pages
 from cuptime.api.call import Call
-from cuptime.api.schedules import etag_of, mask_of
+from cuptime.api.fields import etag_of, mask_of
 from cuptime.dispatch.riders import Riders
 from cuptime.dispatch.shops import Shops
 from cuptime.dispatch.values import SHOP_FIELDS, Position, Rider, RiderView, Shop, ShopView, StockChange
@@ -118,8 +118,9 @@ class ShopEndpoints:
         size = pages.page_size(request.page_size)
         after = pages.cursor("shops", request.page_token, 0)
         views = await self._shops.page(after=after, limit=size + 1)
-        token = pages.token("shops", views[size - 1].shop.shop_id) if len(views) > size else ""
         shown = [shop_message(view) for view in views[:size]]
+        del shown[pages.fit(shown) :]
+        token = pages.token("shops", shown[-1].shop_id) if len(views) > len(shown) else ""
         return shops_pb.ListShopsResponse(shops=shown, next_page_token=token)
 
     async def update_shop(

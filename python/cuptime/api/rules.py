@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from cuptime._gen.cuptime.v1 import rule_service_pb2 as pb
 from cuptime.api import convert, names, pages
 from cuptime.api.call import Call
@@ -10,6 +12,8 @@ from cuptime.rules.book import RuleBook
 from cuptime.rules.diagnostic import Diagnostic
 
 _NEWEST = 2**62
+REVISIONS_READ_MAX: Final = 50
+"""For one page: each has its source, up to 1 MiB."""
 
 
 def diagnostic(value: Diagnostic) -> pb.Diagnostic:
@@ -52,11 +56,12 @@ class RuleEndpoints:
         return pb.GetRevisionResponse(revision=convert.rule_revision(await self._book.get(wanted)))
 
     async def list_revisions(self, request: pb.ListRevisionsRequest, call: Call) -> pb.ListRevisionsResponse:
-        size = pages.page_size(request.page_size)
+        size = min(pages.page_size(request.page_size), REVISIONS_READ_MAX)
         before = pages.cursor("ruleRevisions", request.page_token, _NEWEST)
         rows = await self._book.page(before=before, limit=size + 1)
-        token = pages.token("ruleRevisions", rows[size - 1].revision) if len(rows) > size else ""
         shown = [convert.rule_revision(row) for row in rows[:size]]
+        del shown[pages.fit(shown) :]
+        token = pages.token("ruleRevisions", shown[-1].revision) if len(rows) > len(shown) else ""
         return pb.ListRevisionsResponse(revisions=shown, next_page_token=token)
 
     async def roll_back_rules(self, request: pb.RollBackRulesRequest, call: Call) -> pb.RollBackRulesResponse:

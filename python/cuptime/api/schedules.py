@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,17 +10,23 @@ from cuptime._gen.cuptime.v1 import group_service_pb2 as groups_pb
 from cuptime._gen.cuptime.v1 import schedule_service_pb2 as pb
 from cuptime.api import convert, names, pages
 from cuptime.api.call import Call
+from cuptime.api.fields import below, etag_of, mask_of
+from cuptime.api.groups import group_of as group_value
+from cuptime.dispatch.values import INSTANT_MS_MAX, check_range
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.limits import (
     EVERY_MIN_MS,
     GROUP_ID_MIN,
     TASK_BACKOFF_DEFAULT_MS,
+    TASK_DUE_AHEAD_MAX_MS,
     TASK_PAYLOAD_BYTES_MAX,
     TASK_RETRIES_DEFAULT,
+    TASK_RETRIES_MAX,
 )
 from cuptime.domain.values import ScheduleState, Timing, TimingKind
-from cuptime.schedules.registry import NewSchedule, Registry, ScheduleChange
+from cuptime.groups.life import check_group
+from cuptime.schedules.registry import NOTE_CHARS_MAX, NewSchedule, Registry, ScheduleChange
 from cuptime.schedules.targets import Firing
 from cuptime.tasks.form import NewTask, check_new
 
@@ -81,7 +86,9 @@ def timing_of(message: pb.Timing, field: str) -> Timing:
     """The timing as a value. Raises FIELD_* for what the engine would not look at."""
     kind = message.WhichOneof("when")
     if kind is None:
-        raise required(f"{field}.cron, at_time_ms, after_ms or every_ms")
+        raise CuptimeError(
+            Reason.FIELD_REQUIRED, f"{field} needs cron, at_time_ms, after_ms or every_ms", field=field
+        )
     value = getattr(message, kind)
     if kind == "every_ms" and value < EVERY_MIN_MS:
         raise invalid(f"{field}.every_ms", f"at least {EVERY_MIN_MS}", value)
@@ -104,11 +111,29 @@ def timing_of(message: pb.Timing, field: str) -> Timing:
     )
 
 
+def _check_template(template: pb.GroupTemplate, now_ms: int, field: str) -> None:
+    """What a firing could not open is refused now. Raises FIELD_*."""
+    check_range(f"{field}.first_group_id", template.first_group_id, GROUP_ID_MIN, 2**62)
+    check_range(f"{field}.open_for_ms", template.open_for_ms, 1, TASK_DUE_AHEAD_MAX_MS)
+    for name in ("group_id", "deadline_time_ms"):
+        if getattr(template.group, name):
+            raise CuptimeError(
+                Reason.FIELD_CONTRADICTION,
+                "group_id and deadline_time_ms come from the firing; leave them empty",
+                field=f"{field}.group.{name}",
+            )
+    group = groups_pb.Group()
+    group.CopyFrom(template.group)
+    group.group_id, group.deadline_time_ms = template.first_group_id, now_ms + template.open_for_ms
+    with below(field, "group"):
+        check_group(group_value(group), now_ms)
+
+
 def target_of(message: pb.Target, now_ms: int, field: str) -> bytes:
     """The target, checked, as bytes. Raises FIELD_*."""
     action = message.WhichOneof("action")
     if action is None:
-        raise required(f"{field}.task or {field}.group")
+        raise CuptimeError(Reason.FIELD_REQUIRED, f"{field} needs a task or a group", field=field)
     if action == "task":
         task = message.task
         if task.due_time_ms:
@@ -123,6 +148,8 @@ def target_of(message: pb.Target, now_ms: int, field: str) -> bytes:
                 "a business context is of one moment; tasks of schedules have none",
                 field=f"{field}.task.context",
             )
+        if task.max_retries < 0:
+            raise invalid(f"{field}.task.max_retries", f"0 to {TASK_RETRIES_MAX}", task.max_retries)
         retries = task.max_retries if task.HasField("max_retries") else -1
         check_new(
             NewTask(task.queue, task.payload, 0, 0, task.priority, retries, task.backoff_ms),
@@ -131,45 +158,11 @@ def target_of(message: pb.Target, now_ms: int, field: str) -> bytes:
         )
     else:
         group = message.group
-        if group.first_group_id < GROUP_ID_MIN:
-            raise invalid(f"{field}.group.first_group_id", f"at least {GROUP_ID_MIN}", group.first_group_id)
-        if group.open_for_ms <= 0:
-            raise invalid(f"{field}.group.open_for_ms", "above 0", group.open_for_ms)
-        if group.group.group_id or group.group.deadline_time_ms:
-            raise CuptimeError(
-                Reason.FIELD_CONTRADICTION,
-                "group_id and deadline_time_ms come from the firing",
-                field=f"{field}.group.group",
-            )
-        if not group.group.HasField("location"):
-            raise required(f"{field}.group.group.location")
+        _check_template(group, now_ms, f"{field}.group")
     packed = message.SerializeToString(deterministic=True)
     if len(packed) > 2 * TASK_PAYLOAD_BYTES_MAX:
         raise invalid(field, f"at most {2 * TASK_PAYLOAD_BYTES_MAX} bytes", f"{len(packed)} bytes")
     return packed
-
-
-def etag_of(text: str) -> int | None:
-    """The generation in an etag; None when none was given. Raises ETAG_MISMATCH for what never was an etag."""
-    if not text:
-        return None
-    if not text.isdecimal() or len(text) > 18:
-        raise CuptimeError(Reason.ETAG_MISMATCH, field="etag", metadata={"value": text[:40]})
-    return int(text)
-
-
-def mask_of(paths: Sequence[str], known: frozenset[str]) -> frozenset[str]:
-    """The fields of an update mask. Raises FIELD_REQUIRED when empty, FIELD_UNKNOWN for others than `known`."""
-    if not paths:
-        raise required("update_mask")
-    for path in paths:
-        if path not in known:
-            raise CuptimeError(
-                Reason.FIELD_UNKNOWN,
-                f"update_mask names {path!r}; it may name {', '.join(sorted(known))}",
-                field="update_mask",
-            )
-    return frozenset(paths)
 
 
 class ScheduleEndpoints:
@@ -191,9 +184,10 @@ class ScheduleEndpoints:
             target_of(wanted.target, self._clock.now_ms(), "schedule.target"),
             wanted.note,
         )
-        schedule = await self._registry.register(
-            new, request_id=request.request_id, validate_only=request.validate_only
-        )
+        with below("schedule", "timing"):
+            schedule = await self._registry.register(
+                new, request_id=request.request_id, validate_only=request.validate_only
+            )
         return pb.RegisterScheduleResponse(schedule=convert.schedule(schedule))
 
     async def update_schedule(
@@ -210,13 +204,14 @@ class ScheduleEndpoints:
             target=target_of(wanted.target, now_ms, "schedule.target") if "target" in fields else None,
             note=wanted.note if "note" in fields else None,
         )
-        schedule = await self._registry.update(
-            schedule_id,
-            change,
-            etag=etag_of(request.etag),
-            request_id=request.request_id,
-            validate_only=request.validate_only,
-        )
+        with below("schedule", "timing"):
+            schedule = await self._registry.update(
+                schedule_id,
+                change,
+                etag=etag_of(request.etag),
+                request_id=request.request_id,
+                validate_only=request.validate_only,
+            )
         return pb.UpdateScheduleResponse(schedule=convert.schedule(schedule))
 
     async def unregister_schedule(
@@ -231,6 +226,8 @@ class ScheduleEndpoints:
         return pb.UnregisterScheduleResponse(schedule=convert.schedule(schedule))
 
     async def pause_schedule(self, request: pb.PauseScheduleRequest, call: Call) -> pb.PauseScheduleResponse:
+        if len(request.note) > NOTE_CHARS_MAX:
+            raise invalid("note", f"at most {NOTE_CHARS_MAX} characters", request.note)
         schedule = await self._registry.pause(
             names.schedule(request.name), request.note, request_id=request.request_id
         )
@@ -257,16 +254,18 @@ class ScheduleEndpoints:
         list_name = f"schedules/{request.state}"
         after = pages.cursor(list_name, request.page_token, 0)
         found = await self._registry.schedules(after=after, limit=size + 1, state=state)
-        token = pages.token(list_name, found[size - 1].schedule_seq) if len(found) > size else ""
         shown = [convert.schedule(schedule) for schedule in found[:size]]
+        del shown[pages.fit(shown) :]
+        token = pages.token(list_name, found[len(shown) - 1].schedule_seq) if len(found) > len(shown) else ""
         return pb.ListSchedulesResponse(schedules=shown, next_page_token=token)
 
     async def preview_schedule(
         self, request: pb.PreviewScheduleRequest, call: Call
     ) -> pb.PreviewScheduleResponse:
         subject = request.WhichOneof("subject")
+        check_range("after_time_ms", request.after_time_ms, 0, INSTANT_MS_MAX)
         if subject is None:
-            raise required("name or timing")
+            raise CuptimeError(Reason.FIELD_REQUIRED, "give the name of a schedule or a timing", field="name")
         if subject == "name":
             wanted: str | Timing = names.schedule(request.name)
         else:

@@ -42,10 +42,10 @@ SERVICES: Final = (
     "WorkerService",
     "RuleService",
 )
-# The wrapper refuses first, with RetryInfo; gRPC's own limit only stands behind it.
+# The wrapper refuses first, with a reason and RetryInfo; gRPC's own limit only stands behind it.
 _CHANNEL_RPCS_MAX: Final = CONCURRENT_RPCS_MAX + CONCURRENT_STREAMS_MAX + 500
 _OPTIONS: Final = (
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX * 2),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX * 2),
     ("grpc.max_metadata_size", METADATA_BYTES_MAX),
     ("grpc.max_concurrent_streams", 1_000),

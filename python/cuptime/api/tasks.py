@@ -9,8 +9,8 @@ from cuptime._gen.cuptime.v1 import task_service_pb2 as pb
 from cuptime._gen.cuptime.v1 import types_pb2 as types_pb
 from cuptime.api import convert, filters, names, pages
 from cuptime.api.call import Call
-from cuptime.domain.errors import CuptimeError, Reason, required
-from cuptime.domain.limits import BATCH_MAX
+from cuptime.domain.errors import CuptimeError, Reason, invalid, required
+from cuptime.domain.limits import BATCH_MAX, TASK_RETRIES_MAX
 from cuptime.domain.values import Schedule, Task, TaskContext
 from cuptime.tasks.form import NewTask
 from cuptime.tasks.line import TaskLine
@@ -24,8 +24,10 @@ def context_of(message: types_pb.BusinessContext) -> TaskContext:
     return TaskContext(message.group_id, message.sku_version, message.stock_snapshot, message.timestamp_ms)
 
 
-def new_task(message: pb.Task, delay_ms: int, call: Call) -> NewTask:
-    """A task as asked for; outputs that the caller set are not looked at."""
+def new_task(message: pb.Task, delay_ms: int, call: Call, field: str = "task") -> NewTask:
+    """A task as asked for; outputs that the caller set are not looked at. Raises FIELD_INVALID for retries below 0."""
+    if message.max_retries < 0:
+        raise invalid(f"{field}.max_retries", f"0 to {TASK_RETRIES_MAX}", message.max_retries)
     return NewTask(
         queue=message.queue,
         payload=message.payload,
@@ -73,9 +75,9 @@ class TaskEndpoints:
                 raise CuptimeError(
                     Reason.FIELD_CONTRADICTION,
                     "request_id and validate_only belong to the batch, not to its entries",
-                    field=f"requests[{index}].request_id",
+                    field=f"requests[{index}].{'request_id' if entry.request_id else 'validate_only'}",
                 )
-            news.append(new_task(entry.task, entry.delay_ms, call))
+            news.append(new_task(entry.task, entry.delay_ms, call, f"requests[{index}].task"))
         tasks = await self._line.enqueue_batch(
             news, request_id=request.request_id, validate_only=request.validate_only
         )
@@ -96,9 +98,9 @@ class TaskEndpoints:
         list_name = f"tasks/{request.filter}"
         after = pages.cursor(list_name, request.page_token, 0)
         tasks = await self._line.tasks(where, after=after, limit=size + 1)
-        more = len(tasks) > size
         shown = [await self._shown(task) for task in tasks[:size]]
-        token = pages.token(list_name, tasks[size - 1].task_id) if more else ""
+        del shown[pages.fit(shown) :]
+        token = pages.token(list_name, tasks[len(shown) - 1].task_id) if len(tasks) > len(shown) else ""
         return pb.ListTasksResponse(tasks=shown, next_page_token=token)
 
     async def cancel_task(self, request: pb.CancelTaskRequest, call: Call) -> pb.CancelTaskResponse:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from cuptime._gen.cuptime.v1 import worker_service_pb2 as pb
-from cuptime.api import convert
+from cuptime.api import convert, pages
 from cuptime.api.call import Call
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import WORKER_CREDITS_MAX
@@ -50,8 +50,12 @@ class WorkerEndpoints:
 
     async def _deliver(self, session: WorkerSession, outgoing: _Outgoing) -> None:
         async for leases in session.batches():
-            batch = pb.LeasedTasks(tasks=[self._leased(lease) for lease in leases])
-            await outgoing.put(pb.StreamTasksResponse(tasks=batch))
+            leased = [self._leased(lease) for lease in leases]
+            while leased:
+                count = pages.fit(leased)
+                batch = pb.LeasedTasks(tasks=leased[:count])
+                await outgoing.put(pb.StreamTasksResponse(tasks=batch))
+                del leased[:count]
         await outgoing.put(CuptimeError(Reason.DRAINING))
 
     def _leased(self, lease: Lease) -> pb.LeasedTask:

@@ -9,16 +9,17 @@ from typing import Final
 from cuptime.dispatch.counters import fridge_key, stock_key
 from cuptime.dispatch.resources import Resources, check_room, next_etag
 from cuptime.dispatch.values import (
+    FRIDGE_SLOTS_MAX,
+    ON_HAND_MAX,
     SHOP_FIELDS,
     Shop,
     ShopView,
     StockChange,
     check_count,
     check_no_repeats,
-    check_range,
     check_shop,
 )
-from cuptime.domain.errors import CuptimeError, Reason, required
+from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.limits import SHOPS_MAX
 from cuptime.domain.requests import Made
 from cuptime.domain.values import ShopRow, StockRow
@@ -178,13 +179,18 @@ class Shops:
                     )
                 stock[change.sku] += change.on_hand_delta
             slots = shop.fridge_slots + change.fridge_delta
+            if change.sku and stock[change.sku] > ON_HAND_MAX:
+                raise invalid(
+                    f"{path}.on_hand_delta", f"a sum of at most {ON_HAND_MAX} cups", stock[change.sku]
+                )
+            if slots > FRIDGE_SLOTS_MAX:
+                raise invalid(f"{path}.fridge_delta", f"a sum of at most {FRIDGE_SLOTS_MAX} slots", slots)
             if change.sku and stock[change.sku] < 0:
                 raise _exceeded(
                     f"{path}.on_hand_delta", stock_key(shop.shop_id, change.sku), stock[change.sku]
                 )
             if slots < 0:
                 raise _exceeded(f"{path}.fridge_delta", fridge_key(shop.shop_id), slots)
-            check_range(f"{path}.fridge_delta", change.fridge_delta, -10_000, 10_000)
             shops[change.shop_id] = replace(shop, fridge_slots=slots, stock=tuple(stock.items()))
             check_shop(f"{path}", shops[change.shop_id])
         return list(shops.values())

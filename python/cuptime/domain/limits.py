@@ -73,6 +73,7 @@ CRON_CHARS_MAX: Final = 200
 # --- rules ------------------------------------------------------------------------------------------------------
 RULE_SOURCE_BYTES_MAX: Final = 1024 * 1024
 RULE_YAML_DEPTH_MAX: Final = 16
+RULE_YAML_NODES_MAX: Final = 120_000
 RULES_MAX: Final = 10_000
 RULE_CONDITION_CHARS_MAX: Final = 4_096
 RULE_REVISIONS_KEPT_MAX: Final = 10_000

@@ -14,6 +14,7 @@ CODES: Final = frozenset(
     {
         "LIMIT_BYTES",
         "LIMIT_DEPTH",
+        "LIMIT_NODES",
         "LIMIT_RULES",
         "LIMIT_CONDITION",
         "NOT_UTF8",

@@ -21,7 +21,7 @@ from typing import Final
 
 import yaml
 
-from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX, RULE_YAML_DEPTH_MAX, RULES_MAX
+from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX, RULE_YAML_DEPTH_MAX, RULE_YAML_NODES_MAX, RULES_MAX
 from cuptime.rules.diagnostic import DIAGNOSTICS_MAX, Diagnostic
 from cuptime.rules.positions import offsets
 from cuptime.rules.source import RuleSource, Scalar, rule_of
@@ -170,7 +170,7 @@ def _place(at: yaml.Event) -> tuple[int, int]:
 
 def _guarded(parsed: Iterable[yaml.Event]) -> Iterator[yaml.Event]:
     """The node events of the first document, as they come; refuses what is dangerous before it can grow."""
-    depth = documents = 0
+    depth = documents = nodes = 0
     for at in parsed:
         line, column = _place(at)
         if isinstance(at, yaml.DocumentStartEvent):
@@ -186,6 +186,9 @@ def _guarded(parsed: Iterable[yaml.Event]) -> Iterator[yaml.Event]:
         tag = getattr(at, "tag", None)
         if tag is not None:
             raise _Fault("YAML_TAG", line, column, f"the tag {tag} is not allowed", "leave it out")
+        nodes += isinstance(at, yaml.NodeEvent)
+        if nodes > RULE_YAML_NODES_MAX:
+            raise _Fault("LIMIT_NODES", line, column, f"more than {RULE_YAML_NODES_MAX} values")
         if isinstance(at, yaml.CollectionStartEvent):
             depth += 1
             if depth > RULE_YAML_DEPTH_MAX:

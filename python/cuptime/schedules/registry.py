@@ -224,6 +224,7 @@ class Registry:
             if etag is not None and etag != before.generation:
                 raise CuptimeError(
                     Reason.ETAG_MISMATCH,
+                    field="etag",
                     metadata={
                         "schedule_id": schedule_id,
                         "etag": str(before.generation),

@@ -72,7 +72,7 @@ def check_new(new: NewTask, now_ms: int, field: str) -> None:
     if not 0 <= new.due_ms <= now_ms + TASK_DUE_AHEAD_MAX_MS:
         raise invalid(f"{field}.due_time_ms", "0 (now) or an instant at most ten years ahead", new.due_ms)
     if not 0 <= new.delay_ms <= TASK_DUE_AHEAD_MAX_MS:
-        raise invalid("delay_ms", "0 to ten years", new.delay_ms)
+        raise invalid(f"{field.removesuffix('task')}delay_ms", "0 to ten years", new.delay_ms)
     if not 0 <= new.priority <= PRIORITY_MAX:
         raise invalid(f"{field}.priority", f"1 to {PRIORITY_MAX}, or 0 for {PRIORITY_DEFAULT}", new.priority)
     if not -1 <= new.max_retries <= TASK_RETRIES_MAX:
