@@ -21,8 +21,6 @@ import apsw
 import grpc
 import uvloop
 
-import cuptime  # noqa: F401  (sets the options of gRPC before its import, as the service does)
-
 BATCH: Final = 100
 WAITING_MAX: Final = 20_000
 Entry = tuple[bytes, int, asyncio.Future[None]]
