@@ -150,7 +150,7 @@ class InsertTasks:
 @dataclass(frozen=True, slots=True)
 class MoveTasks:
     """Moves many tasks at once, for the trigger: those not in a state of `allowed`, or whose due_ms differs from the
-    row's, are left out; the result of the write is the list of task ids that moved.
+    row's, are left out; the result of the write is the sorted list of task ids that moved.
 
     Rows of (task_id, due_ms); `to` is TRIGGERED: trigger_ms = at_ms, trigger_id = trigger_id, and execution_id, worker
     and lease of an earlier attempt are taken off. SCHEDULED sets scheduled_ms; CANCELLED is allowed too.

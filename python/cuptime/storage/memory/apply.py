@@ -234,7 +234,7 @@ def _move_tasks(tables: Tables, write: MoveTasks) -> tuple[int, ...]:
         if task is not None and task.due_ms == due_ms and task.state in write.allowed:
             tables.tasks.put(task_id, _moved_task(task, write))
             moved.append(task_id)
-    return tuple(moved)
+    return tuple(sorted(set(moved)))
 
 
 def _lease_tasks(tables: Tables, write: LeaseTasks) -> tuple[int, ...]:
@@ -248,7 +248,7 @@ def _lease_tasks(tables: Tables, write: LeaseTasks) -> tuple[int, ...]:
             )  # fmt: skip
             tables.tasks.put(task_id, held)
             leased.append(task_id)
-    return tuple(leased)
+    return tuple(sorted(set(leased)))
 
 
 def _extend_leases(tables: Tables, write: ExtendLeases) -> tuple[int, ...]:
@@ -258,7 +258,7 @@ def _extend_leases(tables: Tables, write: ExtendLeases) -> tuple[int, ...]:
         if task is not None and task.state == TaskState.TRIGGERED and task.execution_id == execution_id:
             tables.tasks.put(task_id, replace(task, lease_until_ms=lease_until_ms))
             extended.append(task_id)
-    return tuple(extended)
+    return tuple(sorted(set(extended)))
 
 
 def _replace_task(tables: Tables, write: ReplaceTask) -> tuple[int, ...]:

@@ -6,9 +6,9 @@ leave half of its rows behind when it raises; the writer takes them back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple
-from itertools import zip_longest
 from typing import Any, Final
 
 import apsw
@@ -53,7 +53,6 @@ _OUTCOME: Final = 2
 
 _MOVE_TASKS: Final = {
     TaskState.SCHEDULED: sql("move_tasks_to_scheduled"),
-    TaskState.TRIGGERED: sql("move_tasks_to_triggered"),
     TaskState.CANCELLED: sql("move_tasks_to_cancelled"),
 }
 
@@ -124,16 +123,19 @@ class Applier:
     def _many(self, statement: str, rows: Sequence[tuple[Any, ...]], *more: object) -> None:
         self._cursor.executemany(statement, [(*row, *more) for row in rows])
 
-    def _many_ids(self, statement: str, rows: Sequence[tuple[Any, ...]], *more: object) -> tuple[int, ...]:
-        return tuple([row[0] for row in self._cursor.executemany(statement, [(*row, *more) for row in rows])])
+    def _ids(self, statement: str, rows: Iterable[tuple[Any, ...]], *more: object) -> tuple[int, ...]:
+        """The ids that a statement over a JSON array of rows returns, sorted."""
+        given = json.dumps(list(rows), separators=(",", ":"))
+        return tuple(sorted([row[0] for row in self._cursor.execute(statement, (given, *more))]))
 
-    def _changed_one(self, statement: str, bindings: tuple[Any, ...]) -> bool:
-        """Whether the statement, which returns a row for each change, changed something."""
-        return bool(self._cursor.execute(statement, bindings).fetchall())
+    def _changed(self, statement: str, bindings: tuple[Any, ...]) -> bool:
+        """Whether the statement changed something."""
+        self._cursor.execute(statement, bindings)
+        return self._connection.changes() > 0
 
     # --- groups and orders ------------------------------------------------------------------------------------------
     def _insert_group(self, write: InsertGroup, fence: Fence) -> tuple[int, ...]:
-        if not self._changed_one(sql("insert_group"), (*group_row(write.group), fence.shard_id, fence.epoch)):
+        if not self._changed(sql("insert_group"), (*group_row(write.group), fence.shard_id, fence.epoch)):
             raise CuptimeError(Reason.GROUP_EXISTS, metadata={"group_id": str(write.group.group_id)})
         return _NONE
 
@@ -151,17 +153,15 @@ class Applier:
 
     def _move_groups(self, write: MoveGroups, fence: Fence) -> tuple[int, ...]:
         allowed = mask_of(write.allowed)
-        moved = self._many_ids(sql("move_group"), write.rows, int(write.to), allowed, fence.epoch)
-        if len(moved) != len(write.rows):
-            left = next(row[0] for row, done in zip_longest(write.rows, moved) if row[0] != done)
-            raise CuptimeError(
-                Reason.STATE_CONFLICT, metadata={"group_seq": str(left), "wanted": write.to.name}
-            )
+        for row in write.rows:
+            if not self._changed(sql("move_group"), (*row, int(write.to), allowed, fence.epoch)):
+                metadata = {"group_seq": str(row[0]), "wanted": write.to.name}
+                raise CuptimeError(Reason.STATE_CONFLICT, metadata=metadata)
         return _NONE
 
     def _move_order(self, write: MoveOrder, fence: Fence) -> tuple[int, ...]:
         bindings = (write.order_id, int(write.expected), int(write.to), write.at_ms, fence.epoch)
-        if not self._changed_one(sql("move_order"), bindings):
+        if not self._changed(sql("move_order"), bindings):
             raise CuptimeError(
                 Reason.STATE_CONFLICT,
                 metadata={"order_id": str(write.order_id), "expected": write.expected.name},
@@ -205,7 +205,7 @@ class Applier:
 
     def _resolve_intervention(self, write: ResolveIntervention, fence: Fence) -> tuple[int, ...]:
         bindings = (write.order_id, write.resolved_ms, write.resolution, write.note, fence.epoch)
-        if not self._changed_one(sql("resolve_intervention"), bindings):
+        if not self._changed(sql("resolve_intervention"), bindings):
             raise CuptimeError(Reason.INTERVENTION_NOT_FOUND, metadata={"order_id": str(write.order_id)})
         return _NONE
 
@@ -228,20 +228,25 @@ class Applier:
         return _NONE
 
     def _move_tasks(self, write: MoveTasks, fence: Fence) -> tuple[int, ...]:
+        rows = dict.fromkeys(write.rows)
         allowed = mask_of(write.allowed)
-        return self._many_ids(
-            _MOVE_TASKS[write.to], write.rows, write.at_ms, write.trigger_id, allowed, fence.epoch
-        )
+        if write.to == TaskState.TRIGGERED:
+            statement = sql("move_tasks_to_triggered")
+            return self._ids(statement, rows, write.at_ms, write.trigger_id, allowed, fence.epoch)
+        return self._ids(_MOVE_TASKS[write.to], rows, write.at_ms, allowed, fence.epoch)
 
     def _lease_tasks(self, write: LeaseTasks, fence: Fence) -> tuple[int, ...]:
-        return self._many_ids(sql("lease_tasks"), write.rows, write.worker, write.at_ms, fence.epoch)
+        # Of two rows for one task the last counts; the statement would take either.
+        rows = {row[0]: row for row in write.rows}.values()
+        return self._ids(sql("lease_tasks"), rows, write.worker, write.at_ms, fence.epoch)
 
     def _extend_leases(self, write: ExtendLeases, fence: Fence) -> tuple[int, ...]:
-        return self._many_ids(sql("extend_leases"), write.rows, fence.epoch)
+        rows = {row[:2]: row for row in write.rows}.values()
+        return self._ids(sql("extend_leases"), rows, fence.epoch)
 
     def _replace_task(self, write: ReplaceTask, fence: Fence) -> tuple[int, ...]:
         bindings = (*task_row(write.task), fence.epoch, mask_of(write.expected), write.expected_execution_id)
-        if not self._changed_one(sql("replace_task"), bindings):
+        if not self._changed(sql("replace_task"), bindings):
             expected = "|".join(state.name for state in write.expected)
             raise CuptimeError(
                 Reason.STATE_CONFLICT, metadata={"task_id": str(write.task.task_id), "expected": expected}
@@ -256,14 +261,14 @@ class Applier:
 
     # --- schedules --------------------------------------------------------------------------------------------------
     def _insert_schedule(self, write: InsertSchedule, fence: Fence) -> tuple[int, ...]:
-        if not self._changed_one(sql("insert_schedule"), (*schedule_row(write.schedule), fence.epoch)):
+        if not self._changed(sql("insert_schedule"), (*schedule_row(write.schedule), fence.epoch)):
             raise CuptimeError(Reason.SCHEDULE_EXISTS, metadata={"schedule_id": write.schedule.schedule_id})
         return _NONE
 
     def _replace_schedule(self, write: ReplaceSchedule, fence: Fence) -> tuple[int, ...]:
         bindings = (*schedule_row(write.schedule), fence.epoch, write.expected_generation)
         try:
-            changed = self._changed_one(sql("replace_schedule"), bindings)
+            changed = self._changed(sql("replace_schedule"), bindings)
         except apsw.ConstraintError as error:
             if "schedules" not in str(error):
                 raise
@@ -290,12 +295,12 @@ class Applier:
             row.rule_count,
             fence.epoch,
         )
-        if not self._changed_one(sql("insert_rule_revision"), bindings):
+        if not self._changed(sql("insert_rule_revision"), bindings):
             raise CuptimeError(Reason.STATE_CONFLICT, metadata={"revision": str(row.revision)})
         return _NONE
 
     def _remember_request(self, write: RememberRequest, fence: Fence) -> tuple[int, ...]:
-        if not self._changed_one(sql("remember_request"), (*astuple(write.row), fence.epoch)):
+        if not self._changed(sql("remember_request"), (*astuple(write.row), fence.epoch)):
             raise CuptimeError(Reason.REQUEST_ID_REUSED, metadata={"request_id": write.row.request_id})
         return _NONE
 

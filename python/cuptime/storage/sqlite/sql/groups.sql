@@ -7,8 +7,7 @@ deliver_within_ms, state, member_count, created_ms, completed_ms, etag
 -- name: insert_group
 INSERT INTO groups ({group_columns}, shard_id, epoch)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18
-WHERE NOT EXISTS (SELECT 1 FROM groups WHERE group_id = ?2)
-RETURNING group_seq;
+WHERE NOT EXISTS (SELECT 1 FROM groups WHERE group_id = ?2);
 
 -- name: set_member_count
 UPDATE groups SET member_count = ?2, epoch = ?3 WHERE group_seq = ?1;
@@ -16,8 +15,7 @@ UPDATE groups SET member_count = ?2, epoch = ?3 WHERE group_seq = ?1;
 -- name: move_group
 UPDATE groups
 SET state = ?4, completed_ms = iif(?2 = 0, completed_ms, ?2), member_count = ?3, etag = etag + 1, epoch = ?6
-WHERE group_seq = ?1 AND (1 << state) & ?5
-RETURNING group_seq;
+WHERE group_seq = ?1 AND (1 << state) & ?5;
 
 -- name: group_by_seq
 SELECT {group_columns} FROM groups WHERE group_seq = ?;

@@ -12,8 +12,7 @@ WHERE resolved_ms != 0;
 
 -- name: resolve_intervention
 UPDATE interventions SET resolved_ms = ?2, resolution = ?3, note = ?4, epoch = ?5
-WHERE order_id = ?1 AND resolved_ms = 0
-RETURNING order_id;
+WHERE order_id = ?1 AND resolved_ms = 0;
 
 -- name: intervention
 SELECT {intervention_columns} FROM interventions WHERE order_id = ?;

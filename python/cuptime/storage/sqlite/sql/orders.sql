@@ -7,8 +7,7 @@ order_id, user_id, request_id, fingerprint, sku, quantity, created_ms, rule_revi
 INSERT INTO orders ({order_columns}, moved_ms, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?);
 
 -- name: move_order
-UPDATE orders SET state = ?3, moved_ms = ?4, epoch = ?5 WHERE order_id = ?1 AND state = ?2
-RETURNING order_id;
+UPDATE orders SET state = ?3, moved_ms = ?4, epoch = ?5 WHERE order_id = ?1 AND state = ?2;
 
 -- name: release_orders
 UPDATE orders SET state = 3, moved_ms = ?3, epoch = ?4 WHERE order_id >= ?1 AND order_id < ?2 AND state = 1;

@@ -2,8 +2,7 @@
 
 -- name: remember_request
 INSERT INTO requests (request_id, method, fingerprint, response, expires_ms, epoch) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (request_id) DO NOTHING
-RETURNING request_id;
+ON CONFLICT (request_id) DO NOTHING;
 
 -- name: forget_requests
 DELETE FROM requests

@@ -6,8 +6,7 @@ revision, digest, source, note, created_ms, rule_count, revision = (SELECT max(r
 -- name: insert_rule_revision
 INSERT INTO rule_revisions (revision, digest, source, note, created_ms, rule_count, epoch)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7
-WHERE ?1 = (SELECT coalesce(max(revision), 0) + 1 FROM rule_revisions)
-RETURNING revision;
+WHERE ?1 = (SELECT coalesce(max(revision), 0) + 1 FROM rule_revisions);
 
 -- name: rule_revision
 SELECT {revision_columns} FROM rule_revisions WHERE revision = ?;

@@ -7,14 +7,12 @@ anchor_ms, planned_until_ms, next_ms, fire_count, note, created_ms, updated_ms
 -- name: insert_schedule
 INSERT INTO schedules ({schedule_columns}, epoch)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19
-WHERE ?10 = 4 OR NOT EXISTS (SELECT 1 FROM schedules WHERE schedule_id = ?2 AND state != 4)
-RETURNING schedule_seq;
+WHERE ?10 = 4 OR NOT EXISTS (SELECT 1 FROM schedules WHERE schedule_id = ?2 AND state != 4);
 
 -- name: replace_schedule
 UPDATE schedules
 SET ({schedule_columns}, epoch) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
-WHERE schedule_seq = ?1 AND generation = ?20
-RETURNING schedule_seq;
+WHERE schedule_seq = ?1 AND generation = ?20;
 
 -- name: advance_schedule
 UPDATE schedules

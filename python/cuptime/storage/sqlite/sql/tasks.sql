@@ -12,34 +12,43 @@ INSERT INTO tasks ({task_columns}, epoch)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (schedule_seq, generation, nominal_ms) WHERE schedule_seq > 0 DO NOTHING;
 
+-- The five below take their rows as one JSON array and so are one step of the engine, however many rows: the writer
+-- does not hand the interpreter lock to and fro for each.
+--
 -- A task that triggers belongs to nobody yet: what an earlier attempt left is taken off, so that its worker can neither
 -- extend the lease nor complete the task.
 -- name: move_tasks_to_triggered
 UPDATE tasks
-SET state = 3, updated_ms = ?3, trigger_ms = ?3, trigger_id = ?4, execution_id = '', lease_until_ms = 0, worker = '',
-    epoch = ?6
-WHERE task_id = ?1 AND due_ms = ?2 AND (1 << state) & ?5
+SET state = 3, updated_ms = ?2, trigger_ms = ?2, trigger_id = ?3, execution_id = '', lease_until_ms = 0, worker = '',
+    epoch = ?5
+FROM json_each(?1) AS given
+WHERE task_id = given.value ->> 0 AND due_ms = given.value ->> 1 AND (1 << state) & ?4
 RETURNING task_id;
 
 -- name: move_tasks_to_scheduled
-UPDATE tasks SET state = 2, updated_ms = ?3, scheduled_ms = ?3, epoch = ?6
-WHERE task_id = ?1 AND due_ms = ?2 AND (1 << state) & ?5
+UPDATE tasks SET state = 2, updated_ms = ?2, scheduled_ms = ?2, epoch = ?4
+FROM json_each(?1) AS given
+WHERE task_id = given.value ->> 0 AND due_ms = given.value ->> 1 AND (1 << state) & ?3
 RETURNING task_id;
 
 -- name: move_tasks_to_cancelled
-UPDATE tasks SET state = 6, updated_ms = ?3, epoch = ?6
-WHERE task_id = ?1 AND due_ms = ?2 AND (1 << state) & ?5
+UPDATE tasks SET state = 6, updated_ms = ?2, epoch = ?4
+FROM json_each(?1) AS given
+WHERE task_id = given.value ->> 0 AND due_ms = given.value ->> 1 AND (1 << state) & ?3
 RETURNING task_id;
 
 -- name: lease_tasks
 UPDATE tasks
-SET execution_id = ?2, lease_until_ms = ?3, attempt = ?4, worker = ?5, updated_ms = ?6, epoch = ?7
-WHERE task_id = ?1 AND state = 3
+SET execution_id = given.value ->> 1, lease_until_ms = given.value ->> 2, attempt = given.value ->> 3, worker = ?2,
+    updated_ms = ?3, epoch = ?4
+FROM json_each(?1) AS given
+WHERE task_id = given.value ->> 0 AND state = 3
 RETURNING task_id;
 
 -- name: extend_leases
-UPDATE tasks SET lease_until_ms = ?3, epoch = ?4
-WHERE task_id = ?1 AND state = 3 AND execution_id = ?2
+UPDATE tasks SET lease_until_ms = given.value ->> 2, epoch = ?2
+FROM json_each(?1) AS given
+WHERE task_id = given.value ->> 0 AND state = 3 AND execution_id = given.value ->> 1
 RETURNING task_id;
 
 -- The stored task must be in a state of the mask ?34 and have the execution id ?35 (NULL: any).
@@ -47,8 +56,7 @@ RETURNING task_id;
 UPDATE tasks
 SET ({task_columns}, epoch) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
     ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)
-WHERE task_id = ?1 AND (1 << state) & ?34 AND (?35 IS NULL OR execution_id = ?35)
-RETURNING task_id;
+WHERE task_id = ?1 AND (1 << state) & ?34 AND (?35 IS NULL OR execution_id = ?35);
 
 -- The condition `schedule_seq > 0` lets the planner use the partial index.
 -- name: cancel_tasks_of_schedule
