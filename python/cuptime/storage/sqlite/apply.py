@@ -48,6 +48,8 @@ from cuptime.storage.sqlite.rows import group_row, schedule_row, task_row
 from cuptime.storage.sqlite.statements import sql
 
 _NONE: Final[tuple[int, ...]] = ()
+_JSON_ROWS_MAX: Final = 500
+"""Rows of one JSON array; the engine reads longer ones more slowly by the row."""
 _OUTCOME: Final = 2
 """Where `outcome` is in a row of InsertDecisions, which has no sequence."""
 
@@ -125,8 +127,12 @@ class Applier:
 
     def _ids(self, statement: str, rows: Iterable[tuple[Any, ...]], *more: object) -> tuple[int, ...]:
         """The ids that a statement over a JSON array of rows returns, sorted."""
-        given = json.dumps(list(rows), separators=(",", ":"))
-        return tuple(sorted([row[0] for row in self._cursor.execute(statement, (given, *more))]))
+        every = list(rows)
+        ids: list[int] = []
+        for at in range(0, len(every), _JSON_ROWS_MAX):
+            given = json.dumps(every[at : at + _JSON_ROWS_MAX], separators=(",", ":"))
+            ids += [row[0] for row in self._cursor.execute(statement, (given, *more))]
+        return tuple(sorted(ids))
 
     def _changed(self, statement: str, bindings: tuple[Any, ...]) -> bool:
         """Whether the statement changed something."""
