@@ -60,15 +60,6 @@ async def _build(door: Door) -> World:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProcess]:
-    server = ServedProcess(tmp_path_factory.mktemp("bad"))
-    server.start()
-    yield server
-    assert server.running(), server.log_tail()
-    assert server.stop() == 0
-
-
-@pytest.fixture(scope="module")
 def world(served: ServedProcess) -> World:
     async def build() -> World:
         async with Door(served.address) as door:

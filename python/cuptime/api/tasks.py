@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from typing import Final
 
 from cuptime._gen.cuptime.v1 import task_service_pb2 as pb
 from cuptime._gen.cuptime.v1 import types_pb2 as types_pb
@@ -15,6 +17,7 @@ from cuptime.domain.values import Schedule, Task, TaskContext
 from cuptime.tasks.form import NewTask
 from cuptime.tasks.line import TaskLine
 
+SCHEDULE_IDS_HELD_MAX: Final = 100_000
 ScheduleBySeq = Callable[[int], Awaitable[Schedule | None]]
 ScheduleById = Callable[[str], Awaitable[Schedule | None]]
 
@@ -41,12 +44,34 @@ def new_task(message: pb.Task, delay_ms: int, call: Call, field: str = "task") -
     )
 
 
+class ScheduleIds:
+    """The schedule_id behind a task's schedule sequence. It never changes, so what was read once is kept."""
+
+    def __init__(self, by_seq: ScheduleBySeq) -> None:
+        self._by_seq = by_seq
+        self._known: OrderedDict[int, str] = OrderedDict()
+
+    async def of(self, task: Task) -> str:
+        """Empty for a task that no schedule made."""
+        seq = task.schedule_seq
+        if not seq:
+            return ""
+        if seq not in self._known:
+            schedule = await self._by_seq(seq)
+            if schedule is None:
+                return ""
+            self._known[seq] = schedule.schedule_id
+            if len(self._known) > SCHEDULE_IDS_HELD_MAX:
+                self._known.popitem(last=False)
+        return self._known[seq]
+
+
 class TaskEndpoints:
     """The methods of TaskService."""
 
-    def __init__(self, line: TaskLine, schedule_by_seq: ScheduleBySeq, schedule_by_id: ScheduleById) -> None:
+    def __init__(self, line: TaskLine, schedule_ids: ScheduleIds, schedule_by_id: ScheduleById) -> None:
         self._line = line
-        self._schedule_by_seq = schedule_by_seq
+        self._schedule_ids = schedule_ids
         self._schedule_by_id = schedule_by_id
 
     async def enqueue_task(self, request: pb.EnqueueTaskRequest, call: Call) -> pb.EnqueueTaskResponse:
@@ -130,7 +155,4 @@ class TaskEndpoints:
             await changes.aclose()  # type: ignore[attr-defined]  # it is a generator
 
     async def _shown(self, task: Task) -> pb.Task:
-        if not task.schedule_seq:
-            return convert.task(task)
-        schedule = await self._schedule_by_seq(task.schedule_seq)
-        return convert.task(task, schedule.schedule_id if schedule else "")
+        return convert.task(task, await self._schedule_ids.of(task))

@@ -10,6 +10,7 @@ from typing import Final
 from cuptime._gen.cuptime.v1 import worker_service_pb2 as pb
 from cuptime.api import convert, pages
 from cuptime.api.call import Call
+from cuptime.api.tasks import ScheduleIds
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import WORKER_CREDITS_MAX
 from cuptime.tasks.line import TaskLine
@@ -22,8 +23,9 @@ _Outgoing = asyncio.Queue[pb.StreamTasksResponse | BaseException | None]
 class WorkerEndpoints:
     """The method of WorkerService."""
 
-    def __init__(self, line: TaskLine) -> None:
+    def __init__(self, line: TaskLine, schedule_ids: ScheduleIds) -> None:
         self._line = line
+        self._schedule_ids = schedule_ids
 
     async def stream_tasks(
         self, requests: AsyncIterator[pb.StreamTasksRequest], call: Call
@@ -50,7 +52,7 @@ class WorkerEndpoints:
 
     async def _deliver(self, session: WorkerSession, outgoing: _Outgoing) -> None:
         async for leases in session.batches():
-            leased = [self._leased(lease) for lease in leases]
+            leased = [await self._leased(lease) for lease in leases]
             while leased:
                 count = pages.fit(leased)
                 batch = pb.LeasedTasks(tasks=leased[:count])
@@ -58,9 +60,9 @@ class WorkerEndpoints:
                 del leased[:count]
         await outgoing.put(CuptimeError(Reason.DRAINING))
 
-    def _leased(self, lease: Lease) -> pb.LeasedTask:
+    async def _leased(self, lease: Lease) -> pb.LeasedTask:
         return pb.LeasedTask(
-            task=convert.task(lease.task),
+            task=convert.task(lease.task, await self._schedule_ids.of(lease.task)),
             lease_token=lease.token,
             lease_until_time_ms=lease.until_ms,
             attempt=lease.attempt,

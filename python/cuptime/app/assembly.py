@@ -19,7 +19,7 @@ from cuptime.api.rules import RuleEndpoints
 from cuptime.api.schedules import OPEN_GROUP_QUEUE, OpenGroup, ScheduleEndpoints, Targets
 from cuptime.api.schedules import group_of as opened_group
 from cuptime.api.server import RAW_METHODS, GrpcServer
-from cuptime.api.tasks import TaskEndpoints
+from cuptime.api.tasks import ScheduleIds, TaskEndpoints
 from cuptime.api.workers import WorkerEndpoints
 from cuptime.app.core_parts import rule_tools
 from cuptime.app.http import MetricsServer
@@ -273,14 +273,15 @@ class Node:
     ) -> dict[str, str]:
         storage, line, feed = base.storage, dispatch.line, dispatch.line.feed
         interventions = Interventions(line, dispatch.releases, base.bodies, base.requests)
+        schedule_ids = ScheduleIds(storage.schedule_by_seq)
         endpoints = {
             "GroupService": GroupEndpoints(groups.room, groups.intake, groups.cancellations),
             "DispatchService": DispatchEndpoints(storage, Decisions(line), feed, interventions),
             "ShopService": ShopEndpoints(Shops(dispatch.resources)),
             "RiderService": RiderEndpoints(dispatch.riders),
             "ScheduleService": ScheduleEndpoints(schedules.registry, self._clock),
-            "TaskService": TaskEndpoints(tasks, storage.schedule_by_seq, storage.schedule),
-            "WorkerService": WorkerEndpoints(tasks),
+            "TaskService": TaskEndpoints(tasks, schedule_ids, storage.schedule),
+            "WorkerService": WorkerEndpoints(tasks, schedule_ids),
             "RuleService": RuleEndpoints(book),
         }
         addresses: dict[str, str] = {}
