@@ -20,8 +20,10 @@ from cuptime.domain.errors import ERROR_DOMAIN, Code, Reason
 from cuptime.domain.limits import MESSAGE_BYTES_MAX
 from tests.conftest import _wait_until
 from tests.integration import campus
-from tests.integration.bad_requests import CASES, DECIDED, OPEN, SECOND, SOURCES, Bad, World
+from tests.integration.bad_requests import CASES
+from tests.integration.bad_rules import SOURCES
 from tests.integration.door import Door, Refusal, Tables, described, every_method, message
+from tests.integration.faults import DECIDED, OPEN, SECOND, Bad, World
 
 GROWTH_BYTES_MAX = 96 * 1024 * 1024
 _FAULTS_OF_OURS = {Code.INTERNAL, Code.DEADLINE_EXCEEDED, Code.UNIMPLEMENTED}
@@ -130,13 +132,13 @@ async def test_a_bad_request_is_refused_by_name_and_changes_nothing(
             request = bad.request(world) if callable(bad.request) else bad.request
             before = tables.digests()
             outcome = await _refusal(door, method, [*bad.before, request])
-            wrong += [f"{bad.what}: {fault}" for fault in _faults(method, bad, outcome)]
+            wrong += [f"{bad.what}: {fault}" for fault in _wrong_with(method, bad, outcome)]
             after = tables.digests()
             wrong += [f"{bad.what}: table {name} changed" for name in after if after[name] != before[name]]
     assert not wrong, "\n".join(wrong)
 
 
-def _faults(method: str, bad: Bad, outcome: Refusal | list[Any]) -> list[str]:
+def _wrong_with(method: str, bad: Bad, outcome: Refusal | list[Any]) -> list[str]:
     """What is wrong with the refusal of a bad request."""
     if bad.entry and isinstance(outcome, list):
         outcome = _entry_refusal(method, outcome)
