@@ -27,6 +27,7 @@ from cuptime.api.status import MESSAGE_BYTES_MAX as STATUS_BYTES_MAX
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import Code, CuptimeError, Reason
 from cuptime.domain.limits import (
+    CALL_BYTES_IN_FLIGHT_MAX,
     CONCURRENT_RPCS_MAX,
     CONCURRENT_STREAMS_MAX,
     DEADLINE_DEFAULT_MS,
@@ -120,6 +121,8 @@ class Wrapper:
         self._metrics = metrics
         self._raw = raw_methods
         self.in_flight = 0
+        self.bytes_in_flight = 0
+        """Of the requests that unary calls hold."""
         self.streams = 0
         self.draining = False
 
@@ -154,7 +157,10 @@ class Wrapper:
             started = time.perf_counter()
             if self.in_flight >= CONCURRENT_RPCS_MAX:
                 await self._abort(name, context, overloaded("calls"), started)
+            if self.bytes_in_flight + len(raw) > CALL_BYTES_IN_FLIGHT_MAX:
+                await self._abort(name, context, overloaded("bytes of calls"), started)
             self.in_flight += 1
+            self.bytes_in_flight += len(raw)
             try:
                 self._check_draining()
                 if request_type is None:
@@ -177,6 +183,7 @@ class Wrapper:
                 await self._abort(name, context, CuptimeError(Reason.INTERNAL), started)
             finally:
                 self.in_flight -= 1
+                self.bytes_in_flight -= len(raw)
             raise AssertionError("abort always raises")
 
         return handle

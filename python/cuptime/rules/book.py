@@ -71,6 +71,8 @@ class RuleBook:
         self._live = Snapshot(None, 0)
         self._active: RuleRevisionRow | None = None
         self._publishing = asyncio.Lock()
+        # One at a time: several big files at once would take the interpreter away from the calls of a burst.
+        self._building = asyncio.Lock()
         self._older: OrderedDict[int, CompiledRules | None] = OrderedDict()
         self._hits: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
@@ -88,7 +90,7 @@ class RuleBook:
             return None
         if revision not in self._older:
             row = await self.get(revision)
-            built = await asyncio.to_thread(build, self._tools, [("", row.source)])
+            built = await self.built([("", row.source)])
             if built.compiled is None:
                 raise RulesInvalid(built.faults)
             self._older[revision] = built.compiled
@@ -121,7 +123,7 @@ class RuleBook:
         self._active = active
         rows = [active, *await self._storage.rule_revisions(before=active.revision, limit=RECOVER_TRIES_MAX)]
         for row in rows:
-            built = await asyncio.to_thread(build, self._tools, [("", row.source)])
+            built = await self.built([("", row.source)])
             if built.compiled is not None:
                 self._live = Snapshot(built.compiled, row.revision)
                 return self._live
@@ -135,7 +137,8 @@ class RuleBook:
 
     async def built(self, sources: Sequence[tuple[str, str]]) -> Built:
         """A rule set of (file name, YAML) pairs, checked and compiled beside the event loop."""
-        return await asyncio.to_thread(build, self._tools, sources)
+        async with self._building:
+            return await asyncio.to_thread(build, self._tools, sources)
 
     async def publish(
         self, source: str, note: str = "", *, request_id: str = "", validate_only: bool = False
