@@ -14,7 +14,8 @@ app = typer.Typer(
     help="""Schedules and dispatches beverage group-buys. 饮品团购的调度与派单服务。
 
 Begin with `cuptime serve`, then in a second terminal `cuptime schedules register hello --every 1000 --queue greet`
-and `cuptime tasks list`. Every option of `serve` is also an environment variable: `--listen` is `CUPTIME_LISTEN`.
+and `cuptime tasks list`. Settings of `serve` are environment variables too: `--listen` is `CUPTIME_LISTEN`. The other
+commands find the server by `--address` or `CUPTIME_ADDRESS`.
 """,
 )
 tasks_app = typer.Typer(
@@ -90,7 +91,7 @@ def replay(
     Prints undelivered %, click-to-door (mean, p90), overage, ready-to-pickup and bundles, beside a greedy baseline and
     the published figures. An independent evaluator refuses an infeasible plan.
 
-    Example: `cuptime replay ../shared/data/mdrp/0r50t75s2p100`
+    Days are those of github.com/grubhub/mdrplib. Example: `cuptime replay mdrplib/public_instances/0r50t75s2p100`
     """
     from cuptime.app.replay import main
 
