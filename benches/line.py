@@ -27,8 +27,10 @@ if __package__ in (None, ""):  # Started as a program, from any folder.
 
 from benches.service import intake, schedules, tasks
 from benches.service.figures import Row
-from benches.service.process import Bench
+from benches.service.process import Bench, machine_s
 
+OTHERS_SHARE_TOLD: Final = 0.05
+"""What other programs may take of the machine before the table says so."""
 OUT: Final = Path(__file__).parent / "out" / "line.json"
 SCENARIOS: Final[dict[str, Callable[[Bench], list[Row]]]] = {
     "unary": intake.unary,
@@ -61,8 +63,24 @@ def machine() -> str:
 
 
 def run(name: str, folder: Path, quick: bool, rounds: int) -> list[Row]:
+    """The rows of one scenario; the last of them says how much of the machine somebody else had meanwhile."""
     print(f"   {name} ...", file=sys.stderr, flush=True)
-    return middle([SCENARIOS[name](Bench(folder / f"{name}-{index}", quick)) for index in range(rounds)])
+    began_s, (busy_s, ours_s) = time.monotonic(), machine_s()
+    rows = middle([SCENARIOS[name](Bench(folder / f"{name}-{index}", quick)) for index in range(rounds)])
+    elapsed_s, (busy_after_s, ours_after_s) = time.monotonic() - began_s, machine_s()
+    others_s = (busy_after_s - busy_s) - (ours_after_s - ours_s)
+    share = max(0.0, others_s / (elapsed_s * (os.cpu_count() or 1)))
+    print(
+        f"   {name}: {elapsed_s:.0f} s; others used {share:.0%} of the machine", file=sys.stderr, flush=True
+    )
+    details = {**rows[-1].details, "others_share_of_machine": round(share, 3)}
+    notes = f"{rows[-1].notes}; " if rows[-1].notes else ""
+    told = (
+        f"{notes}others had {share:.0%} of the machine meanwhile"
+        if share >= OTHERS_SHARE_TOLD
+        else rows[-1].notes
+    )
+    return [*rows[:-1], replace(rows[-1], details=details, notes=told)]
 
 
 def _figure(value: float) -> str:

@@ -90,7 +90,7 @@ async def serve(folder: Path) -> None:
         await reader
 
     server = grpc.aio.server(options=(("grpc.so_reuseport", 0),), maximum_concurrent_rpcs=3_500)
-    handlers = {
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "SubmitOrder": grpc.unary_unary_rpc_method_handler(unary(1)),
         "BatchSubmitOrders": grpc.unary_unary_rpc_method_handler(unary(BATCH)),
         "IngestOrders": grpc.stream_stream_rpc_method_handler(stream),

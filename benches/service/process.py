@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,7 +109,8 @@ def load(mode: str, address: str, **options: object) -> Iterator[LoadProcess]:
 def call(address: str, method: str, raw: bytes) -> bytes:
     """One plain call."""
     with grpc.insecure_channel(address) as channel:
-        answer: bytes = channel.unary_unary(f"/cuptime.v1.{method}")(raw, timeout=30)
+        caller: Any = channel.unary_unary(f"/cuptime.v1.{method}")
+        answer: bytes = caller(raw, timeout=30)
     return answer
 
 
@@ -130,3 +132,16 @@ def cpu_s(pid: int) -> float:
     """Processor time of a process so far, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+def machine_s() -> tuple[float, float]:
+    """Processor time so far: of the whole machine, all cores; and of this program with the children that ended."""
+    user, nice, system, _, _, interrupt, soft = (int(part) for part in _first_line("/proc/stat")[1:8])
+    ours = os.times()
+    busy_s = (user + nice + system + interrupt + soft) / TICKS_A_SECOND
+    return busy_s, ours.user + ours.system + ours.children_user + ours.children_system
+
+
+def _first_line(path: str) -> list[str]:
+    with open(path) as file:
+        return file.readline().split()

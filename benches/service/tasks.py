@@ -21,7 +21,7 @@ def enqueue(address: str, due_ms: list[int], queue: str = "bench", within_s: flo
     """Makes the tasks durable; how many were, within the time."""
     until, kept = time.monotonic() + within_s, 0
     with grpc.insecure_channel(address) as channel:
-        call = channel.unary_unary(ENQUEUE)
+        call: Any = channel.unary_unary(ENQUEUE)
         for start in range(0, len(due_ms), 1_000):
             part = due_ms[start : start + 1_000]
             for raw in requests.task_batches(part, queue):
