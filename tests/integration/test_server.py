@@ -147,6 +147,47 @@ async def test_one_stream_too_many_is_told_how_long_to_wait(
         await wait_until(taken, timeout=10, why="a stream is free again")
 
 
+async def test_callers_that_leave_in_the_middle_leave_nothing_behind(door: Door) -> None:
+    """Every stream is begun, said something to, and abandoned, many times over; the fixture looks for faults."""
+    await campus.furnish(door)
+    group_id = next(_ids)
+    await door.call("GroupService/CreateGroup", group=campus.group(group_id, capacity=5_000))
+    position = {"rider_id": 1, "location": campus.PLACE, "measure_time_ms": campus.now_ms()}
+    name = (
+        await door.call("TaskService/EnqueueTask", task={"queue": "left"}, delay_ms=campus.DAY_MS)
+    ).task.name
+    kinds: list[tuple[str, Any, list[dict[str, Any]]]] = [
+        ("GroupService/WatchGroup", {"name": f"groups/{group_id}"}, []),
+        ("DispatchService/WatchDecisions", {"parent": "groups/-"}, []),
+        ("TaskService/WatchTask", {"name": name}, []),
+        ("RiderService/StreamPositions", None, [{"positions": [position]}] * 2),
+        (
+            "WorkerService/StreamTasks",
+            None,
+            [{"hello": {"worker": "w", "queues": ["left"]}}, {"credits": {"count": 3}}],
+        ),
+        ("GroupService/IngestOrders", None, [{"requests": [campus.submission(group_id)] * 50}] * 3),
+    ]
+
+    async def leave(method: str, request: Any, messages: list[dict[str, Any]], after: int) -> None:
+        method_call = door.open(method)
+        call = method_call(request) if request is not None else method_call()
+        for said in messages[:after]:
+            await call.write(said)
+        call.cancel()
+
+    for after in range(4):
+        for _ in range(8):
+            await asyncio.gather(*(leave(*kind, after) for kind in kinds))
+
+    orders = (await door.call("GroupService/ListOrders", parent=f"groups/{group_id}")).orders
+    assert len(orders) <= 1, "one request_id, however often it was sent"
+    async with Worker(door, "left") as worker:
+        await door.call("TaskService/EnqueueTask", task={"queue": "left"})
+        await worker.credits(1)
+        await worker.complete_all(await worker.tasks(1))
+
+
 async def _one_too_many(served: ServedProcess) -> Refusal:
     """Opens streams until one is refused: those that were opened may still be on their way."""
     async with Door(served.address) as third:

@@ -6,6 +6,7 @@ of the trigger window. It is answered after the commit and in effect with it.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,6 +26,7 @@ from cuptime.schedules.window import is_over, planned
 
 SCHEDULE_ID_FORM: Final = re.compile(r"[a-z][a-z0-9._-]{0,62}")
 NOTE_CHARS_MAX: Final = 1_000
+PREVIEW_AT_ONCE: Final = 20
 TARGET_BYTES_MAX: Final = 96 * 1024
 FIRINGS_AT_ONCE_MAX: Final = 1_000
 """In the commit of a registration; the planner goes on at once with what is more."""
@@ -193,7 +195,18 @@ class Registry:
             if schedule.state is ScheduleState.UNREGISTERED:
                 return []
             timing, anchor_ms = schedule.timing, schedule.anchor_ms
-        return self._desk.engine.firings(timing, anchor_ms, after_ms, 1 << 62, count or PREVIEW_DEFAULT)
+        times: list[int] = []
+        count = count or PREVIEW_DEFAULT
+        while len(times) < count:
+            limit = min(PREVIEW_AT_ONCE, count - len(times))
+            more = self._desk.engine.firings(timing, anchor_ms, after_ms, 1 << 62, limit)
+            times += more
+            if len(more) < limit:
+                break
+            after_ms = more[-1]
+            # An awkward expression takes milliseconds for each firing: others have their turn.
+            await asyncio.sleep(0)
+        return times
 
     def _seen(self, schedule: Schedule) -> Schedule:
         """As callers see it: `next_ms` is the next firing, not the next to be planned."""
