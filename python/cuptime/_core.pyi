@@ -25,9 +25,9 @@ class Dispatcher:
       on_duty). A rider whose `available_from_ms` lies ahead starts then, from (x_m, y_m).
     - order: (order_id, group_id, x_m, y_m, sku, quantity, temperature, need_min_c, need_max_c, priority, ready_ms,
       target_ms, deadline_ms, allowed_shops, lost); `temperature` is 0 hot, 1 ambient, 2 cold (cold takes a fridge
-      slot); need_min_c..need_max_c and the vehicle's range must overlap; `priority` 1 (highest) to 100; a hand-over after
-      `target_ms` is late, after `deadline_ms` not allowed (use 2**62 for none); `allowed_shops` [] is any; `lost` is
-      [(shop_id or -1, rider_id or -1)], pairs whose reservation was refused before.
+      slot); need_min_c..need_max_c and the vehicle's range must overlap; `priority` 1 (highest) to 100; a hand-over
+      after `target_ms` is late, after `deadline_ms` not allowed (use 2**62 for none); `allowed_shops` [] is any; `lost`
+      is [(shop_id or -1, rider_id or -1)], pairs whose reservation was refused before.
     - hold: (shop_id, rider_id, sku, quantity, cold).
     - decision: (order_id, shop_id, rider_id, pickup_ms, dropoff_ms, rider_free_ms, cost, approach_m, delivery_m,
       reasons, alternatives); shop_id is -1 when unassigned. `reasons` is [(code, shop_id, rider_id, measured, limit,
@@ -522,8 +522,8 @@ class Counters:
         self, wanted: list[tuple[int, str, list[tuple[str, int, int]]]], now_ms: int, hold_ms: int
     ) -> list[str]:
         """For each, in turn, "" or why not: the key that has not enough left, `released/{order_id}` for one sent before
-        the order's release, `order/{order_id}` for a different body under this name, `reservations/{max}` when there are
-        too many. Raises ValueError for an amount below 1; what came before it in the list stays taken."""
+        the order's release, `order/{order_id}` for a different body under this name, `reservations/{max}` when there
+        are too many. Raises ValueError for an amount below 1; what came before it in the list stays taken."""
 
     def commit(self, order_ids: list[int]) -> list[int]:
         """Makes reservations last; returns those that are not there."""
