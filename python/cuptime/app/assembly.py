@@ -42,7 +42,9 @@ from cuptime.domain.ports import Gate, Sequences, Storage
 from cuptime.domain.requests import Requests
 from cuptime.domain.values import Fence, Task
 from cuptime.gate.in_process import InProcessGate
+from cuptime.gate.watched import WatchedGate
 from cuptime.groups.cancel import Cancellations
+from cuptime.groups.housekeeping import Housekeeping
 from cuptime.groups.intake import IntakeLine
 from cuptime.groups.life import Groups
 from cuptime.groups.recover import IntakeRecovery
@@ -167,7 +169,7 @@ class Node:
         self, base: _Base, tasks: TaskLine, book: RuleBook, stack: AsyncExitStack
     ) -> _Dispatch:
         settings, storage, fence, clock = self._settings, base.storage, base.fence, self._clock
-        gate = self._gate()
+        gate = WatchedGate(self._gate())
         await gate.open()
         stack.push_async_callback(gate.close)
         skus = core.SkuCodes()
@@ -184,6 +186,7 @@ class Node:
             storage, fence, clock, core, skus, book, tasks, tasks.wheel, self._metrics, policy
         )
         line = DecisionLine(means, resources, DecisionFeed(storage))
+        gate.doubt = line.doubt
         return _Dispatch(resources, line, Releases(line, base.bodies), Riders(resources, tasks.wheel))
 
     def _groups(self, base: _Base, tasks: TaskLine, book: RuleBook, dispatch: _Dispatch) -> _Groups:
@@ -244,6 +247,9 @@ class Node:
         stack.push_async_callback(dispatch.line.close)
         waiting = await tasks.start()
         stack.push_async_callback(tasks.close)
+        housekeeping = Housekeeping(base.storage, base.fence, self._clock, tasks.wheel, groups.intake)
+        housekeeping.start()
+        stack.callback(housekeeping.close)
         schedules.planner.start()
         stack.push_async_callback(schedules.planner.stop)
         _log.info(

@@ -89,12 +89,6 @@ class Requests:
                     return first.response
             raise CuptimeError(Reason.REQUEST_ID_REUSED, field="request_id")
 
-    async def forget_old(self) -> None:
-        """Drops what is older than its window, refusals of orders included. To be called now and then."""
-        now_ms = self._clock.now_ms()
-        forget = ForgetRequests(before_ms=now_ms, refusals_before_ms=now_ms - REQUEST_ID_WINDOW_MS)
-        await self._storage.commit(self._fence, [forget])
-
     async def _commit(self, writes: list[Write], own: int, after: Callable[[Committed], None] | None) -> None:
         if not writes:
             return

@@ -242,7 +242,7 @@ class RememberRequest:
 @dataclass(frozen=True, slots=True)
 class ForgetRequests:
     """Drops answers that expired before `before_ms`, and refusals made before `refusals_before_ms`: of each at most
-    FORGET_ROWS_MAX, the oldest first, so that no commit waits long for the sweep."""
+    FORGET_ROWS_MAX, the oldest first, so that no commit waits long for the sweep. Its result is how many of each."""
 
     before_ms: int
     refusals_before_ms: int

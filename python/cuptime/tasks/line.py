@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
@@ -31,12 +30,8 @@ from cuptime.tasks.wheel_thread import ThreadWheel
 from cuptime.tasks.workers import WorkerSession
 
 CLOSE_GRACE_S: Final = 5.0
-FORGET_PERIOD_MS: Final = 3_600_000
-"""How often answers to old requests are dropped from storage."""
 CHANGE_TRIES_MAX: Final = 8
 """How often a change is tried on a row that keeps changing under it."""
-
-_log = logging.getLogger(__name__)
 
 
 class TaskLine:
@@ -63,8 +58,6 @@ class TaskLine:
         self._requests = requests
         self._last_task_id = last_task_id
         self._joined: list[Callable[[], Awaitable[None]]] = []
-        self._forgetting: asyncio.Task[None] | None = None
-        self._forget_alarm = 0
         self._ready = Ready()
         self._repeats = Repeats(self._means)
         self._ends = Ends(self._means)
@@ -87,7 +80,6 @@ class TaskLine:
         """Rebuilds everything from storage and begins to trigger. What is overdue fires while the scan still runs."""
         if isinstance(self.wheel, ThreadWheel):
             self.wheel.start()
-        self._forget_later()
         recovery = Recovery(self._means, self._delivery, self._internal, self._repeats)
         return await recovery.run(self._last_task_id)
 
@@ -95,28 +87,12 @@ class TaskLine:
         """Stops triggering, ends the sessions, and returns when what was reported is durable."""
         if isinstance(self.wheel, ThreadWheel):
             self.wheel.stop()
-        self.wheel.forget(self._forget_alarm)
-        if self._forgetting is not None:
-            self._forgetting.cancel()
         await self._trigger.stop(CLOSE_GRACE_S)
         await self._delivery.stop(CLOSE_GRACE_S)
         self._internal.stop()
         await self._delivery.leases.close()
         await self._ends.settle()
         self._means.watchers.stop()
-
-    def _forget_later(self) -> None:
-        self._forget_alarm = self.wheel.at(self._means.clock.now_ms() + FORGET_PERIOD_MS, self._forget)
-
-    def _forget(self) -> None:
-        async def forget() -> None:
-            try:
-                await self._requests.forget_old()
-            except CuptimeError as refusal:
-                _log.warning("old requests stay for another while: %s", refusal)
-
-        self._forgetting = asyncio.get_running_loop().create_task(forget())
-        self._forget_later()
 
     async def pump(self) -> int:
         """Under a manual clock: hands over everything due by now and returns when all that follows from it without

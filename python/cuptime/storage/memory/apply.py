@@ -365,7 +365,7 @@ def _forget_requests(tables: Tables, write: ForgetRequests) -> tuple[int, ...]:
     refusals.sort(key=lambda row: row.created_ms)
     for refusal in refusals[:FORGET_ROWS_MAX]:
         tables.refusals.drop(refusal.request_id)
-    return _NONE
+    return min(len(answers), FORGET_ROWS_MAX), min(len(refusals), FORGET_ROWS_MAX)
 
 
 _BY_KIND: dict[type, Callable[[Tables, Any], tuple[int, ...]]] = {

@@ -312,5 +312,6 @@ class Applier:
 
     def _forget_requests(self, write: ForgetRequests, fence: Fence) -> tuple[int, ...]:
         self._cursor.execute(sql("forget_requests"), (write.before_ms, FORGET_ROWS_MAX))
+        requests = self._connection.changes()
         self._cursor.execute(sql("forget_refusals"), (write.refusals_before_ms, FORGET_ROWS_MAX))
-        return _NONE
+        return requests, self._connection.changes()
