@@ -13,10 +13,13 @@ from cuptime.groups.ports import Intake, NewIntake
 from cuptime.groups.registry import OpenGroups, columns_of
 
 PAGE: Final = 5_000
+CLOSED_READ_MAX: Final = 100_000
+"""Closed groups that the table is told of; it remembers no more."""
 
 
 class IntakeRecovery:
-    """Open and completed groups with their orders, the request ids of the last 24 hours, the cups."""
+    """Open and completed groups with their orders, the request ids of the last 24 hours, the cups; and which groups of
+    these 24 hours are closed, so that a late order hears GROUP_NOT_OPEN after a restart as before it."""
 
     def __init__(
         self, storage: Storage, clock: Clock, new_intake: NewIntake, groups: OpenGroups, resources: Resources
@@ -34,6 +37,8 @@ class IntakeRecovery:
         open_groups = await self._in_state(GroupState.OPEN)
         completed = await self._in_state(GroupState.COMPLETED)
         intake.open_groups([columns_of(group) for group in (*open_groups, *completed)])
+        for state in (GroupState.FAILED, GroupState.DECIDED):
+            intake.open_groups([columns_of(group) for group in await self._closed(state, since_ms)])
         await self._restore_since(intake, since_ms)
         for group in (*open_groups, *completed):
             if group.created_ms < since_ms:
@@ -67,6 +72,18 @@ class IntakeRecovery:
             groups += page
             before = page[-1].group_seq
         return groups
+
+    async def _closed(self, state: GroupState, since_ms: int) -> list[Group]:
+        """Groups made since then, the oldest first, as the table forgets them in that order."""
+        groups: list[Group] = []
+        before = 2**62
+        while len(groups) < CLOSED_READ_MAX:
+            page = await self._storage.groups(before_seq=before, limit=PAGE, state=state)
+            groups += [group for group in page if group.created_ms >= since_ms]
+            if len(page) < PAGE or page[-1].created_ms < since_ms:
+                break
+            before = page[-1].group_seq
+        return groups[::-1]
 
     async def _restore_since(self, intake: Intake, since_ms: int) -> None:
         after = 0

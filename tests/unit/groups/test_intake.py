@@ -209,3 +209,22 @@ async def test_a_restart_remembers_request_ids_seats_and_limits(morning: Morning
     await morning.settle()
     assert (await morning.groups.get(10_001)).state is GroupState.DECIDED
     await morning.audit()
+
+
+async def test_a_restart_remembers_which_groups_are_closed(morning: Morning) -> None:
+    await morning.groups.create(new_group(10_001, capacity=2))
+    await morning.groups.create(new_group(10_002))
+    await morning.submit(10_001, 1)
+    await morning.submit(10_001, 2)
+    await morning.groups.complete(10_002)
+    await morning.settle()
+    await morning.reboot()
+    states = [(await morning.groups.get(group_id)).state for group_id in (10_001, 10_002)]
+    assert states == [GroupState.DECIDED, GroupState.FAILED]
+    for group_id, reason in (
+        (10_001, "GROUP_NOT_OPEN"),
+        (10_002, "GROUP_NOT_OPEN"),
+        (10_003, "GROUP_NOT_FOUND"),
+    ):
+        _, raw = await morning.submit_raw(request(group_id, 3, f"late-{group_id}"))
+        assert reason_of(raw) == reason
