@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from cuptime.domain.errors import CuptimeError
+from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import TASK_ERROR_MESSAGE_CHARS_MAX
 from cuptime.domain.ports import InternalTaskRunner
 from cuptime.domain.values import Task, TaskState
@@ -22,6 +22,9 @@ from cuptime.tasks.means import Means
 from cuptime.tasks.ready import Ready
 
 RUNS_AT_ONCE_MAX: Final = 256
+MENDS_BY_ITSELF: Final = frozenset({Reason.INTERNAL, Reason.STATE_CONFLICT})
+"""For a caller these are final. A task of the service has no caller who could try again, and what it carries (a group's
+deadline, orders that wait for their next attempt) would go with it."""
 
 _log = logging.getLogger(__name__)
 
@@ -99,7 +102,8 @@ class InternalRuns:
             result = await self._runners[task.queue](task)
         except CuptimeError as refusal:
             message = str(refusal)[:TASK_ERROR_MESSAGE_CHARS_MAX]
-            self._ends.failed(task, refusal.reason.name, message, then, retriable=refusal.reason.retry)
+            retriable = refusal.reason.retry or refusal.reason in MENDS_BY_ITSELF
+            self._ends.failed(task, refusal.reason.name, message, then, retriable=retriable)
         except Exception as fault:
             _log.exception("internal task %d of %s failed", task.task_id, task.queue)
             message = repr(fault)[:TASK_ERROR_MESSAGE_CHARS_MAX]

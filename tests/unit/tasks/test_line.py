@@ -53,7 +53,7 @@ async def test_complete_keeps_the_result_and_is_acknowledged_after_the_commit(ri
     late = await session.complete(lease.token, b"again")
     assert late.result is AckResult.LEASE_LOST
     assert (await rig.line.get(task.task_id)).result == b"out"
-    assert len(rig.wheel) == 1, "the lease's end is disarmed; what is left drops old requests"
+    assert len(rig.wheel) == 0, "the lease's end is disarmed"
 
 
 async def test_a_failed_attempt_is_retried_with_a_doubling_backoff_until_its_limit(rig: Rig) -> None:
@@ -285,6 +285,25 @@ async def test_internal_tasks_run_so_many_at_once(rig: Rig) -> None:
     await rig.pass_ms(0)
     assert most == 3
     assert {await rig.state(task) for task in tasks} == {TaskState.EXECUTED}
+
+
+@pytest.mark.parametrize("reason", [Reason.INTERNAL, Reason.STATE_CONFLICT, Reason.STORAGE_UNAVAILABLE])
+async def test_an_internal_task_comes_again_after_a_fault_of_the_service(rig: Rig, reason: Reason) -> None:
+    runs = 0
+
+    async def run(task: Task) -> bytes:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise CuptimeError(reason)
+        return b"closed"
+
+    rig.line.internal("cuptime.check", run)
+    task = rig.line.new_task("cuptime.check", b"", START_MS, max_retries=2)
+    await rig.storage.commit(rig.fence, [InsertTasks([task])])
+    rig.line.armed([task])
+    await rig.pass_ms(10_000)
+    assert (runs, await rig.state(task)) == (2, TaskState.EXECUTED)
 
 
 @pytest.mark.parametrize(
