@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import resource
 import sys
 import time
@@ -31,6 +32,8 @@ from cuptime.app.morning.client import channel, reason_of
 PREFIX: Final = "/cuptime.v1."
 CALL_TIMEOUT_S: Final = 30.0
 OPEN_CALLS_MAX: Final = 5_000
+LOOK_S: Final = 0.25
+RECONNECT_S: Final = 0.005
 FIRST_GROUP: Final = 1_000_000
 
 Answer = dict[str, Any]
@@ -265,16 +268,18 @@ class Load:
         await self.ready()
         until = time.perf_counter() + self.parsed.seconds
         work = Work(self.parsed)
-        while time.perf_counter() < until and len(work.acknowledged) < self.parsed.count:
+        while time.perf_counter() < until and not work.over():
             connection = channel(self.parsed.address)
-            try:
-                await asyncio.wait_for(work.stream(connection), until - time.perf_counter())
-            except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                await asyncio.sleep(0.005)
-            except TimeoutError:
-                break
-            finally:
-                await connection.close()
+            streaming = asyncio.create_task(work.stream(connection))
+            while not streaming.done() and time.perf_counter() < until and not work.over():
+                await asyncio.wait([streaming], timeout=LOOK_S)
+            streaming.cancel()
+            (fault,) = await asyncio.gather(streaming, return_exceptions=True)
+            await connection.close()
+            lost = (grpc.aio.AioRpcError, asyncio.InvalidStateError, asyncio.CancelledError)
+            if isinstance(fault, BaseException) and not isinstance(fault, lost):
+                raise fault
+            await asyncio.sleep(RECONNECT_S)
         return work.figures()
 
 
@@ -289,6 +294,14 @@ class Work:
         self.acknowledged: set[str] = set()
         self.repeated = 0
         self.streams = 0
+
+    def over(self) -> bool:
+        """All are acknowledged; or all were heard and no lease can be open any more. Those whose acknowledgement a kill
+        took along are done and never come again."""
+        if len(self.acknowledged) >= self.parsed.count:
+            return True
+        quiet_ms = time.time_ns() / 1e6 - (self.heard_ms[-1] if self.heard_ms else math.inf)
+        return bool(len(self.delivered) >= self.parsed.count and quiet_ms > 2 * self.parsed.lease_ms)
 
     async def stream(self, connection: grpc.aio.Channel) -> None:
         call: Any = connection.stream_stream(
