@@ -10,8 +10,16 @@ import pytest
 
 from cuptime.app.morning.audit import Audit, Told
 from cuptime.domain.clock import SystemClock
-from cuptime.domain.values import Group, GroupState, RiderRow, ShopRow, StockRow
-from cuptime.domain.writes import InsertDecisions, InsertGroup, InsertOrders, PutRiders, PutShops, PutStock
+from cuptime.domain.values import Group, GroupState, RiderRow, ShopRow, StockRow, Task, TaskState
+from cuptime.domain.writes import (
+    InsertDecisions,
+    InsertGroup,
+    InsertOrders,
+    InsertTasks,
+    PutRiders,
+    PutShops,
+    PutStock,
+)
 from cuptime.storage.sqlite.storage import SqliteStorage
 
 NAME = "groups/10001/orders/1"
@@ -80,6 +88,31 @@ def test_what_is_planted_is_found(database: Path, harm: str, found: str) -> None
     db.execute(harm)
     db.close()
     assert found in _violations(database)
+
+
+@pytest.mark.parametrize(
+    ("order_id", "state", "waits"),
+    [
+        (ORDER_ID, TaskState.SCHEDULED, True),
+        (ORDER_ID, TaskState.FAILED, False),
+        (ORDER_ID, TaskState.EXECUTED, False),
+        (ORDER_ID + 1, TaskState.SCHEDULED, False),
+    ],
+)
+async def test_only_a_retry_of_its_own_that_will_run_is_a_wait(
+    database: Path, order_id: int, state: TaskState, waits: bool
+) -> None:
+    storage = SqliteStorage(database, SystemClock())
+    await storage.open()
+    fence = await storage.claim(0, "node")
+    payload = f'{{"attempt":2,"orders":[7,{order_id}]}}'.encode()
+    task = Task(1, "cuptime.dispatch_retry", payload, 9, 50, 0, 0, state, 1, 1)
+    await storage.commit(fence, [InsertTasks([task])])
+    await storage.close()
+    db = apsw.Connection(str(database))
+    db.execute("UPDATE decisions SET outcome = 2")
+    db.close()
+    assert ("wait nowhere" in _violations(database)) is not waits
 
 
 @pytest.mark.parametrize(

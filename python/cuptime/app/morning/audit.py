@@ -209,8 +209,9 @@ class Audit:
                 "SELECT l.order_id FROM (SELECT order_id, outcome, max(sequence) FROM decisions GROUP BY order_id) l"
                 " JOIN orders o ON o.order_id = l.order_id"
                 " LEFT JOIN interventions i ON i.order_id = l.order_id AND i.resolved_ms = 0"
-                " WHERE l.outcome = 2 AND o.state = 1 AND i.order_id IS NULL AND NOT EXISTS"
-                " (SELECT 1 FROM tasks t WHERE t.queue = 'cuptime.dispatch_retry' AND t.state IN (1, 2, 3, 5))"
+                " WHERE l.outcome = 2 AND o.state = 1 AND i.order_id IS NULL AND l.order_id NOT IN"
+                " (SELECT j.value FROM tasks t, json_each(CAST(t.payload AS TEXT), '$.orders') j"
+                " WHERE t.queue = 'cuptime.dispatch_retry' AND t.state IN (1, 2, 3))"
             )
             self.findings.check("unassigned orders that wait nowhere", waiting)
         self._count("interventions open", "SELECT count(*) FROM interventions WHERE resolved_ms = 0")
