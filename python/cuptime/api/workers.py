@@ -51,6 +51,15 @@ class WorkerEndpoints:
             await session.close()
 
     async def _deliver(self, session: WorkerSession, outgoing: _Outgoing) -> None:
+        """Ends with the error that ends the stream: a session that delivers no more must not be dealt more."""
+        try:
+            await self._deliver_all(session, outgoing)
+        except Exception as fault:
+            await outgoing.put(fault)
+        else:
+            await outgoing.put(CuptimeError(Reason.DRAINING))
+
+    async def _deliver_all(self, session: WorkerSession, outgoing: _Outgoing) -> None:
         async for leases in session.batches():
             leased = [await self._leased(lease) for lease in leases]
             while leased:
@@ -58,7 +67,6 @@ class WorkerEndpoints:
                 batch = pb.LeasedTasks(tasks=leased[:count])
                 await outgoing.put(pb.StreamTasksResponse(tasks=batch))
                 del leased[:count]
-        await outgoing.put(CuptimeError(Reason.DRAINING))
 
     async def _leased(self, lease: Lease) -> pb.LeasedTask:
         return pb.LeasedTask(
