@@ -51,17 +51,20 @@ class Positions:
             check_range(f"{path}.rider_id", position.rider_id, 1, 2**62)
             check_place(f"{path}.location", position.latitude, position.longitude)
             check_range(f"{path}.measure_time_ms", position.measured_ms, 1, INSTANT_MS_MAX)
+        now_ms = self._clock.now_ms()
         taken = PositionsTaken()
         moved: dict[int, Rider] = {}
         for position in positions:
             rider = moved.get(position.rider_id) or riders.get(position.rider_id)
+            # One phone whose clock is ahead must not make all its later positions stale.
+            measured_ms = min(position.measured_ms, now_ms)
             if rider is None:
                 taken.unknown += 1
-            elif position.measured_ms <= self._measured_ms.get(position.rider_id, 0):
+            elif measured_ms <= self._measured_ms.get(position.rider_id, 0):
                 taken.stale += 1
             else:
                 taken.accepted += 1
-                self._measured_ms[position.rider_id] = position.measured_ms
+                self._measured_ms[position.rider_id] = measured_ms
                 moved[position.rider_id] = replace(
                     rider, latitude=position.latitude, longitude=position.longitude
                 )

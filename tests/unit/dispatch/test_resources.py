@@ -192,6 +192,15 @@ async def test_positions_count_at_once_and_are_saved_together(morning: Morning) 
     assert (await morning.riders.get(1)).rider.latitude == 52.1
 
 
+async def test_a_phone_whose_clock_is_ahead_is_still_followed(morning: Morning) -> None:
+    now_ms = morning.clock.now_ms()
+    morning.riders.move([Position(1, 52.1, 13.1, now_ms + 86_400_000)])
+    morning.clock.advance(1_000)
+    taken = morning.riders.move([Position(1, 52.2, 13.1, now_ms + 1_000)])
+    assert (taken.accepted, taken.stale) == (1, 0)
+    assert (await morning.riders.get(1)).rider.latitude == 52.2
+
+
 async def test_a_rider_who_rode_away_is_not_chosen(morning: Morning) -> None:
     await morning.riders.upsert([rider(n, paused=True) for n in range(2, 6)])
     morning.riders.move([Position(1, 52.5, 13.0, morning.clock.now_ms())])
