@@ -17,6 +17,7 @@ from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.limits import PREVIEW_MAX, SCHEDULES_MAX, TRIGGER_WINDOW_MS
 from cuptime.domain.ports import Committed, TaskFilter
 from cuptime.domain.requests import Made, Requests, fingerprint_of
+from cuptime.domain.turns import to_the_end
 from cuptime.domain.values import Schedule, ScheduleState, Task, TaskState, Timing
 from cuptime.domain.writes import CancelTasksOfSchedule, InsertSchedule, InsertTasks, ReplaceSchedule, Write
 from cuptime.schedules import answers
@@ -88,7 +89,9 @@ class Registry:
             if live is not None and live.state is not ScheduleState.UNREGISTERED:
                 raise CuptimeError(Reason.SCHEDULE_EXISTS, metadata={"schedule_id": new.schedule_id})
             return (await make(self._desk.clock.now_ms()))[0]
-        return await self._commit(new.schedule_id, "RegisterSchedule", fingerprint_of(new), request_id, make)
+        return await to_the_end(
+            self._commit(new.schedule_id, "RegisterSchedule", fingerprint_of(new), request_id, make)
+        )
 
     async def update(
         self,
@@ -264,14 +267,19 @@ class Registry:
             cancel = CancelTasksOfSchedule(schedule.schedule_seq, schedule.generation, now_ms)
             return schedule, [cancel, ReplaceSchedule(schedule, before.generation), InsertTasks(tasks)], tasks
 
-        try:
-            if validate_only:
-                return (await make(self._desk.clock.now_ms()))[0]
-            fingerprint = fingerprint_of(schedule_id, *asked)
-            return await self._commit(schedule_id, method, fingerprint, request_id, make)
-        finally:
-            for schedule_seq in held:
-                self._desk.line.release(schedule_seq)
+        async def run() -> Schedule:
+            try:
+                if validate_only:
+                    return (await make(self._desk.clock.now_ms()))[0]
+                fingerprint = fingerprint_of(schedule_id, *asked)
+                return await self._commit(schedule_id, method, fingerprint, request_id, make)
+            finally:
+                for schedule_seq in held:
+                    self._desk.line.release(schedule_seq)
+
+        # A caller that hangs up must not give the turn and the hold away while the commit is on its way: the planner
+        # would add firings of the generation that it ends.
+        return await to_the_end(run())
 
     async def _commit(
         self,

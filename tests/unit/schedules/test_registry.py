@@ -102,6 +102,22 @@ async def test_an_update_of_target_or_note_loses_and_repeats_no_firing(rig: Sche
     assert sorted(nominal) == list(range(START_MS + 100, end_ms + 1, 100))
 
 
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_caller_that_hangs_up_keeps_the_turn_until_its_commit(rig: ScheduleRig, turns: int) -> None:
+    await rig.register("s", every(100), b"a")
+    first = asyncio.ensure_future(rig.registry.update("s", ScheduleChange(target=b"b")))
+    second = asyncio.ensure_future(rig.registry.update("s", ScheduleChange(note="second")))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    first.cancel()
+    changed = await second
+    assert changed.note == "second"
+    kept = (await rig.registry.get("s")).target
+    assert (changed.generation, kept) in ((2, b"a"), (3, b"b"))
+    await rig.pass_ms(300)
+    assert {fired.generation for fired in rig.fired} == {changed.generation}
+
+
 async def test_etags(rig: ScheduleRig) -> None:
     await rig.register("s", every(1_000))
     await rig.registry.update("s", ScheduleChange(note="x"), etag=1)
