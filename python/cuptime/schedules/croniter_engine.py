@@ -74,13 +74,11 @@ class CroniterEngine:
         last_ms = min(until_ms, timing.end_ms or INSTANT_MAX_MS, INSTANT_MAX_MS)
         clock = _compiled(timing.expression, timing.time_zone)
         # Firings are on whole seconds, so t > after_ms is t > the second that after_ms is in.
-        clock.set_current(after_ms // 1_000, force=True)
+        second = after_ms // 1_000
         while len(times) < limit:
-            try:
-                next_ms = round(clock.get_next(float)) * 1_000
-            except CroniterBadDateError:
-                break
-            if next_ms > last_ms:
+            second = clock.second_after(second)
+            next_ms = second * 1_000
+            if not second or next_ms > last_ms:
                 break
             if next_ms > (times[-1] if times else after_ms):
                 times.append(next_ms)
@@ -112,16 +110,42 @@ class CroniterEngine:
             clock = _compiled(expression, timing.time_zone)
         except (CroniterError, ValueError, KeyError, IndexError) as fault:
             raise _cron_invalid(expression, str(fault)) from fault
-        try:
-            clock.set_current(_EPOCH.timestamp(), force=True)
-            clock.get_next(float)
-        except CroniterBadDateError as fault:
+        if not clock.ever_fires():
             raise CuptimeError(
                 Reason.CRON_NEVER_FIRES,
                 f"{expression!r} has no date in fifty years",
                 field="timing.cron",
                 metadata={"cron": expression},
-            ) from fault
+            )
+
+
+class _Clock:
+    """One expression in one zone. A registration asks for the same firing several times over, and croniter takes
+    0.1-0.2 ms for each answer, so the last one is kept."""
+
+    __slots__ = ("_cron", "_fires", "_found", "_since")
+
+    def __init__(self, cron: croniter) -> None:
+        self._cron = cron
+        self._fires: bool | None = None
+        self._since = self._found = 0
+
+    def second_after(self, second: int) -> int:
+        """The first firing after `second`, 0 when there is none."""
+        if not self._since <= second < self._found:
+            self._cron.set_current(second, force=True)
+            try:
+                found = round(self._cron.get_next(float))
+            except CroniterBadDateError:
+                return 0
+            self._since, self._found = second, found
+        return self._found
+
+    def ever_fires(self) -> bool:
+        """Is there a date in fifty years?"""
+        if self._fires is None:
+            self._fires = self.second_after(0) > 0
+        return self._fires
 
 
 def zone_of(name: str) -> zoneinfo.ZoneInfo:
@@ -142,9 +166,9 @@ def _zone_names() -> frozenset[str]:
 
 
 @lru_cache(COMPILED_MAX)
-def _compiled(expression: str, time_zone: str) -> croniter:
+def _compiled(expression: str, time_zone: str) -> _Clock:
     plain = " ".join(_plain(field) for field in expression.lower().split())
-    return croniter(plain, _EPOCH.astimezone(zone_of(time_zone)), second_at_beginning=True)
+    return _Clock(croniter(plain, _EPOCH.astimezone(zone_of(time_zone)), second_at_beginning=True))
 
 
 def _plain(field: str) -> str:
