@@ -48,11 +48,11 @@ class Means:
         over = asyncio.Event()
         self._pauses += 1
         self.paused.set()
-        name = self.wheel.at(self.clock.now_ms() + STORAGE_PAUSE_MS, over.set)
+        forget = self.wheel.rest(STORAGE_PAUSE_MS, over.set)
         try:
             await over.wait()
         finally:
-            self.wheel.forget(name)
+            forget()
             self._pauses -= 1
             if not self._pauses:
                 self.paused.clear()

@@ -142,6 +142,12 @@ class Wheel:
         if self._calls.pop(name, None) is not None:
             self.disarm([name])
 
+    def rest(self, pause_ms: int, over: Callable[[], None]) -> Callable[[], None]:
+        """Calls `over` in the event loop when about so much time has passed; the result forgets it. Unlike :meth:`at`
+        it comes while batches of tasks are not consumed: what they wait for may be this very call."""
+        name = self.at(self._clock.now_ms() + pause_ms, over)
+        return lambda: self.forget(name)
+
     def __len__(self) -> int:
         return len(self._timers) + len(self._behind_due)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from cuptime.domain.clock import Clock
@@ -65,6 +66,10 @@ class ThreadWheel(Wheel):
             self._ahead -= 1
             if self._ahead == BATCHES_AHEAD_MAX - 1:
                 self._lock.notify()
+
+    def rest(self, pause_ms: int, over: Callable[[], None]) -> Callable[[], None]:
+        """By the loop: the thread hands nothing over while `BATCHES_AHEAD_MAX` batches wait for storage."""
+        return asyncio.get_running_loop().call_later(pause_ms / 1_000, over).cancel
 
     def _woken_for(self, due_ms: int) -> None:
         if due_ms < self._asleep_until_ms:

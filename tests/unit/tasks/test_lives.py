@@ -17,10 +17,10 @@ from cuptime.storage.sqlite.storage import SqliteStorage
 from cuptime.tasks.form import NewTask
 from cuptime.tasks.life import RESTING
 from cuptime.tasks.line import TaskLine
-from cuptime.tasks.wheel_thread import ThreadWheel
+from cuptime.tasks.wheel_thread import BATCHES_AHEAD_MAX, ThreadWheel
 from cuptime.tasks.workers import AckResult, Lease, WorkerSession
 from tests.conftest import WaitUntil
-from tests.unit.tasks.rig import CountingMetrics, Rig, taken
+from tests.unit.tasks.rig import CountingMetrics, Rig, YieldingStorage, taken
 from tests.unit.tasks.test_leases import crash
 
 STEPS = st.lists(
@@ -208,4 +208,32 @@ async def test_with_threads_a_real_clock_and_a_real_file(tmp_path: Path, wait_un
     assert min(metrics.lateness_ms) >= 0
     await line.close()
     await asyncio.wait_for(working, 5)
+    await storage.close()
+
+
+async def test_the_thread_goes_on_after_storage_failed_under_it(wait_until: WaitUntil) -> None:
+    """As many batches as the thread may be ahead wait for storage; the pause before the next try ends all the same."""
+    clock, metrics, storage = SystemClock(), CountingMetrics(), YieldingStorage()
+    await storage.open()
+    fence = await storage.claim(1, "test")
+    wheel = ThreadWheel(Timers(1, clock.now_ms(), 100_000), clock)
+
+    async def known(_: int) -> bool:
+        return True
+
+    requests = Requests(storage, fence, clock)
+    line = TaskLine(
+        storage, fence, clock, wheel, metrics, known_group=known, requests=requests, last_task_id=0
+    )
+    await line.start()
+    await line.enqueue_batch([NewTask("sheets", delay_ms=100 + 10 * number) for number in range(50)])
+
+    def away(_: object) -> None:
+        raise CuptimeError(Reason.STORAGE_UNAVAILABLE)
+
+    storage.before_commit = away
+    await wait_until(lambda: wheel._ahead == BATCHES_AHEAD_MAX, timeout=10, why="as far ahead as it may be")
+    storage.before_commit = lambda _: None
+    await wait_until(lambda: metrics.states["TRIGGERED"] == 50, timeout=10, why="all are triggered")
+    await line.close()
     await storage.close()
