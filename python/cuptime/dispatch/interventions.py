@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import Final
 
 from cuptime.dispatch.delays import retry_task
+from cuptime.dispatch.doubt import outcome_unknown
 from cuptime.dispatch.line import DecisionLine
 from cuptime.dispatch.ports import Bodies
 from cuptime.dispatch.release import Release, Releases, columns_of
@@ -113,9 +114,13 @@ class _One:
             await self._room._requests.once(
                 request_id, "ResolveIntervention", fingerprint, self._make, self._commit
             )
-        finally:
-            if self._held is not None and self._committed is None:
+        except Exception as fault:
+            if outcome_unknown(fault):
+                # Nothing is given back before storage says what it kept.
+                self._line.doubt(group_seq_of(self._order_id))
+            elif self._held is not None:
                 await self._line.counters.release([self._order_id])
+            raise
         if self._committed is not None:
             await self._follow(self._committed)
 

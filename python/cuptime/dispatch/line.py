@@ -24,6 +24,7 @@ from typing import Final
 
 from cuptime.dispatch.counters import Counters
 from cuptime.dispatch.delays import backoff_ms, retried, retry_task
+from cuptime.dispatch.doubt import outcome_unknown
 from cuptime.dispatch.feed import DecisionFeed
 from cuptime.dispatch.ports import (
     Core,
@@ -50,6 +51,7 @@ INLINE_ORDERS_MAX: Final = 64
 """A batch of up to so many orders is decided on the event loop: the way to a thread and back costs more."""
 FAILURES_MAX: Final = 8
 """A batch that failed so often goes to a person; a failure that storage causes is not counted."""
+GATE_AWAY: Final = (Reason.GATE_UNAVAILABLE, Reason.EPOCH_STALE)
 PAUSE_FIRST_MS: Final = 20
 PAUSE_MAX_MS: Final = 5_000
 GROUPS_PAGE: Final = 500
@@ -103,6 +105,7 @@ class DecisionLine:
         self.means = means
         self.resources = resources
         self.counters: Counters = resources.counters
+        resources.doubt = self.doubt
         self.feed = feed
         self.stats = Stats()
         self._wake = asyncio.Event()
@@ -110,9 +113,9 @@ class DecisionLine:
         self._slots = asyncio.Semaphore(COMMITS_IN_FLIGHT_MAX)
         self._in_flight: set[asyncio.Task[None]] = set()
         self._background: set[asyncio.Task[None]] = set()
-        self._resting = 0
-        """Batches that wait in memory for their next try."""
         self._quiet = asyncio.Lock()
+        self._doubted = False
+        """A rebuild of gate and dispatcher is on its way."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cuptime-decide")
         self._runner: asyncio.Task[None] | None = None
         self._midnight = 0
@@ -195,9 +198,16 @@ class DecisionLine:
         try:
             await self._answer(batch, answer)
         except Exception as fault:
-            _log.exception("a batch of %d groups could not be decided", len(batch.parts))
+            # A gate that does not answer is no fault of these groups: they wait for it, however long.
+            gate_away = isinstance(fault, CuptimeError) and fault.reason in GATE_AWAY
+            _log.warning(
+                "a batch of %d groups could not be decided: %s",
+                len(batch.parts),
+                fault,
+                exc_info=not gate_away,
+            )
             await self._give_back(answer)
-            self._failed(batch, fault, counted=True)
+            self._failed(batch, fault, counted=not gate_away)
             self._slots.release()
             return
         commit = asyncio.get_running_loop().create_task(self._commit(batch, answer))
@@ -283,11 +293,20 @@ class DecisionLine:
         except Exception as fault:
             # Shown as a fault of ours only when it is one: a refusal of storage has its reason.
             _log.warning("decisions of %d groups were not committed: %s", len(batch.parts), fault)
-            await self._give_back(answer)
-            await self._not_committed(batch, fault)
+            if outcome_unknown(fault):
+                self._resolve_later(batch, answer, tasks, fault, 0)
+            else:
+                await self._give_back(answer)
+                await self._not_committed(batch, fault)
             return
+        await self._durable(batch, answer, committed, tasks)
+
+    async def _durable(
+        self, batch: Batch, answer: Answer, committed: Committed, tasks: list[Task], *, found: bool = False
+    ) -> None:
+        """`found`: in storage, after a commit that had been reported as failed."""
         try:
-            await self._publish(batch, answer, committed, tasks)
+            await self._publish(batch, answer, committed, tasks, found=found)
         finally:
             for part in batch.parts:
                 if not part.last and batch.attempt == 1:
@@ -297,14 +316,17 @@ class DecisionLine:
             if batch.done is not None and not batch.done.done():
                 batch.done.set_result(None)
 
-    async def _publish(self, batch: Batch, answer: Answer, committed: Committed, tasks: list[Task]) -> None:
+    async def _publish(
+        self, batch: Batch, answer: Answer, committed: Committed, tasks: list[Task], *, found: bool
+    ) -> None:
         """Everything right of persist: it can be rebuilt, and nobody waits for it."""
         durable_ms = self.means.clock.now_ms()
         self.feed.publish(committed.first_sequence, answer.rows)
         self._count(batch, answer, durable_ms)
         # Intake learns of the cups before it forgets the groups.
         settled = [(row[9], row[10]) for row in answer.rows] if batch.attempt == 1 else []
-        self.resources.cups_taken(((held.sku, held.quantity) for held in answer.reservations), settled)
+        taken = [] if found else [(held.sku, held.quantity) for held in answer.reservations]
+        self.resources.cups_taken(taken, settled)
         self.resources.admission.groups_decided(
             [
                 DecidedGroup(part.waiting.group_seq, part.waiting.group.group_id, part.last, durable_ms)
@@ -314,7 +336,9 @@ class DecisionLine:
         )
         if tasks:
             self.means.tasks.armed(tasks)
-        if answer.reservations:
+        if found:
+            self.doubt()
+        elif answer.reservations:
             gone = await self.counters.commit([held.order_id for held in answer.reservations])
             if gone:
                 await self._hold_again(answer, set(gone))
@@ -329,7 +353,7 @@ class DecisionLine:
             _log.critical(
                 "holds ran out and were given to others: %s; rebuilding the gate", ", ".join(refused)
             )
-            self._begin(self._rebuild())
+            self.doubt()
 
     def _count(self, batch: Batch, answer: Answer, durable_ms: int) -> None:
         self.stats.batches += 1
@@ -349,6 +373,44 @@ class DecisionLine:
                 self.means.metrics.decision(f"assigned{late}", latency_ms, assigned)
             if unassigned:
                 self.means.metrics.decision(f"unassigned{late}", latency_ms, unassigned)
+
+    # --- when nobody knows ------------------------------------------------------------------------------------------
+    def _resolve_later(
+        self, batch: Batch, answer: Answer, tasks: list[Task], fault: Exception, tries: int
+    ) -> None:
+        """Storage failed, and may have kept the commit. Until storage itself says so, its groups stay in hand and what
+        it reserved stays taken: too little is given rather than too much."""
+        pause_ms = min(PAUSE_FIRST_MS << min(tries, 12), PAUSE_MAX_MS)
+        self.means.timers.at(
+            self.means.clock.now_ms() + pause_ms,
+            lambda: self._begin(self._resolve(batch, answer, tasks, fault, tries + 1)),
+        )
+
+    async def _resolve(
+        self, batch: Batch, answer: Answer, tasks: list[Task], fault: Exception, tries: int
+    ) -> None:
+        try:
+            committed = await self._found(batch, answer)
+        except Exception as second:
+            _log.warning("storage cannot say whether decisions were kept: %s", second)
+            self._resolve_later(batch, answer, tasks, fault, tries)
+            return
+        if committed is None:
+            await self._give_back(answer)
+            self._failed(batch, fault, counted=False)
+        else:
+            await self._durable(batch, answer, committed, tasks, found=True)
+
+    async def _found(self, batch: Batch, answer: Answer) -> Committed | None:
+        """The commit as storage has it, by one row of it: a commit is kept whole or not at all."""
+        if answer.rows:
+            # Nobody decided or cancelled it since: its group is in our hands.
+            latest = await self.means.storage.decision(answer.rows[0][0])
+            kept = latest is not None and latest.attempt == batch.attempt
+            return Committed((), latest.sequence) if kept and latest is not None else None
+        group = await self.means.storage.group_by_seq(batch.parts[0].waiting.group_seq)
+        moved = group is None or group.state is not GroupState.COMPLETED
+        return Committed((), 0) if moved else None
 
     # --- when it fails --------------------------------------------------------------------------------------------
     async def _not_committed(self, batch: Batch, fault: Exception) -> None:
@@ -370,8 +432,6 @@ class DecisionLine:
             done = DecidedGroup(waiting.group_seq, waiting.group.group_id, whole=True, decided_ms=now_ms)
             self.resources.admission.groups_decided([done])
             self.queue.let_go(waiting.group_seq)
-            # Its decisions were kept although storage said otherwise, and what they hold was given back.
-            self._begin(self._rebuild())
             return False
         kept: list[OrderBody] = []
         for order in waiting.orders:
@@ -399,33 +459,37 @@ class DecisionLine:
             waiting.failures += 1
         pause_ms = min(PAUSE_FIRST_MS << min(max(w.failures for w in groups), 12), PAUSE_MAX_MS)
         given_up = [w for w in groups if counted and w.failures >= FAILURES_MAX]
-        self._resting += 1
+        for waiting in groups:
+            self.queue.rest(waiting)
 
         def again() -> None:
-            self._resting -= 1
             for waiting in groups:
                 if waiting in given_up:
                     self._begin(self._ask_a_person(waiting))
                 else:
-                    self.queue.put_back(waiting)
-                    self.queue.let_go(waiting.group_seq)
+                    self.queue.rested(waiting)
 
         self.means.timers.at(self.means.clock.now_ms() + pause_ms, again)
 
     async def _ask_a_person(self, waiting: Waiting) -> None:
         """A group that the core or storage refuses again and again: its orders wait for a person."""
         now_ms = self.means.clock.now_ms()
-        rows = [InterventionRow(order_id, 0, now_ms) for order_id, _ in waiting.orders]
-        try:
-            await self.means.storage.commit(self.means.fence, [OpenInterventions(rows)])
-        finally:
-            self.queue.let_go(waiting.group_seq)
+        async with self.turn(waiting.group_seq):
+            rows = [InterventionRow(order_id, 0, now_ms) for order_id, _ in waiting.orders]
+            try:
+                await self.means.storage.commit(self.means.fence, [OpenInterventions(rows)])
+            except CuptimeError as refusal:
+                _log.warning("the orders of a group that fails do not wait for a person yet: %s", refusal)
+                self.queue.rested(waiting)
+            else:
+                self.queue.resting.pop(waiting.group_seq, None)
 
     # --- start, midnight, overflow --------------------------------------------------------------------------------
     async def read_back(self) -> int:
         """Submits every completed group that storage has and the queue has not."""
         storage = self.means.storage
-        known = {waiting.group_seq for waiting in self.queue.first} | set(self.queue.busy)
+        known = {waiting.group_seq for waiting in self.queue.first}
+        known |= {*self.queue.busy, *self.queue.resting}
         groups: list[Group] = []
         before = 2**62
         while page := await storage.groups(before_seq=before, limit=GROUPS_PAGE, state=GroupState.COMPLETED):
@@ -450,12 +514,30 @@ class DecisionLine:
 
     def _new_day(self) -> None:
         self._arm_midnight()
-        self._begin(self._rebuild())
+        self.doubt()
+
+    def doubt(self, group_seq: int | None = None) -> None:
+        """Gate, dispatcher and cups may differ from storage, and so may what waits of a group that the caller has in
+        hand: all of it is rebuilt, between two batches."""
+        if group_seq is not None:
+            self.queue.doubt(group_seq)
+        if not self._doubted:
+            self._doubted = True
+            self._begin(self._rebuild())
 
     async def _rebuild(self) -> None:
-        """Gate and dispatcher from storage, between two batches."""
-        async with self.quiet():
-            await self.resources.recover()
+        try:
+            async with self.quiet():
+                # What is doubted from here on may not be in what is read now.
+                self._doubted = False
+                await self.resources.recover()
+                await self.read_back()
+        except Exception as fault:
+            self._doubted = True
+            _log.warning("gate and dispatcher were not rebuilt; trying again: %s", fault)
+            self.means.timers.at(
+                self.means.clock.now_ms() + PAUSE_MAX_MS, lambda: self._begin(self._rebuild())
+            )
 
     def _begin(self, work: Coroutine[object, object, None]) -> None:
         running = asyncio.get_running_loop().create_task(work)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cuptime.dispatch.ports import GroupColumns, OrderBody
+from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import DECISION_BATCH_ORDERS_MAX, DECISION_PENDING_GROUPS_MAX
 from cuptime.domain.values import Group, group_seq_of
 
@@ -90,6 +91,8 @@ class DecisionQueue:
     retries: deque[Batch] = field(default_factory=deque)
     overflowed: bool = False
     """Some completed groups are only in storage."""
+    resting: dict[int, Waiting] = field(default_factory=dict)
+    """Groups whose batch failed, until they come again; in nobody's hands."""
     busy: dict[int, asyncio.Future[None]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -108,6 +111,16 @@ class DecisionQueue:
         self.first.appendleft(waiting)
         self.wake()
 
+    def rest(self, waiting: Waiting) -> None:
+        """Out of the batch's hands, and not to be taken before `rested`."""
+        self.resting[waiting.group_seq] = waiting
+        self.let_go(waiting.group_seq)
+
+    def rested(self, waiting: Waiting) -> None:
+        """At the front again."""
+        if self.resting.pop(waiting.group_seq, None) is not None:
+            self.put_back(waiting)
+
     def retry(self, batch: Batch) -> None:
         self.retries.append(batch)
         self.wake()
@@ -115,13 +128,26 @@ class DecisionQueue:
     def drop(self, order_id: int) -> None:
         """An order that was cancelled; its group is in the caller's hands."""
         group_seq = group_seq_of(order_id)
-        for waiting in self.first:
+        for waiting in (*self.first, *self.resting.values()):
             if waiting.group_seq == group_seq:
                 waiting.orders = [order for order in waiting.orders if order[0] != order_id]
                 waiting.member_count -= 1
         for batch in self.retries:
             for part in batch.parts:
                 part.orders = [order for order in part.orders if order[0] != order_id]
+
+    def doubt(self, group_seq: int) -> None:
+        """Nobody knows what became of one of its orders; the group is in the caller's hands. What waits is given up
+        here: first decisions are read back from storage, and a retry is repeated by its task."""
+        self.first = deque(waiting for waiting in self.first if waiting.group_seq != group_seq)
+        self.resting.pop(group_seq, None)
+        kept: deque[Batch] = deque()
+        for batch in self.retries:
+            if all(part.waiting.group_seq != group_seq for part in batch.parts):
+                kept.append(batch)
+            elif batch.done is not None and not batch.done.done():
+                batch.done.set_exception(CuptimeError(Reason.STORAGE_UNAVAILABLE))
+        self.retries = kept
 
     def take(self) -> Batch | None:
         """The next batch, its groups in hand; None when nothing can be decided now."""

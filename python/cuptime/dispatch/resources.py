@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from cuptime.dispatch.counters import Counters, capacity_key, fridge_key, load_key, stock_key
+from cuptime.dispatch.doubt import outcome_unknown
 from cuptime.dispatch.ports import (
     Admission,
     Bodies,
@@ -70,6 +71,8 @@ class Resources:
         """`origin` is where the plane touches the globe; the first shop when None."""
         self.counters = counters
         self.admission: Admission = NoAdmission()
+        self.doubt: Callable[[], None] = lambda: None
+        """Has all that is in memory rebuilt from storage, soon."""
         self.storage = storage
         self.fence = fence
         self.clock = clock
@@ -242,9 +245,14 @@ class Resources:
     ) -> None:
         committed: list[Committed] = []
         async with self.counters.lock:
-            await self._requests.once(
-                request_id, method, fingerprint_of(input_), make, after=committed.append
-            )
+            try:
+                await self._requests.once(
+                    request_id, method, fingerprint_of(input_), make, after=committed.append
+                )
+            except Exception as fault:
+                if outcome_unknown(fault):
+                    self.doubt()
+                raise
             if committed:
                 await follow()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cuptime.dispatch.doubt import outcome_unknown
 from cuptime.dispatch.line import DecisionLine
 from cuptime.dispatch.release import Release, Releases
 from cuptime.domain.clock import Clock
@@ -86,7 +87,12 @@ class Cancellations:
             return planned[0].writes, b""
 
         async with self._decisions.turn(group.group_seq):
-            await self._requests.once(request_id, METHOD, fingerprint, make, committed.append)
+            try:
+                await self._requests.once(request_id, METHOD, fingerprint, make, committed.append)
+            except Exception as fault:
+                if outcome_unknown(fault):
+                    self._decisions.doubt(group.group_seq)
+                raise
             if committed:
                 await self._releases.follow(planned[0], committed[0])
         self._watchers.changed([group.group_seq])

@@ -20,6 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from cuptime.dispatch.doubt import outcome_unknown
 from cuptime.dispatch.line import DecisionLine
 from cuptime.dispatch.ports import Cups, DecidedGroup, Rules
 from cuptime.domain.clock import Clock
@@ -89,6 +90,7 @@ class IntakeLine:
         self._metrics = metrics
         self._rebuild = rebuild
         self._intake: Intake | None = None
+        self._doubtful = False
         self._opened: list[Group] = []
         """Groups opened while there is no table."""
         self._entries: deque[tuple[int, bytes, int, asyncio.Future[Reply]]] = deque()
@@ -108,6 +110,7 @@ class IntakeLine:
     async def _recover(self) -> None:
         """Between two batches of the decision line, so that what is read of orders and cups belongs together."""
         self._intake = None
+        self._doubtful = False
         self._opened.clear()
         async with self._decisions.quiet():
             intake = await self._rebuild()
@@ -140,10 +143,19 @@ class IntakeLine:
         """No flush is under way and none begins: for changes with a commit of their own. Change the table only after
         that commit. Raises STORAGE_UNAVAILABLE when there is no table."""
         async with self._turn:
-            if self._intake is None:
+            if self._intake is None or self._doubtful:
                 await self._recover_or_refuse()
             assert self._intake is not None
-            yield self._intake
+            try:
+                yield self._intake
+            except Exception as fault:
+                if outcome_unknown(fault):
+                    self._intake = None
+                raise
+
+    def doubt(self) -> None:
+        """The table may differ from storage: it is rebuilt before anything else is judged."""
+        self._doubtful = True
 
     # --- orders ---------------------------------------------------------------------------------------------------
     async def submit(self, kind: int, raw: bytes) -> Reply:
@@ -230,7 +242,7 @@ class IntakeLine:
     async def _drain(self) -> None:
         while self._entries or self._closings:
             async with self._turn:
-                if self._intake is None:
+                if self._intake is None or self._doubtful:
                     try:
                         await self._recover_or_refuse()
                     except CuptimeError as refusal:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import fields, replace
 from typing import Final
 
+from cuptime.dispatch.doubt import outcome_unknown
 from cuptime.dispatch.queue import DELIVER_WITHIN_DEFAULT_MS, PACK_OUT_AFTER_DEFAULT_MS
 from cuptime.dispatch.values import check_place, check_range
 from cuptime.domain.clock import Clock
@@ -125,7 +126,12 @@ class Groups:
             self._intake.open_group(fresh)
             self._tasks.armed([deadline])
 
-        return _read(await self._requests.once(request_id, "CreateGroup", fingerprint, make, after))
+        try:
+            return _read(await self._requests.once(request_id, "CreateGroup", fingerprint, make, after))
+        except Exception as fault:
+            if outcome_unknown(fault):
+                self._intake.doubt()
+            raise
 
     async def _check_new(self, group_id: int) -> None:
         open_groups = self._intake.groups

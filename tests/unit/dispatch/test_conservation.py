@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +13,7 @@ from cuptime.dispatch.interventions import Resolution
 from cuptime.dispatch.values import StockChange
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.values import GroupState, OrderState, group_seq_of, order_number_of
+from cuptime.domain.writes import InsertDecisions, Write
 from tests.unit.dispatch.rig import COFFEE, COLD_BREW, Morning, new_group, request, rider, shop
 
 ANY = st.integers(0, 50)
@@ -25,7 +27,8 @@ STEPS = st.one_of(
     st.tuples(st.just("cancel"), ANY, st.just(1)),
     st.tuples(st.just("complete"), ANY, st.integers(0, 1)),
     st.tuples(st.just("time"), st.sampled_from([0, 20, 1_000, 5_000, 20_000, 120_000]), st.just(0)),
-    st.tuples(st.just("fail"), st.integers(1, 3), st.booleans()),
+    st.tuples(st.just("fail"), st.integers(1, 3), st.integers(0, 3)),
+    st.tuples(st.just("fail"), st.integers(1, 3), st.integers(2, 3)),
     st.tuples(st.just("riders"), st.integers(1, 3), st.integers(0, 4)),
     st.tuples(st.just("capacity"), st.integers(1, 2), st.integers(0, 6)),
     st.tuples(st.just("stock"), st.integers(1, 2), st.integers(-3, 3)),
@@ -33,6 +36,14 @@ STEPS = st.one_of(
     st.tuples(st.just("restart"), st.just(0), st.just(0)),
     st.tuples(st.just("look"), st.just(0), st.just(0)),
 )
+
+
+def anything(_: Sequence[Write]) -> bool:
+    return True
+
+
+def decides(writes: Sequence[Write]) -> bool:
+    return any(isinstance(write, InsertDecisions) for write in writes)
 
 
 class Chaos:
@@ -45,8 +56,12 @@ class Chaos:
         self._groups = 0
 
     async def step(self, kind: str, first: int, second: int) -> None:
+        step = asyncio.ensure_future(getattr(self, kind)(first, second))
         try:
-            await getattr(self, kind)(first, second)
+            if kind in ("time", "look", "restart"):
+                await step
+            else:
+                await self.morning.while_time_passes(step)
         except CuptimeError as refusal:
             if refusal.reason is Reason.INTERNAL:
                 raise
@@ -113,12 +128,15 @@ class Chaos:
     async def time(self, delta_ms: int, _: int) -> None:
         await self.morning.pass_ms(delta_ms)
 
-    async def fail(self, count: int, kept: bool) -> None:
-        failures = [Reason.STORAGE_UNAVAILABLE] * count
-        if kept:
-            self.morning.storage.kept_failures = failures
+    async def fail(self, count: int, how: int) -> None:
+        """The next commits fail: kept or not, all or only those of decisions."""
+        storage = self.morning.storage
+        storage.failures, storage.kept_failures = [], []
+        if how % 2:
+            storage.kept_failures = [Reason.STORAGE_UNAVAILABLE] * count
         else:
-            self.morning.storage.failures = failures
+            storage.failures = [Reason.STORAGE_UNAVAILABLE] * count
+        storage.matching = decides if how >= 2 else anything
 
     async def riders(self, rider_id: int, load: int) -> None:
         """Never below what is carried: the day's load only grows."""
