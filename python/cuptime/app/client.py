@@ -111,7 +111,7 @@ def show_schedules(address: str, limit: int, as_json: bool) -> None:
         print("[" + ",\n".join(_json(schedule) for schedule in schedules) + "]")
         return
     table = Table()
-    for column in ("name", "state", "timing", "next", "fired", "note"):
+    for column in ("name", "state", "timing", "next", "planned", "note"):
         table.add_column(column)
     for schedule in schedules:
         kind = schedule.timing.WhichOneof("when") or "-"

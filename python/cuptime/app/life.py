@@ -41,7 +41,7 @@ def run(given: dict[str, Any], ready_file: Path | None) -> int:
             "the server cannot start", reason=error.reason.name, message=error.message, **error.metadata
         )
         return 1
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # gRPC says RuntimeError when its address is taken
         _log.error("the server cannot start", message=str(error))
         return 1
     return 0

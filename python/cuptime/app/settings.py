@@ -35,12 +35,6 @@ class Settings(BaseSettings):
     purchase_limit: int = Field(
         default=2, ge=1, le=1_000, description="Orders of one user in a group, by default."
     )
-    pack_out_after_ms: int = Field(
-        default=18 * 60_000, ge=0, description="From completion to pack-out, by default."
-    )
-    deliver_within_ms: int = Field(
-        default=60 * 60_000, ge=60_000, description="From pack-out to delivery, by default."
-    )
     radius_m: int = Field(default=3_000, ge=1, description="Shop to rider at most.")
     delivery_radius_m: int = Field(default=5_000, ge=1, description="Shop to drop-off at most.")
     tick_ms: int = Field(default=1, ge=1, le=1_000, description="Base tick of the timing wheel.")

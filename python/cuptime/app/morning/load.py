@@ -191,7 +191,9 @@ class Load:
         if draw < SPOILED_SHARE:
             if draw < SPOILED_SHARE / 8 and self.full:
                 return _Sent(self.campus.order(self.full[0], now_ms), "GROUP_NOT_OPEN", None)
-            request = self.campus.order(self.active[0].group_id if self.active else 10_001, now_ms)
+            if not self.active:
+                return None
+            request = self.campus.order(self.active[0].group_id, now_ms)
             return _Sent(request, self.campus.spoil(request), None)
         if draw < SPOILED_SHARE + REPEAT_SHARE and self.acknowledged:
             request, name = self.acknowledged[0]
