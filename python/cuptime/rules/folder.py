@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from watchfiles import awatch
+from watchfiles import Change, awatch
 
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError
@@ -32,11 +32,13 @@ SUFFIXES: Final = (".yaml", ".yml")
 REVISIONS_LOOKED_AT_MAX: Final = 1_000
 DEBOUNCE_MS: Final = 100
 """Changes within this time are one change."""
+LOOK_AGAIN_S: Final = 1.0
+"""A folder that is not there is looked for so often."""
 NOTE: Final = "folder, content "
 
 _log = logging.getLogger(__name__)
 
-Changes = Callable[[Path, asyncio.Event], AsyncIterator[Any]]
+Changes = Callable[[Path, asyncio.Event], AsyncGenerator[Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,9 @@ class RuleFolder:
     async def start(self) -> FolderStatus:
         """Loads once, then watches. Content that is bad, or a folder that is not there, is in the status: the revision
         that storage has stays live."""
+        seen = _identity(self._folder)
         await self.load(first=True)
-        self._watching = asyncio.get_running_loop().create_task(self._watch())
+        self._watching = asyncio.get_running_loop().create_task(self._watch(seen))
         return self.status
 
     async def close(self) -> None:
@@ -189,14 +192,47 @@ class RuleFolder:
         )
         return self.status
 
-    async def _watch(self) -> None:
-        try:
-            async for _ in self._changes(self._folder, self._stop):
+    async def _watch(self, seen: tuple[int, int] | None) -> None:
+        """Again and again: a folder that was removed and made anew has to be watched anew. `seen`: the one that is
+        loaded."""
+        while not self._stop.is_set():
+            watched = _identity(self._folder)
+            if watched is None:
+                seen = None
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), LOOK_AGAIN_S)
+                continue
+            if watched != seen:
+                seen = watched
                 await self.load()
-        except Exception as fault:
-            _log.exception("the rules folder is not watched any more")
-            self.status = replace(self.status, error=f"not watched any more: {fault}")
+            try:
+                await self._follow(watched)
+            except FileNotFoundError:
+                continue
+            except Exception as fault:
+                _log.exception("the rules folder is not watched any more")
+                self.status = replace(self.status, error=f"not watched any more: {fault}")
+                return
+
+    async def _follow(self, watched: tuple[int, int]) -> None:
+        """Loads after each change, until another folder, or none, has its name."""
+        async with aclosing(self._changes(self._folder, self._stop)) as changes:
+            async for changed in changes:
+                await self.load()
+                # The number of a folder that was removed may be given to the next one.
+                removed = (Change.deleted, str(self._folder)) in changed
+                if removed or _identity(self._folder) != watched:
+                    return
 
 
-def _inotify(folder: Path, stop: asyncio.Event) -> AsyncIterator[Any]:
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Which folder has the name now; None when none has it."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _inotify(folder: Path, stop: asyncio.Event) -> AsyncGenerator[Any, None]:
     return awatch(folder, watch_filter=None, debounce=DEBOUNCE_MS, step=20, stop_event=stop, recursive=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -108,3 +109,30 @@ async def test_storage_that_fails_is_tried_again(shelf: Shelf, tmp_path: Path) -
     assert folder.status.error
     await folder.load()
     assert (folder.status.error, folder.status.revision) == ("", 1)
+
+
+async def test_a_folder_made_anew_is_watched_anew(
+    shelf: Shelf, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    place = tmp_path / "rules"
+    folder = RuleFolder(shelf.book, place, shelf.clock)
+    await folder.start()
+    assert "cannot be read" in folder.status.error
+    place.mkdir()
+    (place / "10-early.yaml").write_text(rule("early"))
+    await wait_until(lambda: folder.status.revision == 1, 10, why="the folder that came later is live")
+    shutil.rmtree(place)
+    await wait_until(lambda: "cannot be read" in folder.status.error, 10, why="it is missed")
+    assert shelf.book.snapshot().revision == 1
+    place.mkdir()
+    (place / "10-late.yaml").write_text(rule("late"))
+    await wait_until(lambda: folder.status.revision == 2, 10, why="the new folder is live")
+    (place / "20-last.yaml").write_text(rule("last"))
+    await wait_until(lambda: folder.status.rule_count == 2, 10, why="and watched")
+    shutil.rmtree(place)  # and at once:
+    place.mkdir()
+    (place / "10-again.yaml").write_text(rule("again"))
+    await wait_until(lambda: folder.status.rule_count == 1, 10, why="one that was swapped is live")
+    (place / "20-last.yaml").write_text(rule("last"))
+    await wait_until(lambda: folder.status.rule_count == 2, 10, why="and watched")
+    await folder.close()
