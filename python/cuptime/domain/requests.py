@@ -64,7 +64,9 @@ class Requests:
 
         `make` has no effects of its own. `after` is called with the results of make's writes, only when this very call
         committed them, and even when the caller was cancelled meanwhile. An empty `request_id` is never a repeat.
-        Raises REQUEST_ID_REUSED when the id was used for another method or fingerprint, and what make or commit raise.
+        Raises REQUEST_ID_REUSED when the id was used for another method or fingerprint, and what make or commit raise:
+        also when this call's commit was kept although it failed, because `after` was not called. The next repeat has
+        the answer then.
         """
         if not request_id:
             writes, answer = await make()
@@ -72,6 +74,7 @@ class Requests:
             return answer
         check_request_id(request_id)
         async with self._turns.turn(request_id):
+            row: RequestRow | None = None
             for _ in range(2):
                 try:
                     writes, answer = await make()
@@ -84,7 +87,7 @@ class Requests:
                     if not await self._repeated(request_id, method, fingerprint, refusal):
                         continue
                     first = await self._storage.request(request_id)
-                    if first is None:
+                    if first is None or (first == row and refusal.reason is not Reason.REQUEST_ID_REUSED):
                         raise
                     return first.response
             raise CuptimeError(Reason.REQUEST_ID_REUSED, field="request_id")

@@ -120,9 +120,12 @@ class Enqueue:
                 known.add(new.context.group_id)
 
     async def _first_answer(self, answer: Sequence[int]) -> list[Task]:
-        """The tasks as they were answered the first time, whatever became of them since."""
+        """The tasks as they were answered the first time, whatever became of them since. Those that wait are armed: the
+        first call may have ended without an answer although its commit was kept."""
         due_ms = dict(zip(answer[::2], answer[1::2], strict=True))
         tasks = await self._means.storage.tasks_by_id(list(due_ms))
+        waiting = [task for task in tasks if task.state is TaskState.SCHEDULED]
+        self._means.wheel.arm([task.task_id for task in waiting], [task.due_ms for task in waiting])
         return [as_scheduled(task, due_ms[task.task_id], task.created_ms) for task in tasks]
 
 

@@ -31,6 +31,8 @@ class YieldingStorage(MemoryStorage):
     def __init__(self) -> None:
         super().__init__()
         self.failures: list[Reason] = []
+        self.kept_failures: list[Reason] = []
+        """The next commits are kept, and reported as failed."""
         self.commits = 0
         self.before_commit: Callable[[Sequence[Write]], None] = lambda _: None
 
@@ -43,6 +45,8 @@ class YieldingStorage(MemoryStorage):
         committed = await super().commit(fence, writes)
         self.commits += 1
         await asyncio.sleep(0)
+        if self.kept_failures:
+            raise CuptimeError(self.kept_failures.pop(0))
         return committed
 
     async def tasks_by_id(self, task_ids: Sequence[int]) -> list[Task]:

@@ -57,6 +57,17 @@ async def test_an_id_is_free_again_after_its_window(rig: Rig) -> None:
     assert (await rig.storage.counts())["tasks"] == 2
 
 
+async def test_a_commit_that_was_kept_though_it_failed_is_answered_and_armed_by_the_repeat(rig: Rig) -> None:
+    rig.storage.kept_failures = [Reason.STORAGE_UNAVAILABLE]
+    with pytest.raises(CuptimeError) as failed:
+        await rig.line.enqueue(NewTask("sheets", delay_ms=5), request_id="r")
+    assert failed.value.reason is Reason.STORAGE_UNAVAILABLE
+    task = await rig.line.enqueue(NewTask("sheets", delay_ms=5), request_id="r")
+    assert (await rig.storage.counts())["tasks"] == 1
+    await rig.pass_ms(5)
+    assert await rig.state(task) is TaskState.TRIGGERED
+
+
 async def test_cancel_and_retry_can_be_repeated(rig: Rig) -> None:
     session = rig.worker()
     task = await rig.enqueue(delay_ms=10)
