@@ -76,8 +76,13 @@ class Interventions:
                 Reason.FIELD_CONTRADICTION, f"{field} is for RESOLUTION_ASSIGN only", field=field
             )
         one = _One(self, order_id, resolution, shop_id, rider_id, note)
-        async with self._line.turn(group_seq_of(order_id)):
-            await to_the_end(one.run(request_id))
+
+        async def in_turn() -> None:
+            # Who hangs up must not give the group away while the commit is on its way.
+            async with self._line.turn(group_seq_of(order_id)):
+                await one.run(request_id)
+
+        await to_the_end(in_turn())
         return await self._storage.decision(order_id)
 
 
