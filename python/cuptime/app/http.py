@@ -7,13 +7,15 @@ import socket
 
 import uvicorn
 from prometheus_client import CollectorRegistry, make_asgi_app
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 
 class MetricsServer:
     """Serves /metrics of one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        app = make_asgi_app(registry)
+        app = Starlette(routes=[Mount("/metrics", app=make_asgi_app(registry))])
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1

@@ -1,0 +1,37 @@
+"""The HTTP door has one page."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.error
+import urllib.request
+
+import pytest
+
+from cuptime.app.http import MetricsServer
+from cuptime.telemetry.metrics import PrometheusMetrics
+
+
+def _get(address: str, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, ""
+
+
+async def test_metrics_are_served_and_nothing_else() -> None:
+    metrics = PrometheusMetrics()
+    metrics.orders_admitted(2)
+    door = MetricsServer(metrics.registry)
+    address = await door.start("127.0.0.1:0")
+    try:
+        code, text = await asyncio.to_thread(_get, address, "/metrics")
+        assert code == 200
+        assert "cuptime_orders_admitted_total 2.0" in text
+        for path in ("/", "/admin", "/metrics-else"):
+            assert (await asyncio.to_thread(_get, address, path))[0] == 404
+        with pytest.raises(OSError, match="in use"):
+            await MetricsServer(metrics.registry).start(address)
+    finally:
+        await door.stop()
