@@ -38,6 +38,7 @@ from cuptime.telemetry import trace
 _log = structlog.get_logger("cuptime.api")
 _SNAKE = re.compile(r"(?<!^)(?=[A-Z])")
 _NESTING_MAX: Final = 32
+_FOR_EVER_S: Final = 1e9
 
 
 class CallMetrics(Protocol):
@@ -81,6 +82,17 @@ def unknown_field(message: proto_message.Message, depth: int = 0) -> str | None:
             if found is not None:
                 return f"{descriptor.name}.{found}"
     return None
+
+
+def _left_s(context: Any) -> float:
+    """Until the call's deadline; the server's own when the caller gave none. Raises DEADLINE_TOO_SHORT when it is
+    past."""
+    remaining_s: float | None = context.time_remaining()
+    if remaining_s is None:
+        return DEADLINE_DEFAULT_MS / 1_000
+    if remaining_s <= 0:
+        raise CuptimeError(Reason.DEADLINE_TOO_SHORT)
+    return remaining_s
 
 
 def check_size(raw: bytes) -> None:
@@ -163,19 +175,27 @@ class Wrapper:
             self.bytes_in_flight += len(raw)
             try:
                 self._check_draining()
+                left_s = _left_s(context)
+                hop = self._hop(name, context)
                 if request_type is None:
                     check_size(raw)
-                    code, reply = await run(raw)
+                    async with asyncio.timeout(left_s):
+                        code, reply = await run(raw)
                     if code:
                         await self._abort_raw(name, context, code, reply, started)
                 else:
-                    call = self._call(name, context)
-                    response = await run(parse(request_type, raw), call)
+                    request = parse(request_type, raw)
+                    call = Call(name, self._clock.now_ms() + int(left_s * 1_000), hop)
+                    async with asyncio.timeout(left_s):
+                        response = await run(request, call)
                     reply = response.SerializeToString()
                 self._done(name, "OK", started)
                 return bytes(reply)
             except CuptimeError as error:
                 await self._abort(name, context, error, started)
+            except TimeoutError:
+                # What was handed to storage is carried to its end; a repeat with the same request_id hears of it.
+                await self._abort(name, context, CuptimeError(Reason.DEADLINE_TOO_SHORT), started)
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 raise
             except Exception:
@@ -203,7 +223,7 @@ class Wrapper:
             self.streams += 1
             try:
                 self._check_draining()
-                call = self._call(name, context, streaming=True)
+                call = self._call(name, context)
                 if not from_client:
                     assert request_type is not None
                     requests: Any = parse(request_type, incoming)
@@ -234,7 +254,7 @@ class Wrapper:
             self.streams += 1
             try:
                 self._check_draining()
-                call = self._call(name, context, streaming=True)
+                call = self._call(name, context)
                 response = await run(_parsed(request_type, incoming), call)
                 self._done(name, "OK", started)
                 reply: bytes = response.SerializeToString()
@@ -252,13 +272,14 @@ class Wrapper:
 
         return handle
 
-    def _call(self, name: str, context: Any, *, streaming: bool = False) -> Call:
+    def _call(self, name: str, context: Any) -> Call:
+        """Of a stream: without a deadline of the caller's it lasts as long as it is wanted."""
         remaining_s = context.time_remaining()
-        if remaining_s is not None and remaining_s <= 0:
-            raise CuptimeError(Reason.DEADLINE_TOO_SHORT)
-        left_ms = DEADLINE_DEFAULT_MS if remaining_s is None else int(remaining_s * 1_000)
-        if streaming and remaining_s is None:
-            left_ms = 2**62 - self._clock.now_ms()
+        left_s = _FOR_EVER_S if remaining_s is None else _left_s(context)
+        return Call(name, self._clock.now_ms() + int(left_s * 1_000), self._hop(name, context))
+
+    def _hop(self, name: str, context: Any) -> str:
+        """The trace context of what this call does; a caller that sent one gets it back in the trailing metadata."""
         incoming = None
         for key, value in context.invocation_metadata() or ():
             if key == trace.HEADER and isinstance(value, str):
@@ -267,7 +288,7 @@ class Wrapper:
         structlog.contextvars.bind_contextvars(trace_id=hop.trace_id, method=name)
         if incoming is not None:
             context.set_trailing_metadata(((trace.HEADER, hop.header()),))
-        return Call(name, self._clock.now_ms() + left_ms, hop.header())
+        return hop.header()
 
     def _check_draining(self) -> None:
         if self.draining:

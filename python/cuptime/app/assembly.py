@@ -3,6 +3,8 @@ other, and stops it the other way round."""
 
 from __future__ import annotations
 
+import os
+import signal
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -151,7 +153,7 @@ class Node:
             base.storage,
             base.fence,
             self._clock,
-            ThreadWheel(timers, self._clock),
+            ThreadWheel(timers, self._clock, _stop_server),
             self._metrics,
             known_group=known_group,
             requests=base.requests,
@@ -304,6 +306,11 @@ class Node:
         host = self._settings.listen.rpartition(":")[0]
         addresses["grpc"] = f"{host}:{await server.start(self._settings.listen)}"
         return addresses
+
+
+def _stop_server() -> None:
+    """As an operator would: what is under way ends, and whoever supervises the process starts it again."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _open_group(groups: Groups, task: Task) -> bytes:

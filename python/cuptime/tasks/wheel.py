@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import TRIGGER_BATCH_MAX
 from cuptime.tasks.columns import packed, unpacked
+
+_log = logging.getLogger(__name__)
 
 CALLS_FROM: Final = -(1 << 62)
 """Names of calls lie below this."""
@@ -228,7 +231,11 @@ class Wheel:
             self._on_leases(leases)
         for name in names:
             if name <= CALLS_FROM and (call := self._calls.pop(name, None)) is not None:
-                call()
+                try:
+                    call()
+                except Exception:
+                    # The others of the batch have nothing to do with it.
+                    _log.exception("a timed call failed")
 
     def consumed(self) -> None:
         """One batch of tasks has been dealt with: the driver may hand over another."""

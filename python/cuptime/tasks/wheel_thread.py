@@ -32,8 +32,10 @@ _log = logging.getLogger(__name__)
 class ThreadWheel(Wheel):
     """A wheel driven by a daemon thread. `start` and `stop` are called in the event loop's thread."""
 
-    def __init__(self, timers: Timers, clock: Clock) -> None:
+    def __init__(self, timers: Timers, clock: Clock, on_end: Callable[[], None] = lambda: None) -> None:
+        """`on_end` is called in the thread when a fault ends it: stop the server, so that it is started again."""
         super().__init__(timers, clock)
+        self._on_end = on_end
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -83,12 +85,11 @@ class ThreadWheel(Wheel):
             with self._lock:
                 while not self._stopping:
                     self._turn(loop)
-        except RuntimeError:
-            # The loop is closed: the process ends.
-            if not loop.is_closed():
-                _log.exception("the wheel's thread ended")
         except Exception:
-            _log.exception("the wheel's thread ended")
+            # A closed loop is the end of the process; anything else must not leave a server that triggers nothing.
+            if not loop.is_closed():
+                _log.critical("the wheel's thread ended: nothing would be triggered any more", exc_info=True)
+                self._on_end()
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hands over one batch, or sleeps once. Holds the lock, except while it sleeps."""

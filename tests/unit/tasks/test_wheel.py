@@ -252,3 +252,37 @@ async def test_stop_ends_the_thread_and_start_begins_anew(wait_until: WaitUntil)
         await wait_until(lambda: handed == [1], why="after the second start")
     finally:
         wheel.stop()
+
+
+async def test_a_timed_call_that_fails_takes_no_other_with_it() -> None:
+    clock = ManualClock(START_MS)
+    wheel = ManualWheel(HeapTimers(), clock)
+    wheel.connect(lambda _: wheel.consumed(), lambda _: None)
+    called: list[str] = []
+
+    def fails() -> None:
+        called.append("first")
+        raise RuntimeError("a fault")
+
+    wheel.at(START_MS + 5, fails)
+    wheel.at(START_MS + 5, lambda: called.append("second"))
+    clock.advance(5)
+    wheel.pump()
+    assert called == ["first", "second"]
+
+
+async def test_a_thread_that_dies_says_so(wait_until: WaitUntil) -> None:
+    """Better no server than one that triggers nothing."""
+    clock = SystemClock()
+    ended: list[bool] = []
+
+    class Broken(HeapTimers):
+        def advance(self, now_ms: int, limit: int, /) -> tuple[bytes, bytes, bool]:
+            raise MemoryError
+
+    wheel = ThreadWheel(Broken(), clock, lambda: ended.append(True))
+    wheel.start()
+    try:
+        await wait_until(lambda: ended, why="told of its end")
+    finally:
+        wheel.stop()
