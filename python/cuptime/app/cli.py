@@ -86,7 +86,7 @@ def replay(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Replay a real delivery day under a simulated clock: the core's assignment, decided anew each minute. 回放真实的一天。
+    """Replay a real delivery day under a simulated clock, decided anew each minute. 回放真实的一天。
 
     Prints undelivered %, click-to-door (mean, p90), overage, ready-to-pickup and bundles, beside a greedy baseline and
     the published figures. An independent evaluator refuses an infeasible plan.
