@@ -48,7 +48,9 @@ _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX * 2),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX * 2),
     ("grpc.max_metadata_size", METADATA_BYTES_MAX),
-    ("grpc.max_concurrent_streams", 1_000),
+    # Above the wrapper's own limits: the transport refuses a stream too many (REFUSED_STREAM) with an UNAVAILABLE that
+    # has no reason, the wrapper with RESOURCE_EXHAUSTED and RetryInfo.
+    ("grpc.max_concurrent_streams", _CHANNEL_RPCS_MAX * 2),
     # A burst waits for its turn instead of being refused by the transport with an UNAVAILABLE that has no reason:
     # what is too much is refused by the wrapper, with one.
     ("grpc.server.max_pending_requests", 100_000),
