@@ -6,11 +6,14 @@ from typing import Final
 
 from cuptime._gen.cuptime.v1 import dispatch_service_pb2 as dispatch_pb
 from cuptime._gen.cuptime.v1 import group_service_pb2 as groups_pb
+from cuptime._gen.cuptime.v1 import rider_service_pb2 as riders_pb
 from cuptime._gen.cuptime.v1 import rule_service_pb2 as rules_pb
 from cuptime._gen.cuptime.v1 import schedule_service_pb2 as schedules_pb
+from cuptime._gen.cuptime.v1 import shop_service_pb2 as shops_pb
 from cuptime._gen.cuptime.v1 import task_service_pb2 as tasks_pb
 from cuptime._gen.cuptime.v1 import types_pb2 as types_pb
 from cuptime.api.names import order_name
+from cuptime.dispatch.values import Rider, Shop
 from cuptime.domain.values import (
     DecisionRow,
     Group,
@@ -141,4 +144,67 @@ def rule_revision(value: RuleRevisionRow) -> rules_pb.RuleRevision:
         note=value.note,
         active=value.active,
         rule_count=value.rule_count,
+    )
+
+
+def shop(value: Shop) -> shops_pb.Shop:
+    """What the caller gave, less stock: also the body that storage keeps."""
+    return shops_pb.Shop(
+        shop_id=value.shop_id,
+        location=types_pb.Location(latitude=value.latitude, longitude=value.longitude),
+        display_name=value.display_name,
+        daily_capacity=value.daily_capacity,
+        fridge_slots=value.fridge_slots,
+        open_from_ms=value.open_from_ms,
+        open_until_ms=value.open_until_ms,
+        paused=value.paused,
+    )
+
+
+def shop_value(message: shops_pb.Shop) -> Shop:
+    """The shop as a caller or storage has it; outputs are not looked at."""
+    return Shop(
+        shop_id=message.shop_id,
+        latitude=message.location.latitude,
+        longitude=message.location.longitude,
+        display_name=message.display_name,
+        daily_capacity=message.daily_capacity,
+        fridge_slots=message.fridge_slots,
+        open_from_ms=message.open_from_ms,
+        open_until_ms=message.open_until_ms,
+        paused=message.paused,
+        stock=tuple((level.sku, level.on_hand) for level in message.stock),
+    )
+
+
+def rider(value: Rider) -> riders_pb.Rider:
+    """What the caller gave: also the body that storage keeps."""
+    return riders_pb.Rider(
+        rider_id=value.rider_id,
+        display_name=value.display_name,
+        location=types_pb.Location(latitude=value.latitude, longitude=value.longitude),
+        available_from_time_ms=value.available_from_ms,
+        available_until_time_ms=value.available_until_ms,
+        max_load=value.max_load,
+        min_temperature_c=value.min_temperature_c,
+        max_temperature_c=value.max_temperature_c,
+        speed_m_per_min=value.speed_m_per_min,
+        paused=value.paused,
+    )
+
+
+def rider_value(message: riders_pb.Rider) -> Rider:
+    """The rider as a caller or storage has it; outputs are not looked at."""
+    return Rider(
+        rider_id=message.rider_id,
+        display_name=message.display_name,
+        latitude=message.location.latitude,
+        longitude=message.location.longitude,
+        available_from_ms=message.available_from_time_ms,
+        available_until_ms=message.available_until_time_ms,
+        max_load=message.max_load,
+        min_temperature_c=message.min_temperature_c,
+        max_temperature_c=message.max_temperature_c,
+        speed_m_per_min=message.speed_m_per_min,
+        paused=message.paused,
     )

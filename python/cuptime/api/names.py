@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cuptime.domain.errors import invalid, required
-from cuptime.domain.values import ORDER_NUMBER_MASK, group_seq_of, order_number_of
+from cuptime.domain.values import ORDER_NUMBER_MASK, order_number_of
 
 _ID_MAX = 2**63 - 1
 _ORDER = re.compile(r"groups/([1-9][0-9]{0,18})/orders/([1-9][0-9]{0,6})")
@@ -85,7 +85,3 @@ def intervention(name: str, field: str = "name") -> int:
 
 def order_name(group_id: int, order_id: int) -> str:
     return f"groups/{group_id}/orders/{order_number_of(order_id)}"
-
-
-def same_group(order_id: int, group_seq: int) -> bool:
-    return group_seq_of(order_id) == group_seq

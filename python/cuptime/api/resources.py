@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 
 from cuptime._gen.cuptime.v1 import rider_service_pb2 as riders_pb
 from cuptime._gen.cuptime.v1 import shop_service_pb2 as shops_pb
-from cuptime._gen.cuptime.v1 import types_pb2 as types_pb
-from cuptime.api import names, pages
+from cuptime.api import convert, names, pages
 from cuptime.api.call import Call
 from cuptime.api.fields import etag_of, mask_of
 from cuptime.dispatch.riders import Riders
@@ -20,79 +19,48 @@ def shop_of(message: shops_pb.Shop, path: str) -> Shop:
     """The shop as a value; its form is checked by the room. Raises FIELD_REQUIRED without a location."""
     if not message.HasField("location"):
         raise required(f"{path}.location")
-    return Shop(
-        shop_id=message.shop_id,
-        display_name=message.display_name,
-        latitude=message.location.latitude,
-        longitude=message.location.longitude,
-        daily_capacity=message.daily_capacity,
-        fridge_slots=message.fridge_slots,
-        open_from_ms=message.open_from_ms,
-        open_until_ms=message.open_until_ms,
-        paused=message.paused,
-        stock=tuple((level.sku, level.on_hand) for level in message.stock),
-    )
+    return convert.shop_value(message)
 
 
 def shop_message(view: ShopView) -> shops_pb.Shop:
     """The shop with what it has left."""
     shop = view.shop
-    return shops_pb.Shop(
-        name=f"shops/{shop.shop_id}",
-        shop_id=shop.shop_id,
-        display_name=shop.display_name,
-        location=types_pb.Location(latitude=shop.latitude, longitude=shop.longitude),
-        daily_capacity=shop.daily_capacity,
-        fridge_slots=shop.fridge_slots,
-        open_from_ms=shop.open_from_ms,
-        open_until_ms=shop.open_until_ms,
-        paused=shop.paused,
-        stock=[shops_pb.StockLevel(sku=sku, on_hand=on_hand, free=free) for sku, on_hand, free in view.stock],
-        capacity_free=view.capacity_free,
-        fridge_free=view.fridge_free,
-        etag=str(shop.etag),
-        update_time_ms=shop.updated_ms,
+    message = convert.shop(shop)
+    message.MergeFrom(
+        shops_pb.Shop(
+            name=f"shops/{shop.shop_id}",
+            stock=[
+                shops_pb.StockLevel(sku=sku, on_hand=on_hand, free=free) for sku, on_hand, free in view.stock
+            ],
+            capacity_free=view.capacity_free,
+            fridge_free=view.fridge_free,
+            etag=str(shop.etag),
+            update_time_ms=shop.updated_ms,
+        )
     )
+    return message
 
 
 def rider_of(message: riders_pb.Rider, path: str) -> Rider:
     """The rider as a value; its form is checked by the room. Raises FIELD_REQUIRED without a location."""
     if not message.HasField("location"):
         raise required(f"{path}.location")
-    return Rider(
-        rider_id=message.rider_id,
-        display_name=message.display_name,
-        latitude=message.location.latitude,
-        longitude=message.location.longitude,
-        available_from_ms=message.available_from_time_ms,
-        available_until_ms=message.available_until_time_ms,
-        max_load=message.max_load,
-        min_temperature_c=message.min_temperature_c,
-        max_temperature_c=message.max_temperature_c,
-        speed_m_per_min=message.speed_m_per_min,
-        paused=message.paused,
-    )
+    return convert.rider_value(message)
 
 
 def rider_message(view: RiderView) -> riders_pb.Rider:
     """The rider with what is left of the load."""
     rider = view.rider
-    return riders_pb.Rider(
-        name=f"riders/{rider.rider_id}",
-        rider_id=rider.rider_id,
-        display_name=rider.display_name,
-        location=types_pb.Location(latitude=rider.latitude, longitude=rider.longitude),
-        available_from_time_ms=rider.available_from_ms,
-        available_until_time_ms=rider.available_until_ms,
-        max_load=rider.max_load,
-        min_temperature_c=rider.min_temperature_c,
-        max_temperature_c=rider.max_temperature_c,
-        speed_m_per_min=rider.speed_m_per_min,
-        paused=rider.paused,
-        load_free=view.load_free,
-        etag=str(rider.etag),
-        update_time_ms=rider.updated_ms,
+    message = convert.rider(rider)
+    message.MergeFrom(
+        riders_pb.Rider(
+            name=f"riders/{rider.rider_id}",
+            load_free=view.load_free,
+            etag=str(rider.etag),
+            update_time_ms=rider.updated_ms,
+        )
     )
+    return message
 
 
 class ShopEndpoints:
