@@ -178,7 +178,10 @@ class Campaign:
                 answer = await self._call("GroupService/SubmitOrder", request, groups_pb.SubmitOrderResponse)
             except grpc.aio.AioRpcError as error:
                 reason = reason_of(error)
-                if reason == wanted or (reason == "GROUP_NOT_OPEN" and planned.ends != "fill"):
+                # While a call is sent again its group may end: by its deadline, or, for a spoiled order (which has no
+                # seat of its own), by the last seat of the others.
+                ended = planned.ends != "fill" or (wanted and planned.sent >= planned.members)
+                if reason == wanted or (reason == "GROUP_NOT_OPEN" and ended):
                     self.records.write("refused", request.request_id, reason)
                     self.outcome.counts["refused"] += 1
                 else:
