@@ -27,7 +27,7 @@ from cuptime.app.core_parts import rule_tools
 from cuptime.app.http import MetricsServer
 from cuptime.app.settings import Settings
 from cuptime.coordination.single import SingleNode
-from cuptime.dispatch import line as dispatch_line
+from cuptime.dispatch import desk as dispatch_desk
 from cuptime.dispatch.counters import Counters
 from cuptime.dispatch.feed import DecisionFeed
 from cuptime.dispatch.interventions import Interventions
@@ -184,7 +184,7 @@ class Node:
             "radius_m": float(settings.radius_m),
             "delivery_radius_m": float(settings.delivery_radius_m),
         }
-        means = dispatch_line.Means(
+        means = dispatch_desk.Means(
             storage, fence, clock, core, skus, book, tasks, tasks.wheel, self._metrics, policy
         )
         line = DecisionLine(means, resources, DecisionFeed(storage))

@@ -18,9 +18,10 @@ from cuptime._gen.cuptime.v1 import types_pb2 as types_pb
 from cuptime.api.bodies import WireBodies
 from cuptime.app.core_parts import rule_tools
 from cuptime.dispatch.counters import Counters
+from cuptime.dispatch.desk import Means
 from cuptime.dispatch.feed import DecisionFeed
 from cuptime.dispatch.interventions import Interventions
-from cuptime.dispatch.line import DecisionLine, Means
+from cuptime.dispatch.line import DecisionLine
 from cuptime.dispatch.reading import Decisions
 from cuptime.dispatch.release import Releases
 from cuptime.dispatch.resources import Resources

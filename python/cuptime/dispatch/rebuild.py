@@ -1,0 +1,86 @@
+"""Everything in memory from storage again: at the start, at midnight, and when it may differ."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+from cuptime.dispatch.desk import PAUSE_MAX_MS, Desk
+from cuptime.dispatch.ports import OrderBody
+from cuptime.dispatch.queue import Waiting
+from cuptime.dispatch.values import DAY_MS
+from cuptime.domain.values import Group, GroupState, group_seq_of
+
+GROUPS_PAGE: Final = 500
+ORDERS_PAGE: Final = 1_000
+
+_log = logging.getLogger(__name__)
+
+
+class Rebuild:
+    """`quiet` is the moment between two batches in which nothing is decided and every commit has ended."""
+
+    def __init__(self, desk: Desk, quiet: Callable[[], AbstractAsyncContextManager[None]]) -> None:
+        self._desk = desk
+        self._quiet = quiet
+        self._doubted = False
+        """A rebuild of gate and dispatcher is on its way."""
+        self._midnight = 0
+
+    def start(self) -> None:
+        self._arm_midnight()
+
+    def close(self) -> None:
+        if self._midnight:
+            self._desk.means.timers.forget(self._midnight)
+
+    async def read_back(self) -> int:
+        """Submits every completed group that storage has and the queue has not."""
+        storage = self._desk.means.storage
+        known = {waiting.group_seq for waiting in self._desk.queue.first}
+        known |= {*self._desk.queue.busy, *self._desk.queue.resting}
+        groups: list[Group] = []
+        before = 2**62
+        while page := await storage.groups(before_seq=before, limit=GROUPS_PAGE, state=GroupState.COMPLETED):
+            groups += [group for group in page if group.group_seq not in known]
+            before = page[-1].group_seq
+        orders: dict[int, list[OrderBody]] = {group.group_seq: [] for group in groups}
+        after = 0
+        while groups and (rows := await storage.undecided_orders(after=after, limit=ORDERS_PAGE)):
+            for row in rows:
+                if (bodies := orders.get(group_seq_of(row.order_id))) is not None:
+                    bodies.append((row.order_id, row.body))
+            after = rows[-1].order_id
+        groups.sort(key=lambda group: group.completed_ms)
+        for group in groups:
+            # The count in the row is what the group completed with; some orders may have decisions already.
+            self._desk.queue.put(Waiting(group, orders[group.group_seq], group.member_count))
+        return len(groups)
+
+    def _arm_midnight(self) -> None:
+        now_ms = self._desk.means.clock.now_ms()
+        self._midnight = self._desk.means.timers.at(now_ms - now_ms % DAY_MS + DAY_MS, self._new_day)
+
+    def _new_day(self) -> None:
+        self._arm_midnight()
+        self.doubt()
+
+    def doubt(self) -> None:
+        """Gate, dispatcher and cups may differ from storage: all of it is rebuilt, between two batches."""
+        if not self._doubted:
+            self._doubted = True
+            self._desk.begin(self._rebuild())
+
+    async def _rebuild(self) -> None:
+        try:
+            async with self._quiet():
+                # What is doubted from here on may not be in what is read now.
+                self._doubted = False
+                await self._desk.resources.recover()
+                await self.read_back()
+        except Exception as fault:
+            self._doubted = True
+            _log.warning("gate and dispatcher were not rebuilt; trying again: %s", fault)
+            self._desk.after_pause(PAUSE_MAX_MS, lambda: self._desk.begin(self._rebuild()))
