@@ -485,6 +485,7 @@ def cel_eval(
     container: str,
     check: bool,
     evaluate: bool,
+    macros: bool = True,
 ) -> tuple[str, object]:
     """One CEL expression by itself, for conformance suites.
 

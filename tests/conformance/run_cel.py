@@ -127,20 +127,18 @@ def run_case(case: dict[str, Any]) -> CaseResult:
     """Compiles and evaluates one case. A panic or an unreadable form is a wrong answer, not a crash of the run."""
     verdict: Verdict
     try:
-        if case.get("disable_macros"):
-            verdict, why = "unsupported", "macros cannot be switched off yet"
-        else:
-            arguments = (
-                case["expr"],
-                case.get("env", {}),
-                case.get("bindings", {}),
-                case.get("container", ""),
-                not case.get("disable_check", False),
-            )
-            verdict, why = _judge(case, *cel_eval(*arguments, not case.get("check_only", False)))
-            deduced = case["expect"].get("deduced_type")
-            if verdict == "passed" and deduced is not None and not case.get("check_only"):
-                verdict, why = _judge({"expect": {"deduced_type": deduced}}, *cel_eval(*arguments, False))
+        arguments = (
+            case["expr"],
+            case.get("env", {}),
+            case.get("bindings", {}),
+            case.get("container", ""),
+            not case.get("disable_check", False),
+        )
+        macros = not case.get("disable_macros", False)
+        verdict, why = _judge(case, *cel_eval(*arguments, not case.get("check_only", False), macros))
+        deduced = case["expect"].get("deduced_type")
+        if verdict == "passed" and deduced is not None and not case.get("check_only"):
+            verdict, why = _judge({"expect": {"deduced_type": deduced}}, *cel_eval(*arguments, False, macros))
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise

@@ -229,6 +229,8 @@ fn verdict_tuple(verdict: core::Verdict) -> VerdictTuple {
 
 /// Compiles and evaluates one expression; see `_core.pyi` for the forms of types and values.
 #[pyfunction]
+#[pyo3(signature = (expr, env, bindings, container, check, evaluate, macros = true))]
+#[allow(clippy::too_many_arguments)] // The suites' cases have as many fields.
 fn cel_eval<'py>(
     py: Python<'py>,
     expr: &str,
@@ -237,13 +239,14 @@ fn cel_eval<'py>(
     container: &str,
     check: bool,
     evaluate: bool,
+    macros: bool,
 ) -> PyResult<(&'static str, Py<PyAny>)> {
     let limits = core::Limits::default();
     let Environment { names, declarations } = environment(env, bindings, check)?;
     let schema = core::Schema::new(names);
     let options = core::Options { container, check, declarations: &declarations };
-    let compiled =
-        core::parse(expr, &limits).and_then(|tree| core::compile(&tree, expr, &schema, &options, &limits));
+    let compiled = core::parse_as(expr, macros, &limits)
+        .and_then(|tree| core::compile(&tree, expr, &schema, &options, &limits));
     let program = match compiled {
         Ok(program) => program,
         Err(diagnostics) => {
@@ -410,6 +413,13 @@ fn form_of(py: Python<'_>, value: &core::Value) -> PyResult<Py<PyAny>> {
             form.set_item("map", entries?)?;
         }
         core::Value::Type(v) => form.set_item("type", PyString::new(py, v))?,
+        core::Value::Optional(v) => {
+            let inner = v.as_deref().map(|v| form_of(py, v)).transpose()?;
+            form.set_item("optional", inner)?;
+        }
+        network @ (core::Value::Ip(_) | core::Value::Cidr(..)) => {
+            form.set_item("network", network.to_string())?
+        }
         core::Value::Timestamp(v) => form.set_item("timestamp", (v.seconds(), v.nanos()))?,
         core::Value::Duration(v) => form.set_item("duration", (v / 1_000_000_000, v % 1_000_000_000))?,
     }

@@ -110,6 +110,9 @@ pub enum FoldKind {
     ExistsOne,
     Map,
     Filter,
+    TransformList,
+    TransformMap,
+    TransformMapEntry,
 }
 
 impl FoldKind {
@@ -121,20 +124,25 @@ impl FoldKind {
             FoldKind::ExistsOne => "exists_one",
             FoldKind::Map => "map",
             FoldKind::Filter => "filter",
+            FoldKind::TransformList => "transformList",
+            FoldKind::TransformMap => "transformMap",
+            FoldKind::TransformMapEntry => "transformMapEntry",
         }
     }
 }
 
-/// `target.kind(var, body)` or `target.map(var, filter, body)`.
+/// `target.kind(var, body)`, `target.kind(var, second, body)` or `target.map(var, filter, body)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fold {
     /// Which macro.
     pub kind: FoldKind,
     /// The list or map walked.
     pub target: Expr,
-    /// The element (of a map: the key).
+    /// The element (of a map: the key). With a second variable: the index (of a map: the key).
     pub var: String,
-    /// The condition of a three-argument `map`.
+    /// The element (of a map: the value), in the macros of two variables.
+    pub second: Option<String>,
+    /// The condition of a three-argument `map` and of the filtering `transform…`.
     pub filter: Option<Expr>,
     /// Evaluated for each element.
     pub body: Expr,
@@ -181,9 +189,48 @@ pub enum ExprKind {
         then: Box<Expr>,
         otherwise: Box<Expr>,
     },
+    /// Elements; one that is [`ExprKind::Maybe`] is left out when it is `optional.none()`.
     List(Vec<Expr>),
+    /// Entries; one whose key is [`ExprKind::Maybe`] is left out when its value is `optional.none()`.
     Map(Vec<(Expr, Expr)>),
     Fold(Box<Fold>),
+    /// `?expr` inside a list or map literal.
+    Maybe(Box<Expr>),
+    /// `target.?field`
+    OptSelect {
+        target: Box<Expr>,
+        field: String,
+    },
+    /// `target[?index]`
+    OptIndex {
+        target: Box<Expr>,
+        index: Box<Expr>,
+    },
+    /// `cel.bind(var, init, body)`
+    Bind(Box<Bind>),
+    /// `target.optMap(var, body)`, or `optFlatMap` when `flat`; the target is `init`.
+    OptMap {
+        bind: Box<Bind>,
+        flat: bool,
+    },
+    /// `cel.block([...], body)`: each value may be read behind it, by its position.
+    Block(Vec<Expr>, Box<Expr>),
+    /// `name{field: value}`
+    Message {
+        name: String,
+        fields: Vec<(String, Expr)>,
+    },
+}
+
+/// A variable, what it stands for, and where it is known.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bind {
+    /// The name.
+    pub var: String,
+    /// What it stands for.
+    pub init: Expr,
+    /// The expression that knows it.
+    pub body: Expr,
 }
 
 impl ExprKind {
@@ -208,7 +255,7 @@ impl fmt::Display for Expr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             ExprKind::Literal(literal) => print_literal(literal, f),
-            ExprKind::Ident(name) => f.write_str(name),
+            ExprKind::Ident(name) => f.write_str(&variable(name)),
             ExprKind::Select { target, field } => {
                 print_tight(target, 7, f)?;
                 f.write_str(".")?;
@@ -274,15 +321,61 @@ impl fmt::Display for Expr {
                 }
                 f.write_str("}")
             }
+            ExprKind::Maybe(inner) => write!(f, "?{inner}"),
+            ExprKind::OptSelect { target, field } => {
+                print_tight(target, 7, f)?;
+                f.write_str(".?")?;
+                print_field(field, f)
+            }
+            ExprKind::OptIndex { target, index } => {
+                print_tight(target, 7, f)?;
+                write!(f, "[?{index}]")
+            }
+            ExprKind::Bind(bind) => {
+                write!(f, "cel.bind({}, {}, {})", variable(&bind.var), bind.init, bind.body)
+            }
+            ExprKind::OptMap { bind, flat } => {
+                print_tight(&bind.init, 7, f)?;
+                let name = if *flat { "optFlatMap" } else { "optMap" };
+                write!(f, ".{name}({}, {})", variable(&bind.var), bind.body)
+            }
+            ExprKind::Block(values, body) => {
+                f.write_str("cel.block([")?;
+                print_list(values, f)?;
+                write!(f, "], {body})")
+            }
+            ExprKind::Message { name, fields } => {
+                write!(f, "{name}{{")?;
+                for (i, (field, value)) in fields.iter().enumerate() {
+                    f.write_str(if i == 0 { "" } else { ", " })?;
+                    print_field(field, f)?;
+                    write!(f, ": {value}")?;
+                }
+                f.write_str("}")
+            }
             ExprKind::Fold(fold) => {
                 print_tight(&fold.target, 7, f)?;
-                write!(f, ".{}({}, ", fold.kind.name(), fold.var)?;
+                write!(f, ".{}({}, ", fold.kind.name(), variable(&fold.var))?;
+                if let Some(second) = &fold.second {
+                    write!(f, "{}, ", variable(second))?;
+                }
                 if let Some(filter) = &fold.filter {
                     write!(f, "{filter}, ")?;
                 }
                 write!(f, "{})", fold.body)
             }
         }
+    }
+}
+
+/// A name as it is written; those made by `cel.iterVar()` and `cel.index()` begin with `@`.
+fn variable(name: &str) -> std::borrow::Cow<'_, str> {
+    if let Some(number) = name.strip_prefix("@index:") {
+        return format!("cel.index({number})").into();
+    }
+    match name.strip_prefix("@iter:").and_then(|pair| pair.split_once(':')) {
+        Some((depth, number)) => format!("cel.iterVar({depth}, {number})").into(),
+        None => name.into(),
     }
 }
 

@@ -10,71 +10,29 @@ use crate::diagnostic::{did_you_mean, Code, Span};
 use crate::names::dotted;
 use crate::overloads::{functions, operators, Declaration, Overload};
 use crate::pattern;
-use crate::program::{FaultKind, Function, Node, Op};
+use crate::program::{FaultKind, Function, MathFunction, Node, Op, OptFunction};
 use crate::schema::Type;
 use crate::value::Value;
 
 /// Functions of CEL's extension libraries that this version refuses by name.
-const LATER_FUNCTIONS: &[&str] = &[
-    "charAt",
-    "indexOf",
-    "lastIndexOf",
-    "join",
-    "lowerAscii",
-    "upperAscii",
-    "replace",
-    "split",
-    "substring",
-    "trim",
-    "format",
-    "reverse",
-    "quote",
-    "optMap",
-    "optFlatMap",
-    "or",
-    "orValue",
-    "value",
-    "hasValue",
-    "ip",
-    "isIP",
-    "cidr",
-    "isCIDR",
-    "first",
-    "last",
-    "flatten",
-    "distinct",
-    "sort",
-    "sortBy",
-    "slice",
-    "unwrapOpt",
-    "family",
-    "isCanonical",
-    "containsIP",
-    "containsCIDR",
-    "isUnspecified",
-    "isLoopback",
-    "isGlobalUnicast",
-    "isLinkLocalMulticast",
-    "isLinkLocalUnicast",
-    "prefixLength",
-    "masked",
-];
+const LATER_FUNCTIONS: &[&str] = &["sortBy", "getExt", "hasExt"];
 
-/// Namespaces of CEL's extension libraries.
-const LATER_NAMESPACES: &[&str] =
-    &["optional", "math", "sets", "strings", "lists", "base64", "cel", "ip", "cidr", "proto"];
+/// Namespaces of the extension libraries: a name nobody knows in them is a misspelt function, not a variable.
+const NAMESPACES: &[&str] =
+    &["optional", "math", "sets", "strings", "lists", "base64", "cel", "ip", "geo", "time"];
 
 impl Checker<'_> {
     pub(crate) fn call(&mut self, target: Option<&Expr>, name: &str, args: &[Expr], span: Span) -> Typed {
         if let Some(path) = target.and_then(dotted) {
+            let path = path.trim_start_matches('.');
             let root = path.split('.').next().unwrap_or("");
-            let is_namespace = self.local(root).is_none() && self.global(root, span).is_none();
-            if is_namespace && LATER_NAMESPACES.contains(&root) {
-                return self.unsupported(span, &format!("{path}.{name}() is"));
-            }
-            let full = format!("{path}.{name}");
-            if is_namespace && self.declared(&full, false).next().is_some() {
-                return self.invoke(&full, None, args, span);
+            if self.local(root).is_none() && self.global(root, span).is_none() {
+                let full = format!("{path}.{name}");
+                let is_known =
+                    functions().contains_key(full.as_str()) || self.declared(&full, false).next().is_some();
+                if is_known || NAMESPACES.contains(&path) {
+                    return self.invoke(&full, None, args, span);
+                }
             }
         }
         self.invoke(name, target, args, span)
@@ -100,6 +58,11 @@ impl Checker<'_> {
         }
         let (nodes, types): (Vec<Node>, Vec<Type>) =
             target.into_iter().chain(args).map(|e| self.expr(e)).unzip();
+        if let Function::Math(extreme @ (MathFunction::Greatest | MathFunction::Least)) =
+            overloads[0].function
+        {
+            return self.extreme(extreme, nodes, &types, span);
+        }
         overloads.retain(|o| o.member == member && o.params.len() == nodes.len());
         let Some((function, result)) = self.choose(&overloads, &types) else {
             let shown: Vec<String> = types.iter().map(|t| self.unifier.settle(t).to_string()).collect();
@@ -113,19 +76,55 @@ impl Checker<'_> {
         if function == Function::Matches {
             return self.matches(nodes, span);
         }
-        if let (Function::Get(_), [_, zone]) = (function, nodes.as_slice()) {
-            if let Some(Value::Str(zone_name)) = zone.constant() {
-                let known = matches!(zone_name.as_ref(), "UTC" | "Z")
-                    || crate::time::offset_seconds(zone_name).is_some();
-                if !known {
-                    let what = format!(
-                        "the time zone {zone_name:?} (only UTC and offsets like +08:00 are known) is"
-                    );
-                    return self.unsupported(zone.span, &what);
-                }
+        if let Function::Opt(OptFunction::Or | OptFunction::OrValue) = function {
+            return self.or_else(nodes, function == Function::Opt(OptFunction::OrValue), result, span);
+        }
+        self.check_literals(function, &nodes);
+        (self.finish(Op::Call(function, nodes), span), result)
+    }
+
+    /// Zones, instants and windows written as literals are read now, so that a slip is not found out by an order.
+    fn check_literals(&mut self, function: Function, nodes: &[Node]) {
+        if !self.options.check {
+            return;
+        }
+        let text = |at: usize| match nodes.get(at).and_then(Node::constant) {
+            Some(Value::Str(text)) => Some((text.clone(), nodes[at].span)),
+            _ => None,
+        };
+        let zone = match function {
+            Function::Get(_) => text(1),
+            Function::InWindow => text(3),
+            _ => None,
+        };
+        if let Some((name, span)) = zone.filter(|(name, _)| !crate::time::is_zone(name)) {
+            let hint = "write UTC, an offset like +08:00, or a name like Asia/Shanghai".to_string();
+            self.found.add(Code::BadLiteral, span, format!("no time zone is called {name:?}"), hint);
+        }
+        for (clock, span) in [text(1), text(2)].into_iter().flatten() {
+            if function == Function::InWindow && crate::ext::domain::second_of_day(&clock).is_err() {
+                let hint = "write hours and minutes, as in '09:00'".to_string();
+                self.found.add(Code::BadLiteral, span, format!("{clock:?} is no time of day"), hint);
             }
         }
-        (self.finish(Op::Call(function, nodes), span), result)
+    }
+
+    /// `math.greatest` and `math.least`: of numbers, or of one list of numbers.
+    fn extreme(&mut self, function: MathFunction, nodes: Vec<Node>, types: &[Type], span: Span) -> Typed {
+        let resolved: Vec<Type> = types.iter().map(|t| self.unifier.resolve(t)).collect();
+        let numbers: Vec<Type> = match resolved.as_slice() {
+            [Type::List(element)] => vec![self.unifier.resolve(element)],
+            all => all.to_vec(),
+        };
+        let sound = |t: &Type| matches!(t, Type::Int | Type::Uint | Type::Double | Type::Dyn | Type::Var(_));
+        if numbers.is_empty() || !numbers.iter().all(sound) {
+            let message = "math.greatest() and math.least() take numbers, or one list of numbers".to_string();
+            return self.wrong(Code::NoOverload, FaultKind::NoOverload, span, message, String::new());
+        }
+        let first = numbers[0].clone();
+        let ty = if numbers.iter().all(|t| *t == first) { first } else { Type::Dyn };
+        let ty = if matches!(ty, Type::Var(_)) { Type::Dyn } else { ty };
+        (self.finish(Op::Call(Function::Math(function), nodes), span), ty)
     }
 
     fn unknown_function(&mut self, name: &str, target: Option<&Expr>, args: &[Expr], span: Span) -> Typed {
@@ -207,7 +206,8 @@ impl Checker<'_> {
             return (Node::new(Op::Fail(FaultKind::NoOverload), span), Type::Bool);
         };
         let Some(Value::Str(source)) = pattern.constant() else {
-            return self.unsupported(pattern.span, "a pattern of matches() that is not a literal is");
+            // Compiled at evaluation, for a charge.
+            return (Node::new(Op::Call(Function::Matches, vec![text, pattern]), span), Type::Bool);
         };
         match pattern::compile(source, self.limits) {
             Ok(regex) => (self.finish(Op::Matches(Box::new(text), Arc::new(regex)), span), Type::Bool),

@@ -4,12 +4,12 @@
 //! name in the innermost container. With checking off, what cannot be resolved becomes a fault at
 //! evaluation instead of a diagnostic.
 
-use crate::ast::{Expr, ExprKind, Fold, FoldKind, Literal};
+use crate::ast::{Expr, ExprKind, Literal};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::eval::{Evaluation, Facts};
 use crate::limits::Limits;
 use crate::overloads::Declaration;
-use crate::program::{specialise, FaultKind, FoldNode, Node, Op, SlotType};
+use crate::program::{specialise, FaultKind, Node, Op, SlotType};
 use crate::schema::{Schema, Type};
 use crate::unify::Unifier;
 use crate::value::Value;
@@ -55,6 +55,7 @@ pub fn compile(
         options,
         limits,
         scope: Vec::new(),
+        folds: 0,
         unifier: Unifier::default(),
         found: Diagnostics::new(source, limits.diagnostics_max),
     };
@@ -73,7 +74,10 @@ pub(crate) struct Checker<'a> {
     pub schema: &'a Schema,
     pub options: &'a Options<'a>,
     pub limits: &'a Limits,
+    /// Variables of macros, outermost first.
     pub scope: Vec<(String, Type)>,
+    /// Macros that walk a list or map, inside each other here.
+    pub folds: usize,
     pub unifier: Unifier,
     pub found: Diagnostics<'a>,
 }
@@ -137,6 +141,20 @@ impl Checker<'_> {
                 let sides = [self.expr(target), self.expr(index)];
                 self.operator("[]", sides, span, |sides| Op::Index(Box::new(sides)))
             }
+            ExprKind::OptIndex { target, index } => {
+                let sides = [self.expr(target), self.expr(index)];
+                self.operator("[?]", sides, span, |sides| Op::OptIndex(Box::new(sides)))
+            }
+            ExprKind::OptSelect { target, field } => self.opt_select(target, field, span),
+            ExprKind::Maybe(inner) => {
+                // Reached only when it stands outside a list or map, which the grammar does not allow.
+                let (node, ty) = self.expr(inner);
+                (Node::new(Op::Maybe(Box::new(node)), span), ty)
+            }
+            ExprKind::Bind(bind) => self.bind(bind, span),
+            ExprKind::OptMap { bind, flat } => self.opt_map(bind, *flat, span),
+            ExprKind::Block(values, body) => self.block(values, body, span),
+            ExprKind::Message { name, fields } => self.message(name, fields, span),
             ExprKind::Call { target, name, args } => self.call(target.as_deref(), name, args, span),
             ExprKind::Not(inner) => {
                 let (node, ty) = self.expr(inner);
@@ -193,7 +211,13 @@ impl Checker<'_> {
         let mut nodes = Vec::with_capacity(elements.len());
         let mut element_ty: Option<Type> = None;
         for element in elements {
-            let (node, ty) = self.expr(element);
+            let (node, ty) = match &element.kind {
+                ExprKind::Maybe(inner) => {
+                    let (node, ty) = self.expr(inner);
+                    (Node::new(Op::Maybe(Box::new(node)), element.span), self.unwrapped(&ty, inner.span))
+                }
+                _ => self.expr(element),
+            };
             nodes.push(node);
             element_ty = Some(match element_ty {
                 Some(known) => self.unifier.join(&known, &ty),
@@ -209,7 +233,10 @@ impl Checker<'_> {
         let mut types: Option<(Type, Type)> = None;
         for (key, value) in entries {
             let (key_node, key_ty) = self.expr(key);
-            let (value_node, value_ty) = self.expr(value);
+            let (value_node, mut value_ty) = self.expr(value);
+            if matches!(key.kind, ExprKind::Maybe(_)) {
+                value_ty = self.unwrapped(&value_ty, value.span);
+            }
             self.want_key(&key_ty, key.span);
             nodes.push((key_node, value_node));
             types = Some(match types {
@@ -246,54 +273,6 @@ impl Checker<'_> {
                 }
             }
         }
-    }
-
-    fn fold(&mut self, fold: &Fold, span: Span) -> Typed {
-        if self.scope.len() >= self.limits.macro_depth_max {
-            let message = format!("macros nest deeper than {}", self.limits.macro_depth_max);
-            self.found.add(Code::LimitDepth, span, message, String::new());
-            return (Node::new(Op::Fail(FaultKind::Unsupported), span), Type::Dyn);
-        }
-        let (target, target_ty) = self.expr(&fold.target);
-        let element_ty = match self.unifier.resolve(&target_ty) {
-            Type::List(element) => *element,
-            Type::Map(key, _) => *key,
-            Type::Dyn => Type::Dyn,
-            variable @ Type::Var(_) => {
-                self.unifier.agree(&variable, &Type::Dyn);
-                Type::Dyn
-            }
-            other => {
-                let message = format!("{}() walks a list or a map, not {other}", fold.kind.name());
-                self.wrong(
-                    Code::TypeMismatch,
-                    FaultKind::NoOverload,
-                    fold.target.span,
-                    message,
-                    String::new(),
-                )
-                .1
-            }
-        };
-        self.scope.push((fold.var.clone(), element_ty.clone()));
-        let filter = fold.filter.as_ref().map(|filter| {
-            let (node, ty) = self.expr(filter);
-            self.want(&ty, &Type::Bool, filter.span, "the condition of map()");
-            node
-        });
-        let (body, body_ty) = self.expr(&fold.body);
-        if fold.kind != FoldKind::Map {
-            let what = format!("the condition of {}()", fold.kind.name());
-            self.want(&body_ty, &Type::Bool, fold.body.span, &what);
-        }
-        self.scope.pop();
-        let ty = match fold.kind {
-            FoldKind::Map => Type::list(body_ty),
-            FoldKind::Filter => Type::list(element_ty),
-            _ => Type::Bool,
-        };
-        let node = FoldNode { kind: fold.kind, target, filter, body };
-        (Node::new(Op::Fold(Box::new(node)), span), ty)
     }
 
     // ---- finishing

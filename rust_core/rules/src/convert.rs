@@ -1,6 +1,9 @@
 //! The functions of the language on values: sizes, text tests, conversions, parts of instants.
 use std::sync::Arc;
 
+use crate::ext;
+use crate::limits::Limits;
+use crate::pattern;
 use crate::program::{FaultKind, Function, Part};
 use crate::time::{self, Timestamp};
 use crate::value::{double_text, Value};
@@ -8,14 +11,16 @@ use crate::value::{double_text, Value};
 type Answer = Result<Value, FaultKind>;
 
 /// Calls a function; the types of its arguments are checked here once more, because they can be dynamic.
-pub(crate) fn call(function: Function, args: &[Value]) -> Answer {
+pub(crate) fn call(function: Function, args: &[Value], limits: &Limits) -> Answer {
     match (function, args) {
         (Function::Size, [v]) => size(v),
         (Function::StartsWith, [Value::Str(a), Value::Str(b)]) => Ok(Value::Bool(a.starts_with(b.as_ref()))),
         (Function::EndsWith, [Value::Str(a), Value::Str(b)]) => Ok(Value::Bool(a.ends_with(b.as_ref()))),
         (Function::Contains, [Value::Str(a), Value::Str(b)]) => Ok(Value::Bool(a.contains(b.as_ref()))),
-        // A pattern that is not a literal is compiled nowhere: its cost would be the order's to choose.
-        (Function::Matches, [Value::Str(_), Value::Str(_)]) => Err(FaultKind::Unsupported),
+        // A pattern that is not a literal: the evaluator charges for its compilation.
+        (Function::Matches, [Value::Str(text), Value::Str(source)]) => pattern::compile(source, limits)
+            .map(|regex| Value::Bool(regex.is_match(text)))
+            .map_err(|_| FaultKind::BadRegex),
         (Function::Int, [v]) => to_int(v),
         (Function::Uint, [v]) => to_uint(v),
         (Function::Double, [v]) => to_double(v),
@@ -33,12 +38,10 @@ pub(crate) fn call(function: Function, args: &[Value]) -> Answer {
         (Function::Get(part), [Value::Duration(v)]) => duration_part(part, *v),
         (Function::Get(part), [Value::Timestamp(v)]) => timestamp_part(part, *v, 0),
         (Function::Get(part), [Value::Timestamp(v), Value::Str(zone)]) => {
-            let offset =
-                if matches!(zone.as_ref(), "UTC" | "Z") { Some(0) } else { time::offset_seconds(zone) };
-            timestamp_part(part, *v, offset.ok_or(FaultKind::Unsupported)?)
+            let offset = time::zone_offset_seconds(zone, *v).ok_or(FaultKind::Conversion)?;
+            timestamp_part(part, *v, offset)
         }
-        (Function::Unbound, _) => Err(FaultKind::UnknownFunction),
-        _ => Err(FaultKind::NoOverload),
+        (other, args) => ext::call(other, args, limits),
     }
 }
 
@@ -100,7 +103,7 @@ fn to_string(value: &Value) -> Answer {
         Value::Bytes(v) => Value::str(std::str::from_utf8(v).map_err(|_| FaultKind::InvalidUtf8)?),
         Value::Timestamp(v) => Value::str(&v.to_string()),
         Value::Duration(v) => Value::str(&time::duration_text(*v)),
-        _ => return Err(FaultKind::NoOverload),
+        other => return ext::network_text(other).map(|t| Value::str(&t)).ok_or(FaultKind::NoOverload),
     })
 }
 

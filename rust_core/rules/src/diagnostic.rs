@@ -96,6 +96,8 @@ codes! {
     TypeMismatch = "type_mismatch",
     /// A regular expression that does not compile, or is too large.
     BadRegex = "bad_regex",
+    /// A literal that its function cannot read: a time zone, a time of day.
+    BadLiteral = "bad_literal",
     /// A map literal with the same key twice, or a key of an impossible type.
     BadMapKey = "bad_map_key",
     /// Part of CEL that this version does not have yet. Never evaluated wrongly: refused.

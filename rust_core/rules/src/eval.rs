@@ -3,14 +3,14 @@
 //! CEL's logic has three values: true, false and fault. `&&` and `||` are commutative: a side that decides
 //! wins over a fault on the other side, whichever comes first. Everything else passes its fault on.
 //! Nothing here panics, and nothing runs longer than the limits allow.
-use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::ast::{BinaryOp, FoldKind};
+use crate::ast::BinaryOp;
 use crate::columns::Columns;
 use crate::convert;
 use crate::limits::Limits;
-use crate::program::{Fault, FaultKind, FoldNode, Function, Leaf, Node, Op, Test};
+use crate::operate::{binary, has, holds, index_into, index_optionally, select, select_optionally};
+use crate::program::{Fault, FaultKind, Function, Leaf, Node, Op, Test};
 use crate::value::{KeyProblem, Map, Value};
 
 /// Where slots get their values from.
@@ -130,13 +130,14 @@ impl<T> Found<T> {
     }
 }
 
-type Outcome<T> = Result<T, Fault>;
+pub(crate) type Outcome<T> = Result<T, Fault>;
 
 /// One evaluation: facts, macro variables, and the steps left.
 pub(crate) struct Evaluation<'a> {
     facts: Facts<'a>,
-    limits: &'a Limits,
-    locals: Vec<Value>,
+    pub(crate) limits: &'a Limits,
+    /// A fault among them is had by whoever reads it: a value nobody reads cannot fail.
+    pub(crate) locals: Vec<Outcome<Value>>,
     steps: u32,
 }
 
@@ -248,7 +249,7 @@ impl<'a> Evaluation<'a> {
                 None => return fault(FaultKind::Absent, node),
             },
             Op::Local(index) => match self.locals.get(*index) {
-                Some(value) => value.clone(),
+                Some(value) => return value.clone(),
                 None => return fault(FaultKind::UnknownName, node),
             },
             Op::Fail(kind) => return fault(*kind, node),
@@ -272,36 +273,120 @@ impl<'a> Evaluation<'a> {
                 let (target, index) = (self.value(&sides[0])?, self.value(&sides[1])?);
                 index_into(&target, &index).map_err(|kind| at(kind, node))?
             }
-            Op::Select(target, field) => match self.value(target)? {
-                Value::Map(map) => match map.get(&Value::Str(field.clone())) {
-                    Some(value) => value.clone(),
-                    None => return fault(FaultKind::NoSuchKey, node),
-                },
-                _ => return fault(FaultKind::NoOverload, node),
-            },
-            Op::Has(target, field) => match self.value(target)? {
-                Value::Map(map) => Value::Bool(map.get(&Value::Str(field.clone())).is_some()),
-                _ => return fault(FaultKind::NoOverload, node),
-            },
+            Op::Select(target, field) => {
+                select(&self.value(target)?, field).map_err(|kind| at(kind, node))?
+            }
+            Op::OptSelect(target, field) => {
+                select_optionally(&self.value(target)?, field).map_err(|kind| at(kind, node))?
+            }
+            Op::OptIndex(sides) => {
+                let (target, index) = (self.value(&sides[0])?, self.value(&sides[1])?);
+                index_optionally(&target, &index).map_err(|kind| at(kind, node))?
+            }
+            Op::Has(target, field) => {
+                Value::Bool(has(&self.value(target)?, field).map_err(|kind| at(kind, node))?)
+            }
             Op::Matches(text, regex) => match self.value(text)? {
                 Value::Str(text) => Value::Bool(regex.is_match(&text)),
                 _ => return fault(FaultKind::NoOverload, node),
             },
             Op::Call(function, args) => return self.call(*function, args, node),
             Op::List(elements) => {
-                let values: Outcome<Vec<Value>> = elements.iter().map(|e| self.value(e)).collect();
-                Value::List(values?.into())
-            }
-            Op::Map(entries) => {
-                let mut map = Map::new();
-                for (key, value) in entries {
-                    let (key_value, value) = (self.value(key)?, self.value(value)?);
-                    map.insert(key_value, value).map_err(|problem| at(key_fault(problem), key))?;
+                let mut list = Vec::with_capacity(elements.len());
+                for element in elements {
+                    list.extend(self.element(element)?);
                 }
-                Value::Map(Arc::new(map))
+                Value::List(list.into())
             }
+            Op::Map(entries) => return self.map(entries),
+            Op::Maybe(inner) => return self.value(inner),
+            Op::Bind(parts) => {
+                let init = self.local(&parts[0])?;
+                return self.within([init], &parts[1]);
+            }
+            Op::Block(values, body) => return self.block(values, body),
+            Op::OptMap(parts, flat) => return self.opt_map(parts, *flat, node),
+            Op::OrElse(parts, unwrap) => return self.or_else(parts, *unwrap, node),
             Op::Fold(fold) => return self.fold(fold, node),
         })
+    }
+
+    fn map(&mut self, entries: &[(Node, Node)]) -> Outcome<Value> {
+        let mut map = Map::new();
+        for (key, value) in entries {
+            let (key_value, mut value_here) = (self.value(key)?, self.value(value)?);
+            if matches!(key.op, Op::Maybe(_)) {
+                match value_here {
+                    Value::Optional(Some(inner)) => value_here = Value::clone(&inner),
+                    Value::Optional(None) => continue,
+                    _ => return fault(FaultKind::NoOverload, value),
+                }
+            }
+            map.insert(key_value, value_here).map_err(|problem| at(key_fault(problem), key))?;
+        }
+        Ok(Value::Map(Arc::new(map)))
+    }
+
+    /// An element of a list literal; `None` when it is an optional one that is missing.
+    fn element(&mut self, node: &Node) -> Outcome<Option<Value>> {
+        let Op::Maybe(inner) = &node.op else { return self.value(node).map(Some) };
+        match self.value(inner)? {
+            Value::Optional(inner) => Ok(inner.map(|v| Value::clone(&v))),
+            _ => fault(FaultKind::NoOverload, node),
+        }
+    }
+
+    /// A value to be read later: its fault is kept, except the one that says to stop.
+    fn local(&mut self, node: &Node) -> Outcome<Outcome<Value>> {
+        match self.value(node) {
+            Err(fault) if fault.kind == FaultKind::TooManySteps => Err(fault),
+            other => Ok(other),
+        }
+    }
+
+    /// The body with more locals.
+    fn within<const N: usize>(&mut self, more: [Outcome<Value>; N], body: &Node) -> Outcome<Value> {
+        let level = self.locals.len();
+        self.locals.extend(more);
+        let result = self.value(body);
+        self.locals.truncate(level);
+        result
+    }
+
+    fn block(&mut self, values: &[Node], body: &Node) -> Outcome<Value> {
+        let level = self.locals.len();
+        for value in values {
+            let value = self.local(value)?;
+            self.locals.push(value);
+        }
+        let result = self.value(body);
+        self.locals.truncate(level);
+        result
+    }
+
+    fn opt_map(&mut self, parts: &[Node; 2], flat: bool, node: &Node) -> Outcome<Value> {
+        let inner = match self.value(&parts[0])? {
+            Value::Optional(Some(inner)) => Value::clone(&inner),
+            Value::Optional(None) => return Ok(Value::NONE),
+            _ => return fault(FaultKind::NoOverload, node),
+        };
+        match self.within([Ok(inner)], &parts[1])? {
+            value @ Value::Optional(_) if flat => Ok(value),
+            _ if flat => fault(FaultKind::NoOverload, node),
+            value => Ok(Value::some(value)),
+        }
+    }
+
+    fn or_else(&mut self, parts: &[Node; 2], unwrap: bool, node: &Node) -> Outcome<Value> {
+        match self.value(&parts[0])? {
+            Value::Optional(Some(inner)) if unwrap => Ok(Value::clone(&inner)),
+            value @ Value::Optional(Some(_)) => Ok(value),
+            Value::Optional(None) => match self.value(&parts[1])? {
+                value if unwrap || matches!(value, Value::Optional(_)) => Ok(value),
+                _ => fault(FaultKind::NoOverload, node),
+            },
+            _ => fault(FaultKind::NoOverload, node),
+        }
     }
 
     fn call(&mut self, function: Function, args: &[Node], node: &Node) -> Outcome<Value> {
@@ -309,80 +394,46 @@ impl<'a> Evaluation<'a> {
         for arg in args {
             values.push(self.value(arg)?);
         }
-        convert::call(function, &values).map_err(|kind| at(kind, node))
+        // What is long takes its time; without a charge, a macro could repeat it.
+        let length: usize = values.iter().map(length).sum();
+        let compile = if function == Function::Matches { REGEX_COMPILE_STEPS } else { 0 };
+        self.charge(compile + (length / BYTES_PER_STEP) as u32, node)?;
+        convert::call(function, &values, self.limits).map_err(|kind| at(kind, node))
     }
 
-    fn fold(&mut self, fold: &FoldNode, node: &Node) -> Outcome<Value> {
-        let elements: Arc<[Value]> = match self.value(&fold.target)? {
-            Value::List(list) => list,
-            Value::Map(map) => map.entries().iter().map(|(key, _)| key.clone()).collect(),
-            _ => return fault(FaultKind::NoOverload, node),
-        };
-        let mut made: Vec<Value> = Vec::new();
-        let mut found = 0usize;
-        let mut first_fault = None;
-        let level = self.locals.len();
-        for element in elements.iter() {
-            self.steps += 1;
-            if self.steps > self.limits.macro_steps_max {
-                // Not absorbed by later elements: that is the point of a limit.
-                return fault(FaultKind::TooManySteps, node);
-            }
-            self.locals.push(element.clone());
-            let result = self.fold_step(fold, element, &mut made);
-            self.locals.truncate(level);
-            match (fold.kind, result) {
-                (FoldKind::All, Ok(false)) => return Ok(Value::Bool(false)),
-                (FoldKind::Exists, Ok(true)) => return Ok(Value::Bool(true)),
-                (_, Ok(holds)) => found += usize::from(holds),
-                (FoldKind::All | FoldKind::Exists, Err(f)) if f.kind != FaultKind::TooManySteps => {
-                    first_fault = first_fault.or(Some(f));
-                }
-                (_, Err(f)) => return Err(f),
-            }
+    pub(crate) fn charge(&mut self, steps: u32, node: &Node) -> Outcome<()> {
+        self.steps = self.steps.saturating_add(steps);
+        if self.steps > self.limits.macro_steps_max {
+            return fault(FaultKind::TooManySteps, node);
         }
-        if let Some(fault) = first_fault {
-            return Err(fault);
-        }
-        Ok(match fold.kind {
-            FoldKind::All => Value::Bool(true),
-            FoldKind::Exists => Value::Bool(false),
-            FoldKind::ExistsOne => Value::Bool(found == 1),
-            FoldKind::Map | FoldKind::Filter => Value::List(made.into()),
-        })
-    }
-
-    /// One element: the body's truth, or for `map` and `filter` what it adds.
-    fn fold_step(&mut self, fold: &FoldNode, element: &Value, made: &mut Vec<Value>) -> Outcome<bool> {
-        match fold.kind {
-            FoldKind::All | FoldKind::Exists | FoldKind::ExistsOne => self.truth(&fold.body),
-            FoldKind::Filter => {
-                let holds = self.truth(&fold.body)?;
-                if holds {
-                    made.push(element.clone());
-                }
-                Ok(holds)
-            }
-            FoldKind::Map => {
-                let holds = fold.filter.as_ref().map_or(Ok(true), |filter| self.truth(filter))?;
-                if holds {
-                    made.push(self.value(&fold.body)?);
-                }
-                Ok(holds)
-            }
-        }
+        Ok(())
     }
 }
 
-fn at(kind: FaultKind, node: &Node) -> Fault {
+/// Bytes of arguments that count as one step of a macro.
+const BYTES_PER_STEP: usize = 64;
+/// Steps that the compilation of a regular expression counts as.
+const REGEX_COMPILE_STEPS: u32 = 1_000;
+
+/// Roughly how much there is to read of a value.
+fn length(value: &Value) -> usize {
+    match value {
+        Value::Str(v) => v.len(),
+        Value::Bytes(v) => v.len(),
+        Value::List(v) => v.len() * 16,
+        _ => 0,
+    }
+}
+
+pub(crate) fn at(kind: FaultKind, node: &Node) -> Fault {
     Fault { kind, span: node.span }
 }
 
-fn fault<T>(kind: FaultKind, node: &Node) -> Outcome<T> {
+pub(crate) fn fault<T>(kind: FaultKind, node: &Node) -> Outcome<T> {
     Err(at(kind, node))
 }
 
-fn key_fault(problem: KeyProblem) -> FaultKind {
+pub(crate) fn key_fault(problem: KeyProblem) -> FaultKind {
     match problem {
         KeyProblem::Duplicate => FaultKind::DuplicateKey,
         KeyProblem::Type => FaultKind::BadKey,
@@ -396,145 +447,6 @@ fn without<T>(leaf: &Leaf, op: Option<BinaryOp>, found: Found<T>) -> Result<bool
         _ if !is_null && matches!(found, Found::Absent) => Err(FaultKind::Absent),
         Some(BinaryOp::Eq | BinaryOp::In) => Ok(false),
         Some(BinaryOp::Ne) => Ok(true),
-        _ => Err(FaultKind::NoOverload),
-    }
-}
-
-#[inline]
-fn holds(op: BinaryOp, order: Ordering) -> bool {
-    match op {
-        BinaryOp::Eq => order == Ordering::Equal,
-        BinaryOp::Ne => order != Ordering::Equal,
-        BinaryOp::Lt => order == Ordering::Less,
-        BinaryOp::Le => order != Ordering::Greater,
-        BinaryOp::Gt => order == Ordering::Greater,
-        BinaryOp::Ge => order != Ordering::Less,
-        _ => false,
-    }
-}
-
-/// Any two-sided operator on values.
-pub(crate) fn binary(op: BinaryOp, left: &Value, right: &Value, limits: &Limits) -> Result<Value, FaultKind> {
-    let mut steps = limits.macro_steps_max;
-    match op {
-        BinaryOp::Eq => equal(left, right, &mut steps).map(Value::Bool),
-        BinaryOp::Ne => equal(left, right, &mut steps).map(|v| Value::Bool(!v)),
-        BinaryOp::In => match right {
-            Value::List(list) => {
-                for element in list.iter() {
-                    if equal(element, left, &mut steps)? {
-                        return Ok(Value::Bool(true));
-                    }
-                }
-                Ok(Value::Bool(false))
-            }
-            Value::Map(map) => Ok(Value::Bool(map.get(left).is_some())),
-            _ => Err(FaultKind::NoOverload),
-        },
-        BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => {
-            let order = left.compare(right).ok_or(FaultKind::NoOverload)?;
-            Ok(Value::Bool(order.is_some_and(|o| holds(op, o))))
-        }
-        _ => arithmetic(op, left, right, limits),
-    }
-}
-
-fn equal(left: &Value, right: &Value, steps: &mut u32) -> Result<bool, FaultKind> {
-    left.equals_within(right, steps).ok_or(FaultKind::TooManySteps)
-}
-
-fn arithmetic(op: BinaryOp, left: &Value, right: &Value, limits: &Limits) -> Result<Value, FaultKind> {
-    use BinaryOp::{Add, Div, Mod, Mul, Sub};
-    match (left, right) {
-        (Value::Int(a), Value::Int(b)) => {
-            let result = match op {
-                Add => a.checked_add(*b),
-                Sub => a.checked_sub(*b),
-                Mul => a.checked_mul(*b),
-                Div if *b == 0 => return Err(FaultKind::DivideByZero),
-                Mod if *b == 0 => return Err(FaultKind::ModulusByZero),
-                Div => a.checked_div(*b),
-                Mod => a.checked_rem(*b),
-                _ => return Err(FaultKind::NoOverload),
-            };
-            result.map(Value::Int).ok_or(FaultKind::Overflow)
-        }
-        (Value::Uint(a), Value::Uint(b)) => {
-            let result = match op {
-                Add => a.checked_add(*b),
-                Sub => a.checked_sub(*b),
-                Mul => a.checked_mul(*b),
-                Div if *b == 0 => return Err(FaultKind::DivideByZero),
-                Mod if *b == 0 => return Err(FaultKind::ModulusByZero),
-                Div => a.checked_div(*b),
-                Mod => a.checked_rem(*b),
-                _ => return Err(FaultKind::NoOverload),
-            };
-            result.map(Value::Uint).ok_or(FaultKind::Overflow)
-        }
-        (Value::Double(a), Value::Double(b)) => Ok(Value::Double(match op {
-            Add => a + b,
-            Sub => a - b,
-            Mul => a * b,
-            Div => a / b,
-            _ => return Err(FaultKind::NoOverload),
-        })),
-        _ if op == Add => joined(left, right, limits),
-        (Value::Timestamp(a), Value::Timestamp(b)) if op == Sub => {
-            a.since(*b).map(Value::Duration).ok_or(FaultKind::Overflow)
-        }
-        (Value::Timestamp(a), Value::Duration(b)) if op == Sub => {
-            b.checked_neg().and_then(|b| a.plus(b)).map(Value::Timestamp).ok_or(FaultKind::Overflow)
-        }
-        (Value::Duration(a), Value::Duration(b)) if op == Sub => {
-            a.checked_sub(*b).map(Value::Duration).ok_or(FaultKind::Overflow)
-        }
-        _ => Err(FaultKind::NoOverload),
-    }
-}
-
-/// `+` of everything that is not a number.
-fn joined(left: &Value, right: &Value, limits: &Limits) -> Result<Value, FaultKind> {
-    let fits =
-        |a: usize, b: usize| if a + b <= limits.made_len_max { Ok(()) } else { Err(FaultKind::TooLong) };
-    match (left, right) {
-        (Value::Str(a), Value::Str(b)) => {
-            fits(a.len(), b.len())?;
-            Ok(Value::str(&[a.as_ref(), b.as_ref()].concat()))
-        }
-        (Value::Bytes(a), Value::Bytes(b)) => {
-            fits(a.len(), b.len())?;
-            Ok(Value::Bytes([a.as_ref(), b.as_ref()].concat().into()))
-        }
-        (Value::List(a), Value::List(b)) => {
-            fits(a.len(), b.len())?;
-            Ok(Value::List(a.iter().chain(b.iter()).cloned().collect()))
-        }
-        (Value::Duration(a), Value::Duration(b)) => {
-            a.checked_add(*b).map(Value::Duration).ok_or(FaultKind::Overflow)
-        }
-        (Value::Timestamp(t), Value::Duration(d)) | (Value::Duration(d), Value::Timestamp(t)) => {
-            t.plus(*d).map(Value::Timestamp).ok_or(FaultKind::Overflow)
-        }
-        _ => Err(FaultKind::NoOverload),
-    }
-}
-
-fn index_into(target: &Value, index: &Value) -> Result<Value, FaultKind> {
-    match target {
-        Value::List(list) => {
-            let position = match index {
-                Value::Int(v) => usize::try_from(*v).ok(),
-                Value::Uint(v) => usize::try_from(*v).ok(),
-                Value::Double(v) if v.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(v) => {
-                    Some(*v as usize)
-                }
-                Value::Double(_) => None,
-                _ => return Err(FaultKind::NoOverload),
-            };
-            position.and_then(|p| list.get(p)).cloned().ok_or(FaultKind::IndexOutOfRange)
-        }
-        Value::Map(map) => map.get(index).cloned().ok_or(FaultKind::NoSuchKey),
         _ => Err(FaultKind::NoOverload),
     }
 }

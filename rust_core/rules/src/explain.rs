@@ -201,8 +201,16 @@ fn collect_slots(node: &Node, out: &mut Vec<usize>) {
         Op::And(nodes) | Op::Or(nodes) | Op::List(nodes) | Op::Call(_, nodes) => {
             nodes.iter().for_each(|n| collect_slots(n, out));
         }
+        Op::Block(nodes, body) => {
+            nodes.iter().for_each(|n| collect_slots(n, out));
+            collect_slots(body, out);
+        }
         Op::Not(n) | Op::Negate(n) | Op::Select(n, _) | Op::Has(n, _) | Op::Matches(n, _) => {
             collect_slots(n, out)
+        }
+        Op::Maybe(n) | Op::OptSelect(n, _) => collect_slots(n, out),
+        Op::OptIndex(nodes) | Op::Bind(nodes) | Op::OptMap(nodes, _) | Op::OrElse(nodes, _) => {
+            nodes.iter().for_each(|n| collect_slots(n, out));
         }
         Op::Conditional(nodes) => nodes.iter().for_each(|n| collect_slots(n, out)),
         Op::Binary(_, nodes) | Op::Index(nodes) => nodes.iter().for_each(|n| collect_slots(n, out)),

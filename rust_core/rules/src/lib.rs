@@ -6,9 +6,9 @@
 //! ```
 //! The language is CEL as its definition and conformance suite say: 64-bit integers that fault on overflow,
 //! numbers compared by value across types, texts measured in code points, three-valued logic in which a
-//! deciding side absorbs a fault on the other. What this version does not have (messages, optionals, the
-//! extension libraries, two-variable macros, named time zones, patterns that are not literals) is
-//! refused at compile time with the code `unsupported`; it is never evaluated to something else.
+//! deciding side absorbs a fault on the other; the extension libraries strings, math, sets, lists, encoders, optionals,
+//! two-variable macros, bindings and network. Protobuf messages other than the well-known wrappers are refused at
+//! compile time with the code `unsupported`; nothing is ever evaluated to something else.
 //!
 //! The crate knows no clock, no thread and no file: the same rules, row and `now_ms` give the same answer.
 //!
@@ -33,16 +33,21 @@
 pub mod ast;
 mod calls;
 mod check;
+mod check_macros;
 mod columns;
 mod convert;
 mod diagnostic;
 mod digest;
 mod eval;
 mod explain;
+mod ext;
 mod lexer;
+mod library;
 mod limits;
+mod macros;
 mod matcher;
 mod names;
+mod operate;
 mod overloads;
 mod parser;
 mod pattern;
@@ -51,6 +56,7 @@ mod schema;
 mod time;
 mod unify;
 mod value;
+mod walk;
 
 pub use check::{compile, Options, Program};
 pub use columns::{Columns, SlotKind};
@@ -60,7 +66,7 @@ pub use explain::{Outcome, Verdict};
 pub use limits::Limits;
 pub use matcher::{compile_rule, Action, Mode, Rule, RuleIndex, RuleSet, RuleSource, RuleTally, Tally};
 pub use overloads::Declaration;
-pub use parser::parse;
+pub use parser::{parse, parse_as};
 pub use program::{Fault, FaultKind};
 pub use schema::{Schema, Type};
 pub use time::Timestamp;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::ast::{Expr, ExprKind};
 use crate::check::{Checker, Typed};
 use crate::diagnostic::{did_you_mean, Code, Span};
+use crate::library::{inside_optional, optional};
 use crate::program::{FaultKind, Node, Op};
 use crate::schema::Type;
 use crate::value::Value;
@@ -25,6 +26,9 @@ const TYPE_NAMES: &[&str] = &[
     "type",
     "google.protobuf.Timestamp",
     "google.protobuf.Duration",
+    crate::library::OPTIONAL,
+    crate::library::IP,
+    crate::library::CIDR,
 ];
 
 /// What a dotted name turned out to be.
@@ -124,7 +128,11 @@ impl Checker<'_> {
             }
         }
         let (node, ty) = self.expr(target);
-        let field_ty = self.field_type(&ty, field, target);
+        let resolved = self.unifier.resolve(&ty);
+        let field_ty = match inside_optional(&resolved) {
+            Some(inner) => optional(self.field_type(inner, field, target)),
+            None => self.field_type(&resolved, field, target),
+        };
         (self.finish(Op::Select(Box::new(node), Arc::from(field)), expr.span), field_ty)
     }
 
@@ -139,12 +147,13 @@ impl Checker<'_> {
             }
         }
         let (node, ty) = self.expr(target);
-        self.field_type(&ty, field, target);
+        let resolved = self.unifier.resolve(&ty);
+        self.field_type(inside_optional(&resolved).unwrap_or(&resolved), field, target);
         (self.finish(Op::Has(Box::new(node), Arc::from(field)), expr.span), Type::Bool)
     }
 
     /// The type of `target.field`; reports when the target has no fields.
-    fn field_type(&mut self, ty: &Type, field: &str, target: &Expr) -> Type {
+    pub(crate) fn field_type(&mut self, ty: &Type, field: &str, target: &Expr) -> Type {
         match self.unifier.resolve(ty) {
             Type::Map(key, value) => {
                 self.want(&key, &Type::String, target.span, "the key of a map that is read with a dot");

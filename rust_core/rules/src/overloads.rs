@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+use crate::library::optional;
 use crate::program::{Function, Part};
 use crate::schema::Type;
 
@@ -35,7 +36,11 @@ pub(crate) type Library = HashMap<&'static str, Vec<Overload>>;
 /// Functions called by name.
 pub(crate) fn functions() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();
-    LIBRARY.get_or_init(build_functions)
+    LIBRARY.get_or_init(|| {
+        let mut library = build_functions();
+        crate::library::add_extensions(&mut library);
+        library
+    })
 }
 
 /// Operators, under their symbols (`-_` is the sign, `[]` the index).
@@ -163,5 +168,14 @@ fn build_operators() -> Library {
     add("-_", vec![Double], Double);
     add("[]", vec![list(), Int], any());
     add("[]", vec![map(), any()], Type::Var(1));
+    // Of an optional target the answer is optional, with `[?]` of any target.
+    add("[]", vec![optional(list()), Int], optional(any()));
+    add("[]", vec![optional(map()), any()], optional(Type::Var(1)));
+    for target in [list(), optional(list())] {
+        add("[?]", vec![target, Int], optional(any()));
+    }
+    for target in [map(), optional(map())] {
+        add("[?]", vec![target, any()], optional(Type::Var(1)));
+    }
     library
 }

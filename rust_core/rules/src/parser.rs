@@ -1,9 +1,8 @@
 //! Tokens to tree, by recursive descent; binary operators by binding strength.
 //!
-//! Macros (`has`, `all`, `exists`, `exists_one`, `map`, `filter`) become nodes of their own here, so that
-//! nothing behind the parser has to recognise them by name. Depth and size are bounded while parsing: the
+//! Macros (`has`, `all`, `map`, `cel.bind`, …) become nodes of their own here (see `macros.rs`), so that nothing behind the parser has to recognise them by name. Depth and size are bounded while parsing: the
 //! tree that comes out can be walked recursively without a thought for the stack.
-use crate::ast::{BinaryOp, Expr, ExprKind, Fold, FoldKind, Literal};
+use crate::ast::{BinaryOp, Expr, ExprKind, Literal};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::lexer::{self, Token, TokenKind};
 use crate::limits::Limits;
@@ -13,6 +12,14 @@ use crate::limits::Limits;
 /// # Errors
 /// All lexical errors, or else the first syntactic one.
 pub fn parse(source: &str, limits: &Limits) -> Result<Expr, Vec<Diagnostic>> {
+    parse_as(source, true, limits)
+}
+
+/// As [`parse`]; without `macros` their names are names of functions.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_as(source: &str, macros: bool, limits: &Limits) -> Result<Expr, Vec<Diagnostic>> {
     let mut found = Diagnostics::new(source, limits.diagnostics_max);
     if source.len() > limits.source_bytes_max {
         let message =
@@ -29,7 +36,7 @@ pub fn parse(source: &str, limits: &Limits) -> Result<Expr, Vec<Diagnostic>> {
     if !found.is_empty() {
         return Err(found.into_vec());
     }
-    let mut parser = Parser { source, tokens, at: 0, depth: 0, nodes: 0, limits };
+    let mut parser = Parser { source, tokens, at: 0, depth: 0, nodes: 0, macros, limits };
     match parser.whole() {
         Ok(expr) => Ok(expr),
         Err(refusal) => {
@@ -40,29 +47,31 @@ pub fn parse(source: &str, limits: &Limits) -> Result<Expr, Vec<Diagnostic>> {
 }
 
 /// Why parsing stopped. Boxed in results: a small result keeps the frames of the recursion small.
-struct Refusal {
+pub(crate) struct Refusal {
     code: Code,
     span: Span,
     message: String,
     hint: String,
 }
 
-type Parsed<T> = Result<T, Box<Refusal>>;
+pub(crate) type Parsed<T> = Result<T, Box<Refusal>>;
 
-fn refuse<T>(code: Code, span: Span, message: impl Into<String>, hint: impl Into<String>) -> Parsed<T> {
+pub(crate) fn refuse<T>(
+    code: Code,
+    span: Span,
+    message: impl Into<String>,
+    hint: impl Into<String>,
+) -> Parsed<T> {
     Err(Box::new(Refusal { code, span, message: message.into(), hint: hint.into() }))
 }
 
-fn unsupported<T>(span: Span, what: &str) -> Parsed<T> {
-    refuse(Code::Unsupported, span, format!("{what} not supported yet"), "")
-}
-
-struct Parser<'s> {
+pub(crate) struct Parser<'s> {
     source: &'s str,
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
     nodes: usize,
+    pub(crate) macros: bool,
     limits: &'s Limits,
 }
 
@@ -138,7 +147,7 @@ impl Parser<'_> {
 
     // ---- nodes
 
-    fn node(&mut self, kind: ExprKind, span: Span) -> Parsed<Expr> {
+    pub(crate) fn node(&mut self, kind: ExprKind, span: Span) -> Parsed<Expr> {
         self.nodes += 1;
         if self.nodes > self.limits.nodes_max {
             let message = format!("the expression has more than {} parts", self.limits.nodes_max);
@@ -283,20 +292,23 @@ impl Parser<'_> {
         let mut expr = self.primary(minus)?;
         loop {
             if self.take(".") {
-                if self.is("?") {
-                    return unsupported(self.here(), "optional field selection (.?) is");
-                }
-                expr = self.selection(expr, start)?;
+                expr = if self.take("?") {
+                    self.optional_selection(expr, start)?
+                } else {
+                    self.selection(expr, start)?
+                };
             } else if self.take("[") {
-                if self.is("?") {
-                    return unsupported(self.here(), "optional indexing ([?]) is");
-                }
-                let index = self.expression()?;
+                let optional = self.take("?");
+                let (target, index) = (Box::new(expr), Box::new(self.expression()?));
                 self.expect("]")?;
-                let kind = ExprKind::Index { target: Box::new(expr), index: Box::new(index) };
+                let kind = if optional {
+                    ExprKind::OptIndex { target, index }
+                } else {
+                    ExprKind::Index { target, index }
+                };
                 expr = self.node(kind, self.since(start))?;
             } else if self.is("{") && is_qualified(&expr) {
-                return unsupported(self.since(start), "messages are");
+                expr = self.message(&expr, start)?;
             } else {
                 return Ok(expr);
             }
@@ -305,64 +317,57 @@ impl Parser<'_> {
 
     /// What follows a dot.
     fn selection(&mut self, target: Expr, start: Span) -> Parsed<Expr> {
-        let name_span = self.here();
+        let (field, quoted) = self.field_name()?;
+        if quoted || !self.is("(") {
+            return self.node(ExprKind::Select { target: Box::new(target), field }, self.since(start));
+        }
+        let args = self.arguments()?;
+        let span = self.since(start);
+        self.member_call(target, field, args, span)
+    }
+
+    /// What follows `.?`: a field, never a call.
+    fn optional_selection(&mut self, target: Expr, start: Span) -> Parsed<Expr> {
+        let (field, _) = self.field_name()?;
+        self.node(ExprKind::OptSelect { target: Box::new(target), field }, self.since(start))
+    }
+
+    /// A field's name and whether it stood in back-quotes.
+    fn field_name(&mut self) -> Parsed<(String, bool)> {
+        let span = self.here();
         let (field, quoted) = match self.peek() {
-            TokenKind::Ident => (name_span.text(self.source).to_string(), false),
+            TokenKind::Ident => (span.text(self.source).to_string(), false),
             TokenKind::QuotedIdent(name) => (name.clone(), true),
             _ => return self.unexpected("a field name"),
         };
         if !quoted && lexer::KEYWORDS.contains(&field.as_str()) {
             return refuse(
                 Code::ReservedWord,
-                name_span,
+                span,
                 format!("{field:?} cannot be a field name"),
                 format!("write `{field}` in back-quotes"),
             );
         }
         self.advance();
-        if quoted || !self.is("(") {
-            return self.node(ExprKind::Select { target: Box::new(target), field }, self.since(start));
-        }
-        let args = self.arguments()?;
-        let span = self.since(start);
-        match fold_kind(&field, args.len()) {
-            Some(kind) => self.fold(kind, target, args, span),
-            None => {
-                if is_later_macro(&field, args.len()) {
-                    return unsupported(
-                        name_span,
-                        &format!("the macro {field}() with {} arguments is", args.len()),
-                    );
-                }
-                self.node(ExprKind::Call { target: Some(Box::new(target)), name: field, args }, span)
-            }
-        }
+        Ok((field, quoted))
     }
 
-    fn fold(&mut self, kind: FoldKind, target: Expr, mut args: Vec<Expr>, span: Span) -> Parsed<Expr> {
-        let name = kind.name();
-        // The arity was checked by `fold_kind`: two or three arguments.
-        let (Some(body), filter) = (args.pop(), if args.len() == 2 { args.pop() } else { None }) else {
-            return refuse(Code::BadMacro, span, format!("{name}() takes a name and an expression"), "");
-        };
-        let var = match args.pop().map(|e| (e.kind, e.span)) {
-            Some((ExprKind::Ident(var), _)) if !var.starts_with('.') => var,
-            Some((ExprKind::Call { target: Some(target), .. }, at)) if matches!(&target.kind, ExprKind::Ident(name) if name == "cel") =>
-            {
-                return unsupported(at, "a macro variable made by cel.iterVar() is");
+    /// `{field: value}` behind a message's name.
+    fn message(&mut self, name: &Expr, start: Span) -> Parsed<Expr> {
+        let Some(name) = crate::names::dotted(name) else { return self.unexpected("an operator") };
+        self.expect("{")?;
+        let mut fields = Vec::new();
+        while !self.is("}") {
+            let (field, _) = self.field_name()?;
+            self.expect(":")?;
+            fields.push((field, self.expression()?));
+            self.check_length(fields.len(), start)?;
+            if !self.take(",") {
+                break;
             }
-            other => {
-                let at = other.map_or(span, |(_, s)| s);
-                let hint = format!("write {name}(x, ...) with a plain name");
-                return refuse(
-                    Code::BadMacro,
-                    at,
-                    format!("the first argument of {name}() must be a name"),
-                    hint,
-                );
-            }
-        };
-        self.node(ExprKind::Fold(Box::new(Fold { kind, target, var, filter, body })), span)
+        }
+        self.expect("}")?;
+        self.node(ExprKind::Message { name, fields }, self.since(start))
     }
 
     fn arguments(&mut self) -> Parsed<Vec<Expr>> {
@@ -452,7 +457,7 @@ impl Parser<'_> {
         }
         let mut args = self.arguments()?;
         let span = self.since(start);
-        if name == "has" && dot.is_empty() {
+        if self.macros && name == "has" && dot.is_empty() {
             let arg = if args.len() == 1 { args.pop().map(|e| e.kind) } else { None };
             return match arg {
                 Some(ExprKind::Select { target, field }) => self.node(ExprKind::Has { target, field }, span),
@@ -472,10 +477,7 @@ impl Parser<'_> {
         self.expect("[")?;
         let mut elements = Vec::new();
         while !self.is("]") {
-            if self.is("?") {
-                return unsupported(self.here(), "optional list elements are");
-            }
-            elements.push(self.expression()?);
+            elements.push(self.maybe()?);
             self.check_length(elements.len(), start)?;
             if !self.take(",") {
                 break;
@@ -490,10 +492,7 @@ impl Parser<'_> {
         self.expect("{")?;
         let mut entries = Vec::new();
         while !self.is("}") {
-            if self.is("?") {
-                return unsupported(self.here(), "optional map entries are");
-            }
-            let key = self.expression()?;
+            let key = self.maybe()?;
             self.expect(":")?;
             entries.push((key, self.expression()?));
             self.check_length(entries.len(), start)?;
@@ -503,6 +502,16 @@ impl Parser<'_> {
         }
         self.expect("}")?;
         self.node(ExprKind::Map(entries), self.since(start))
+    }
+
+    /// An element of a literal, perhaps with a `?` before it.
+    fn maybe(&mut self) -> Parsed<Expr> {
+        let start = self.here();
+        if !self.take("?") {
+            return self.expression();
+        }
+        let inner = Box::new(self.expression()?);
+        self.node(ExprKind::Maybe(inner), self.since(start))
     }
 
     fn check_length(&self, length: usize, start: Span) -> Parsed<()> {
@@ -522,27 +531,6 @@ fn signed(magnitude: u64, negative: bool) -> Option<i64> {
     }
 }
 
-fn fold_kind(name: &str, arguments: usize) -> Option<FoldKind> {
-    Some(match (name, arguments) {
-        ("all", 2) => FoldKind::All,
-        ("exists", 2) => FoldKind::Exists,
-        ("exists_one" | "existsOne", 2) => FoldKind::ExistsOne,
-        ("map", 2 | 3) => FoldKind::Map,
-        ("filter", 2) => FoldKind::Filter,
-        _ => return None,
-    })
-}
-
-/// Macros of CEL's extensions that this version refuses by name.
-fn is_later_macro(name: &str, arguments: usize) -> bool {
-    matches!(
-        (name, arguments),
-        ("all" | "exists" | "exists_one" | "existsOne", 3)
-            | ("transformList" | "transformMap" | "transformMapEntry", 3 | 4)
-            | ("optMap" | "optFlatMap", 2)
-    )
-}
-
 /// Whether the expression could name a message type.
 fn is_qualified(expr: &Expr) -> bool {
     match &expr.kind {
@@ -556,10 +544,17 @@ fn highest(kind: &ExprKind) -> u16 {
     let many = |list: &[Expr]| list.iter().map(|e| e.height).max().unwrap_or(0);
     match kind {
         ExprKind::Literal(_) | ExprKind::Ident(_) => 0,
-        ExprKind::Select { target, .. } | ExprKind::Has { target, .. } => target.height,
-        ExprKind::Index { target, index } => target.height.max(index.height),
+        ExprKind::Select { target, .. }
+        | ExprKind::Has { target, .. }
+        | ExprKind::OptSelect { target, .. } => target.height,
+        ExprKind::Index { target, index } | ExprKind::OptIndex { target, index } => {
+            target.height.max(index.height)
+        }
+        ExprKind::Bind(bind) | ExprKind::OptMap { bind, .. } => bind.init.height.max(bind.body.height),
+        ExprKind::Block(values, body) => many(values).max(body.height),
+        ExprKind::Message { fields, .. } => fields.iter().map(|(_, v)| v.height).max().unwrap_or(0),
         ExprKind::Call { target, args, .. } => many(args).max(target.as_ref().map_or(0, |t| t.height)),
-        ExprKind::Not(inner) | ExprKind::Negate(inner) => inner.height,
+        ExprKind::Not(inner) | ExprKind::Negate(inner) | ExprKind::Maybe(inner) => inner.height,
         ExprKind::And(terms) | ExprKind::Or(terms) | ExprKind::List(terms) => many(terms),
         ExprKind::Binary { left, right, .. } => left.height.max(right.height),
         ExprKind::Conditional { condition, then, otherwise } => {

@@ -47,12 +47,26 @@ pub(crate) enum Op {
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
     Fold(Box<FoldNode>),
+    /// An element, or an entry's key, that is left out when its value is `optional.none()`.
+    Maybe(Box<Node>),
+    OptSelect(Box<Node>, Arc<str>),
+    OptIndex(Box<[Node; 2]>),
+    /// `cel.bind`: the value becomes the next local of the body.
+    Bind(Box<[Node; 2]>),
+    /// `optMap`, or `optFlatMap` when true: the value inside becomes the next local of the body.
+    OptMap(Box<[Node; 2]>, bool),
+    /// `cel.block`: each value becomes a local of those behind it and of the body.
+    Block(Vec<Node>, Box<Node>),
+    /// `a.or(b)`, or `a.orValue(b)` when true; `b` is evaluated only when it is needed.
+    OrElse(Box<[Node; 2]>, bool),
 }
 
 /// A macro over a list or map.
 #[derive(Clone, Debug)]
 pub(crate) struct FoldNode {
     pub kind: FoldKind,
+    /// Two locals instead of one: index or key, and element or value.
+    pub two: bool,
     pub target: Node,
     pub filter: Option<Node>,
     pub body: Node,
@@ -103,8 +117,126 @@ pub(crate) enum Function {
     Timestamp,
     Duration,
     Get(Part),
+    Text(TextFunction),
+    Math(MathFunction),
+    List(ListFunction),
+    Net(NetFunction),
+    Opt(OptFunction),
+    Base64Encode,
+    Base64Decode,
+    /// A message of the well-known wrapper types, from the value it wraps.
+    Wrap(Wrapper),
+    /// Metres between two places, degrees.
+    DistanceM,
+    /// Whether a local time of day lies in a window.
+    InWindow,
     /// Declared without a body: known to the checker only.
     Unbound,
+}
+
+/// Functions of the strings library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TextFunction {
+    CharAt,
+    IndexOf,
+    LastIndexOf,
+    Join,
+    LowerAscii,
+    UpperAscii,
+    Replace,
+    Split,
+    Substring,
+    Trim,
+    Format,
+    Quote,
+    /// Also of lists.
+    Reverse,
+}
+
+/// Functions of the math library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum MathFunction {
+    Greatest,
+    Least,
+    Ceil,
+    Floor,
+    Round,
+    Trunc,
+    Abs,
+    Sign,
+    IsNan,
+    IsInf,
+    IsFinite,
+    Sqrt,
+    BitAnd,
+    BitOr,
+    BitXor,
+    BitNot,
+    BitShiftLeft,
+    BitShiftRight,
+}
+
+/// Functions of the sets and lists libraries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ListFunction {
+    SetContains,
+    SetEquivalent,
+    SetIntersects,
+    Slice,
+    Flatten,
+    Distinct,
+    Sort,
+    Range,
+    First,
+    Last,
+}
+
+/// Functions of the network library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum NetFunction {
+    Ip,
+    IsIp,
+    IsCanonical,
+    Family,
+    IsLoopback,
+    IsUnspecified,
+    IsGlobalUnicast,
+    IsLinkLocalMulticast,
+    IsLinkLocalUnicast,
+    Cidr,
+    IsCidr,
+    ContainsIp,
+    ContainsCidr,
+    Masked,
+    PrefixLength,
+}
+
+/// Functions of the optionals library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum OptFunction {
+    None,
+    Of,
+    OfNonZeroValue,
+    HasValue,
+    Value,
+    /// `or` and `orValue` have a node of their own, because their argument may not be needed.
+    Or,
+    OrValue,
+    UnwrapAll,
+}
+
+/// Well-known messages that are plain values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Wrapper {
+    Bool,
+    Int32,
+    Int64,
+    Uint32,
+    Uint64,
+    Float,
+    Double,
+    String,
+    Bytes,
 }
 
 /// What a getter reads from an instant or a duration.
@@ -159,6 +291,12 @@ pub enum FaultKind {
     TooManySteps,
     /// A text or list made on the way is longer than allowed.
     TooLong,
+    /// An optional without a value was asked for it.
+    NoValue,
+    /// A text to be formatted has a clause that cannot be read, or too few arguments.
+    BadFormat,
+    /// A regular expression that does not compile.
+    BadRegex,
     /// Not supported by this version.
     Unsupported,
 }
@@ -183,6 +321,9 @@ impl FaultKind {
             FaultKind::UnknownFunction => "unknown_function",
             FaultKind::TooManySteps => "too_many_steps",
             FaultKind::TooLong => "too_long",
+            FaultKind::NoValue => "no_value",
+            FaultKind::BadFormat => "bad_format",
+            FaultKind::BadRegex => "bad_regex",
             FaultKind::Unsupported => "unsupported",
         }
     }

@@ -1,7 +1,7 @@
 //! Instants and lengths of time: proleptic Gregorian calendar, UTC and fixed offsets.
 //!
 //! Civil-date arithmetic follows Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms" (2013).
-//! Named time zones belong to the cron engine's crate and are refused here for now.
+//! Named time zones come from the IANA data base that is compiled in; nothing is read from the machine.
 use std::fmt;
 
 const SECONDS_MIN: i64 = -62_135_596_800; // 0001-01-01T00:00:00Z
@@ -146,6 +146,24 @@ pub(crate) fn offset_seconds(zone: &str) -> Option<i64> {
     };
     let (hours, minutes) = (number(hours)?, number(minutes)?);
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3_600 + minutes * 60))
+}
+
+/// Seconds east of UTC of a zone (`UTC`, an offset, or an IANA name) at an instant; `None` when nothing is called so.
+pub(crate) fn zone_offset_seconds(zone: &str, instant: Timestamp) -> Option<i64> {
+    if matches!(zone, "UTC" | "Z") {
+        return Some(0);
+    }
+    if let Some(offset) = offset_seconds(zone) {
+        return Some(offset);
+    }
+    let zone = jiff::tz::TimeZone::get(zone).ok()?;
+    let instant = jiff::Timestamp::new(instant.seconds, 0).ok()?;
+    Some(i64::from(zone.to_offset(instant).seconds()))
+}
+
+/// Whether a zone is known.
+pub(crate) fn is_zone(zone: &str) -> bool {
+    Timestamp::new(0, 0).is_some_and(|epoch| zone_offset_seconds(zone, epoch).is_some())
 }
 
 /// A duration as Go writes them: signed decimals with units `h m s ms us µs ns`, added up; nanoseconds.

@@ -5,6 +5,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::ast::quote;
@@ -37,6 +38,12 @@ pub enum Value {
     Timestamp(Timestamp),
     /// A length of time, nanoseconds.
     Duration(i64),
+    /// A value that may be missing, of the optionals library.
+    Optional(Option<Arc<Value>>),
+    /// A network address.
+    Ip(IpAddr),
+    /// A network address and the length of its prefix, bits.
+    Cidr(IpAddr, u8),
 }
 
 /// A map in the order it was written; keys are bool, int, uint or string.
@@ -142,6 +149,14 @@ impl Value {
         Value::Str(Arc::from(text))
     }
 
+    /// `optional.of(value)`.
+    pub(crate) fn some(value: Value) -> Value {
+        Value::Optional(Some(Arc::new(value)))
+    }
+
+    /// `optional.none()`.
+    pub(crate) const NONE: Value = Value::Optional(None);
+
     /// CEL's name of the value's type.
     pub fn type_name(&self) -> &'static str {
         match self {
@@ -157,6 +172,9 @@ impl Value {
             Value::Type(_) => "type",
             Value::Timestamp(_) => "google.protobuf.Timestamp",
             Value::Duration(_) => "google.protobuf.Duration",
+            Value::Optional(_) => "optional_type",
+            Value::Ip(_) => "net.IP",
+            Value::Cidr(..) => "net.CIDR",
         }
     }
 
@@ -172,6 +190,10 @@ impl Value {
             (Value::Type(a), Value::Type(b)) => a == b,
             (Value::Timestamp(a), Value::Timestamp(b)) => a == b,
             (Value::Duration(a), Value::Duration(b)) => a == b,
+            (Value::Ip(a), Value::Ip(b)) => a == b,
+            (Value::Cidr(a, n), Value::Cidr(b, m)) => a == b && n == m,
+            (Value::Optional(Some(a)), Value::Optional(Some(b))) => return a.equals_within(b, steps),
+            (Value::Optional(a), Value::Optional(b)) => a.is_none() && b.is_none(),
             (Value::List(a), Value::List(b)) => {
                 if a.len() != b.len() {
                     return Some(false);
@@ -256,6 +278,10 @@ impl fmt::Display for Value {
             Value::Type(v) => f.write_str(v),
             Value::Timestamp(v) => write!(f, "timestamp('{v}')"),
             Value::Duration(v) => write!(f, "duration('{}')", time::duration_text(*v)),
+            Value::Optional(Some(v)) => write!(f, "optional.of({v})"),
+            Value::Optional(None) => f.write_str("optional.none()"),
+            Value::Ip(v) => write!(f, "ip('{v}')"),
+            Value::Cidr(v, bits) => write!(f, "cidr('{v}/{bits}')"),
         }
     }
 }

@@ -231,24 +231,65 @@ fn each_mistake_has_its_code() {
 fn what_is_not_there_yet_is_refused_by_name() {
     for text in [
         "Order{id: 1}",
-        "google.protobuf.Int32Value{value: 1}",
-        "any.?x",
-        "any[?1]",
-        "[?any]",
-        "{?'a': any}",
-        "optional.of(1)",
-        "math.greatest(1, 2)",
-        "s.substring(1)",
-        "tags.exists(i, v, v == 'x')",
-        "tags.transformList(i, v, v)",
-        "s.matches(order.time_slot)",
-        "timestamp('2026-01-01T00:00:00Z').getHours('Asia/Shanghai')",
-        "cel.bind(x, 1, x)",
+        "google.protobuf.Any{}",
+        "google.protobuf.Value{number_value: 1.0}",
+        "[1].sortBy(x, x)",
     ] {
         let found = refused(text);
         assert_eq!(found[0].code, Code::Unsupported, "{text}: {found:?}");
         assert!(found[0].position.line == 1 && found[0].position.column >= 1);
     }
+}
+
+#[test]
+fn the_extension_libraries_answer() {
+    for (text, wanted) in [
+        ("optional.of(1).or(optional.of(1 / 0)).value()", "1"),
+        ("{'a': 1}.?b.orValue(7)", "7"),
+        ("[1, ?optional.none(), 3]", "[1, 3]"),
+        ("{?'a': optional.of(1), ?'b': optional.none()}", "{'a': 1}"),
+        ("cel.bind(x, 1 / 0, true || x == 1)", "true"),
+        ("[3, 1, 2].sort()", "[1, 2, 3]"),
+        ("[1, 1u, 1.0, 2].distinct()", "[1, 2]"),
+        ("sets.equivalent([1, 2], [2, 1u, 1])", "true"),
+        ("sets.intersects([1], [2]) || sets.contains([1, 2], [2])", "true"),
+        ("[[1], [2, [3]]].flatten()", "[1, 2, [3]]"),
+        ("lists.range(3).transformMap(i, v, v * 2)", "{0: 0, 1: 2, 2: 4}"),
+        ("{'a': 1}.transformMapEntry(k, v, {v: k})", "{1: 'a'}"),
+        ("'%d %s'.format([1, [2.5]])", "'1 [2.5]'"),
+        ("'a-b'.matches('a' + '.b')", "true"),
+        ("google.protobuf.Int32Value{value: 1} == 1", "true"),
+        ("timestamp('2026-07-01T00:30:00Z').getHours('America/New_York')", "20"),
+        ("time.in_window(1767229200000, '09:00', '09:30', 'Asia/Shanghai')", "true"),
+        ("int(geo.distance_m(0.0, 0.0, 0.0, 1.0))", "111195"),
+    ] {
+        assert_eq!(eval(text), Ok(wanted.to_string()), "{text}");
+    }
+    for (text, kind) in [
+        ("optional.none().value()", FaultKind::NoValue),
+        ("{'a': 1}.transformMapEntry(k, v, {'x': 1 / 0})", FaultKind::DivideByZero),
+        ("lists.range(3).transformMapEntry(i, v, {'same': v})", FaultKind::DuplicateKey),
+        ("'%q'.format([1])", FaultKind::BadFormat),
+        ("'a'.matches('(' + s)", FaultKind::BadRegex),
+        ("google.protobuf.Int32Value{value: 2147483648}", FaultKind::Range),
+        ("lists.range(1000000).map(x, x).size() > 0", FaultKind::TooManySteps),
+        ("lists.range(2000).map(x, 'a'.matches(string(x))).size() > 0", FaultKind::TooManySteps),
+    ] {
+        assert_eq!(eval(text), Err(kind), "{text}");
+    }
+}
+
+#[test]
+fn literals_that_cannot_be_read_are_found_when_compiled() {
+    for text in [
+        "timestamp('2026-01-01T00:00:00Z').getHours('Asia/Shanghia')",
+        "time.in_window(0, '9:00', '10:00', 'UTC')",
+        "time.in_window(0, '09:00', '10:00', 'Nowhere')",
+    ] {
+        assert_eq!(refused(text)[0].code, Code::BadLiteral, "{text}");
+    }
+    assert_eq!(refused("math.gretest(1, 2)")[0].hint, "did you mean math.greatest()?");
+    assert_eq!(refused("math.greatest('a')")[0].code, Code::NoOverload);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Properties: printing and parsing are inverse, nothing panics, leaves agree with the general evaluator.
-use cuptime_rules::ast::{BinaryOp, Expr, ExprKind, Fold, FoldKind, Literal};
+use cuptime_rules::ast::{BinaryOp, Bind, Expr, ExprKind, Fold, FoldKind, Literal};
 use cuptime_rules::{
     compile, compile_rule, parse, Action, Columns, Facts, Limits, Mode, Options, Outcome, RuleSet,
     RuleSource, Schema, Span, Tally, Type, Value,
@@ -46,7 +46,7 @@ fn trees() -> impl Strategy<Value = Expr> {
     let leaf = prop_oneof![literals(), names().prop_map(|n| node(ExprKind::Ident(n)))];
     leaf.prop_recursive(5, 48, 4, |inner| {
         let some = |least| prop::collection::vec(inner.clone(), least..4);
-        let folds = (0..5usize, inner.clone(), names(), prop::option::of(inner.clone()), inner.clone());
+        let folds = (0..8usize, inner.clone(), names(), prop::option::of(inner.clone()), inner.clone());
         prop_oneof![
             some(2).prop_map(|terms| node(ExprKind::And(terms))),
             some(2).prop_map(|terms| node(ExprKind::Or(terms))),
@@ -69,12 +69,39 @@ fn trees() -> impl Strategy<Value = Expr> {
                 node(ExprKind::Call { target: target.map(boxed), name: "size".into(), args })
             }),
             some(0).prop_map(|elements| node(ExprKind::List(elements))),
+            prop::collection::vec((any::<bool>(), inner.clone()), 0..4).prop_map(|elements| {
+                let maybe = |(maybe, e)| if maybe { node(ExprKind::Maybe(boxed(e))) } else { e };
+                node(ExprKind::List(elements.into_iter().map(maybe).collect()))
+            }),
+            (inner.clone(), fields())
+                .prop_map(|(t, field)| node(ExprKind::OptSelect { target: boxed(t), field })),
+            (inner.clone(), inner.clone())
+                .prop_map(|(t, i)| node(ExprKind::OptIndex { target: boxed(t), index: boxed(i) })),
+            (names(), inner.clone(), inner.clone())
+                .prop_map(|(var, init, body)| node(ExprKind::Bind(Box::new(Bind { var, init, body })))),
+            (names(), inner.clone(), inner.clone(), any::<bool>()).prop_map(|(var, init, body, flat)| {
+                node(ExprKind::OptMap { bind: Box::new(Bind { var, init, body }), flat })
+            }),
+            (some(1), inner.clone()).prop_map(|(values, body)| node(ExprKind::Block(values, boxed(body)))),
+            (fields(), inner.clone()).prop_map(|(field, value)| {
+                node(ExprKind::Message {
+                    name: "google.protobuf.Int64Value".into(),
+                    fields: vec![(field, value)],
+                })
+            }),
             prop::collection::vec((inner.clone(), inner.clone()), 0..3).prop_map(|e| node(ExprKind::Map(e))),
             folds.prop_map(|(kind, target, var, filter, body)| {
-                use FoldKind::{All, Exists, ExistsOne, Filter, Map};
-                let kind = [All, Exists, ExistsOne, Map, Filter][kind];
-                let filter = filter.filter(|_| kind == Map);
-                node(ExprKind::Fold(Box::new(Fold { kind, target, var, filter, body })))
+                use FoldKind::{
+                    All, Exists, ExistsOne, Filter, Map, TransformList, TransformMap, TransformMapEntry,
+                };
+                let all =
+                    [All, Exists, ExistsOne, Map, Filter, TransformList, TransformMap, TransformMapEntry];
+                let (kind, transforms) = (all[kind], kind >= 5);
+                // A filter in front of all() and its like stands for "with two variables" here.
+                let two = transforms || (filter.is_some() && !matches!(kind, Map | Filter));
+                let filter = filter.filter(|_| kind == Map || transforms);
+                let second = two.then(|| format!("{var}2"));
+                node(ExprKind::Fold(Box::new(Fold { kind, target, var, second, filter, body })))
             }),
         ]
     })
@@ -170,6 +197,37 @@ fn soup() -> impl Strategy<Value = String> {
         "0x",
         ".?",
         "[?",
+        "optional.of(",
+        "optional.none()",
+        ".orValue(",
+        ".optMap(x,",
+        "cel.bind(x,",
+        "cel.block([1],",
+        "cel.index(0)",
+        "cel.iterVar(0, 0)",
+        ".all(i, v,",
+        ".transformMap(k, v,",
+        ".transformMapEntry(k, v,",
+        "'%s %.3f %x'",
+        ".format([",
+        ".substring(",
+        ".lastIndexOf(",
+        ".split('')",
+        ".replace('', 'ab')",
+        ".reverse()",
+        "math.greatest(",
+        "math.bitShiftLeft(1, ",
+        "sets.contains(",
+        "lists.range(",
+        ".flatten(",
+        ".sort()",
+        "ip('::1')",
+        "cidr('10.0.0.0/8')",
+        ".containsIP(",
+        "base64.decode(",
+        "google.protobuf.Int64Value{value:",
+        "geo.distance_m(",
+        "time.in_window(0, '09:00', '10:00', 'UTC')",
     ];
     prop::collection::vec(prop::sample::select(pieces), 0..40).prop_map(|p| p.join(" "))
 }
