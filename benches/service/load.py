@@ -22,7 +22,7 @@ from typing import Any, Final
 import grpc
 import uvloop
 
-from benches.service import requests
+from benches.service import frames, requests
 from benches.service.figures import spread
 from cuptime._gen.cuptime.v1 import dispatch_service_pb2 as dispatch_pb
 from cuptime._gen.cuptime.v1 import group_service_pb2 as groups_pb
@@ -109,12 +109,27 @@ class Load:
         return requests.Orders(f"p{self.parsed.process}-", 1 + 100_000_000 * self.parsed.process)
 
     async def unary(self) -> Answer:
+        """SubmitOrder over `--connections`, by the frames of `benches.service.frames`."""
         orders = int(self.parsed.rate * self.parsed.seconds)
         groups, ids = self._wide(orders)
-        raws = self._maker().unary(ids, orders)
+        calls = [self._framed("SubmitOrder", raw) for raw in self._maker().unary(ids, orders)]
         if not self.parsed.bare:
             await self.open_groups(groups)
-        return await self.closed_loop("GroupService/SubmitOrder", raws, 1)
+        lean = await self._lean()
+        await self.ready()
+        elapsed_s = await lean.closed_loop(calls, self.parsed.open, self.parsed.seconds)
+        lean.close()
+        self.refused += lean.refused
+        admitted = len(lean.took_ms)
+        return {"rate": admitted / elapsed_s, "orders": admitted, "ms": spread(lean.took_ms)}
+
+    def _framed(self, method: str, raw: bytes) -> frames.Ready:
+        return frames.ready(self.parsed.address, f"{PREFIX}GroupService/{method}", raw)
+
+    async def _lean(self) -> frames.Load:
+        lean = frames.Load(self.parsed.address)
+        await lean.connect(self.parsed.connections)
+        return lean
 
     async def batch(self) -> Answer:
         count = int(self.parsed.rate * self.parsed.seconds) // self.parsed.size
@@ -206,11 +221,53 @@ class Load:
         }
 
     async def filling(self) -> Answer:
-        """Orders at `--rate` a second that fill one group after the other."""
+        """Orders at `--rate` a second that fill one group after the other: each by a call of its own, or with `--mix`
+        through all three doors. What is refused is counted; latency is counted from when a call was due."""
         orders = int(self.parsed.rate * self.parsed.seconds)
         groups, raws = requests.filling_groups(FIRST_GROUP, orders)
+        mixed = (
+            requests.mixed(raws)
+            if self.parsed.mix
+            else [(index, "SubmitOrder", raw) for index, raw in enumerate(raws)]
+        )
+        rate = self.parsed.rate
+        unary = [(i / rate, self._framed(door, raw)) for i, door, raw in mixed if door != "IngestOrders"]
+        ingests = [(i / rate, raw) for i, door, raw in mixed if door == "IngestOrders"]
         await self.open_groups(groups)
-        return await self.open_loop([("GroupService/SubmitOrder", raw) for raw in raws], self.parsed.rate)
+        lean = await self._lean()
+        await self.ready()
+        sending_s, streamed_ms = await asyncio.gather(lean.open_loop(unary), self._ingest(ingests))
+        lean.close()
+        self.refused += lean.refused
+        return {
+            "rate": orders / sending_s,
+            "orders": orders,
+            "ms": spread([*lean.took_ms, *streamed_ms]),
+            "calls": {"unary and batches": len(unary), "messages of the stream": len(ingests)},
+        }
+
+    async def _ingest(self, due: list[tuple[float, bytes]]) -> list[float]:
+        """One IngestOrders stream; how long each message took from when it was due."""
+        if not due:
+            return []
+        call: Any = self.connection.stream_stream(PREFIX + "GroupService/IngestOrders")()
+        began = time.perf_counter()
+        took_ms: list[float] = []
+
+        async def read() -> None:
+            async for raw in call:
+                took_ms.append((time.perf_counter() - began - due[len(took_ms)][0]) * 1_000)
+                for result in groups_pb.IngestOrdersResponse.FromString(raw).results:
+                    if not result.order:
+                        self.refused[result.status.reason] += 1
+
+        reading = asyncio.create_task(read())
+        for due_s, raw in due:
+            await asyncio.sleep(max(0.0, began + due_s - time.perf_counter()))
+            await call.write(raw)
+        await call.done_writing()
+        await reading
+        return took_ms
 
     async def schedules(self) -> Answer:
         """Half registers, half unregisters, each schedule for about a second."""
@@ -367,6 +424,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--rate", type=float, default=1_000.0, help="calls or orders a second, at most")
     parser.add_argument("--size", type=int, default=100, help="orders of a batch")
+    parser.add_argument("--connections", type=int, default=8, help="of the unary calls")
     parser.add_argument("--open", type=int, default=128, help="calls or streams under way")
     parser.add_argument("--ahead", type=int, default=16, help="batches of a stream not yet answered")
     parser.add_argument("--count", type=int, default=0, help="decisions or tasks to wait for")
@@ -374,6 +432,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--lease-ms", type=int, default=30_000)
     parser.add_argument("--first-after-ms", type=float, default=0.0)
     parser.add_argument("--keep", action="store_true", help="give back when each task was heard")
+    parser.add_argument("--mix", action="store_true", help="orders through all three doors")
     parser.add_argument("--bare", action="store_true", help="the server is the bare pipe: no groups to open")
     return parser
 

@@ -35,7 +35,8 @@ class LoadProcess:
         arguments = [sys.executable, "-m", "benches.service.load", mode, "--address", address]
         for name, value in options.items():
             flag = "--" + name.replace("_", "-")
-            arguments += [flag] if value is True else [flag, str(value)]
+            if value is not False:
+                arguments += [flag] if value is True else [flag, str(value)]
         self._mode = mode
         self._process = subprocess.Popen(
             arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_ROOT

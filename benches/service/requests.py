@@ -15,6 +15,8 @@ from cuptime.app.morning import plan
 
 GROUP_CAPACITY: Final = 5_000
 SEED: Final = 20_260_101
+MIX: Final = {"SubmitOrder": (0.45, 1), "BatchSubmitOrders": (0.10, 5), "IngestOrders": (0.45, 16)}
+"""By door: its share of all orders, and how many orders go in one request."""
 
 
 def now_ms() -> int:
@@ -126,6 +128,36 @@ def filling_groups(first_id: int, orders: int) -> tuple[list[groups_pb.Group], l
         if chosen[1] == 0:
             active.remove(chosen)
     return groups, sent
+
+
+def mixed(raws: list[bytes]) -> list[tuple[int, str, bytes]]:
+    """The same orders through three doors, in the shares of MIX: (index of the last order in it, method, request)."""
+    campus = plan.Campus(SEED, 1)
+    weights = {door: share / size for door, (share, size) in MIX.items()}
+    made: list[tuple[int, str, bytes]] = []
+    at = 0
+    while at < len(raws):
+        draw = campus.chance() * sum(weights.values())
+        door = next(iter(MIX))
+        for door, weight in weights.items():
+            draw -= weight
+            if draw < 0:
+                break
+        part = raws[at : at + MIX[door][1]]
+        at += len(part)
+        orders = [groups_pb.SubmitOrderRequest.FromString(raw) for raw in part]
+        if door == "SubmitOrder":
+            request = part[0]
+        elif door == "BatchSubmitOrders":
+            request = groups_pb.BatchSubmitOrdersRequest(
+                parent="groups/-", requests=orders
+            ).SerializeToString()
+        else:
+            request = groups_pb.IngestOrdersRequest(
+                sequence=len(made) + 1, requests=orders
+            ).SerializeToString()
+        made.append((at - 1, door, request))
+    return made
 
 
 def task_batches(due_ms: list[int], queue: str, size: int = 1_000) -> Iterator[bytes]:
