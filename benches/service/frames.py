@@ -1,4 +1,4 @@
-"""A gRPC client for load and nothing else: unary calls as HTTP/2 frames (RFC 9113) that are ready before the clock runs.
+"""A gRPC client for load and nothing else: unary calls as HTTP/2 frames (RFC 9113), ready before the clock runs.
 
 A call through `grpc.aio` costs the client as much processor as it costs the server, and both share the machine's cores:
 measured with it, half of a figure is the client. Here a call is two stream ids written into prepared bytes and one
@@ -56,7 +56,7 @@ def headers(authority: str, path: str) -> bytes:
 
 
 Ready = tuple[bytearray, int]
-"""A call as the frames to send, and where in them the stream id of the second stands; ids are filled in when it goes."""
+"""A call as the frames to send, and where the stream id of the second stands; ids are filled in when it goes."""
 
 
 def ready(authority: str, path: str, raw: bytes) -> Ready:

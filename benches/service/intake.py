@@ -110,8 +110,8 @@ def stream(bench: Bench) -> list[Row]:
 
 
 def decisions(bench: Bench) -> list[Row]:
-    """1,200 orders a second fill groups, through all three doors as in the morning; then all of them one by one, as fast
-    as the bare pipe allows. Every decision is heard by a client of its own."""
+    """1,200 orders a second fill groups, through all three doors as in the morning; then all of them one by one, as
+    fast as the bare pipe allows. Every decision is heard by a client of its own."""
     floor = _floor(bench, "unary", "decisions", bench.seconds(5, 2))
     alone = min(RATE, int(floor["rate"] * PIPE_SHARE_HELD / 100) * 100)
     told = f"bare pipe in this run, closed loop: {floor['rate']:,.0f}/s"

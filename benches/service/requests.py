@@ -137,12 +137,7 @@ def mixed(raws: list[bytes]) -> list[tuple[int, str, bytes]]:
     made: list[tuple[int, str, bytes]] = []
     at = 0
     while at < len(raws):
-        draw = campus.chance() * sum(weights.values())
-        door = next(iter(MIX))
-        for door, weight in weights.items():
-            draw -= weight
-            if draw < 0:
-                break
+        door = campus.draw(weights)
         part = raws[at : at + MIX[door][1]]
         at += len(part)
         orders = [groups_pb.SubmitOrderRequest.FromString(raw) for raw in part]

@@ -235,6 +235,10 @@ class Campus:
     def chance(self) -> float:
         return self._rng.random()
 
+    def draw(self, weights: dict[str, float]) -> str:
+        """One of the keys, by weight."""
+        return self._rng.choices(list(weights), list(weights.values()))[0]
+
     def pick(self, count: int) -> int:
         return self._rng.randrange(count)
 
