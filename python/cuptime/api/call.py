@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -24,7 +23,7 @@ from google.rpc import status_pb2
 
 from cuptime.api.status import DETAILS_KEY, cut, error_in, grpc_code, overloaded, status_of
 from cuptime.api.status import MESSAGE_BYTES_MAX as STATUS_BYTES_MAX
-from cuptime.domain.clock import Clock
+from cuptime.domain.clock import Clock, stopwatch_s
 from cuptime.domain.errors import Code, CuptimeError, Reason
 from cuptime.domain.limits import (
     CALL_BYTES_IN_FLIGHT_MAX,
@@ -95,6 +94,19 @@ def _left_s(context: Any) -> float:
     return remaining_s
 
 
+def _too_late(replying: asyncio.Future[RawReply]) -> None:
+    if not replying.done():
+        replying.set_exception(TimeoutError())
+
+
+def _incoming(context: Any) -> trace.TraceContext | None:
+    """The caller's trace context."""
+    for key, value in context.invocation_metadata() or ():
+        if key == trace.HEADER and isinstance(value, str):
+            return trace.parse(value)
+    return None
+
+
 def check_size(raw: bytes) -> None:
     """Raises LIMIT_REACHED for a message above MESSAGE_BYTES_MAX. The channel takes twice as much, so that a message
     that is a little too big is refused with a reason and not by the transport."""
@@ -152,7 +164,8 @@ class Wrapper:
         raw = name in self._raw
         request_type = message_factory.GetMessageClass(method.input_type)
         if not method.client_streaming and not method.server_streaming:
-            return grpc.unary_unary_rpc_method_handler(self._unary(name, None if raw else request_type, run))
+            handle = self._hot(name, run) if raw else self._unary(name, request_type, run)
+            return grpc.unary_unary_rpc_method_handler(handle)
         streaming = self._stream(
             name, None if raw else request_type, run, from_client=method.client_streaming
         )
@@ -163,47 +176,60 @@ class Wrapper:
         return grpc.stream_unary_rpc_method_handler(self._client_stream(name, request_type, run))
 
     def _unary(
-        self, name: str, request_type: type[proto_message.Message] | None, run: Callable[..., Awaitable[Any]]
+        self, name: str, request_type: type[proto_message.Message], run: Callable[..., Awaitable[Any]]
     ) -> Callable[[bytes, Any], Awaitable[bytes]]:
         async def handle(raw: bytes, context: Any) -> bytes:
-            started = time.perf_counter()
-            if self.in_flight >= CONCURRENT_RPCS_MAX:
-                await self._abort(name, context, overloaded("calls"), started)
-            if self.bytes_in_flight + len(raw) > CALL_BYTES_IN_FLIGHT_MAX:
-                await self._abort(name, context, overloaded("bytes of calls"), started)
-            self.in_flight += 1
-            self.bytes_in_flight += len(raw)
+            started = stopwatch_s()
+            await self._enter(name, context, len(raw), started)
             try:
                 self._check_draining()
                 left_s = _left_s(context)
                 hop = self._hop(name, context)
-                if request_type is None:
-                    check_size(raw)
-                    async with asyncio.timeout(left_s):
-                        code, reply = await run(raw)
-                    if code:
-                        await self._abort_raw(name, context, code, reply, started)
-                else:
-                    request = parse(request_type, raw)
-                    call = Call(name, self._clock.now_ms() + int(left_s * 1_000), hop)
-                    async with asyncio.timeout(left_s):
-                        response = await run(request, call)
-                    reply = response.SerializeToString()
+                request = parse(request_type, raw)
+                call = Call(name, self._clock.now_ms() + int(left_s * 1_000), hop)
+                async with asyncio.timeout(left_s):
+                    response = await run(request, call)
+                reply: bytes = response.SerializeToString()
                 self._done(name, "OK", started)
-                return bytes(reply)
-            except CuptimeError as error:
-                await self._abort(name, context, error, started)
-            except TimeoutError:
-                # What was handed to storage is carried to its end; a repeat with the same request_id hears of it.
-                await self._abort(name, context, CuptimeError(Reason.DEADLINE_TOO_SHORT), started)
-            except (asyncio.CancelledError, grpc.aio.AbortError):
-                raise
-            except Exception:
-                _log.exception("fault", method=name)
-                await self._abort(name, context, CuptimeError(Reason.INTERNAL), started)
+                return reply
+            except Exception as fault:
+                await self._refuse(name, context, fault, started)
             finally:
-                self.in_flight -= 1
-                self.bytes_in_flight -= len(raw)
+                self._leave(len(raw))
+            raise AssertionError("abort always raises")
+
+        return handle
+
+    def _hot(
+        self, name: str, run: Callable[[bytes], asyncio.Future[RawReply]]
+    ) -> Callable[[bytes, Any], Awaitable[bytes]]:
+        """As `_unary`, for the calls of the burst: no object that they do not need, one timer instead of a context
+        manager, a trace only for a caller that sent one."""
+
+        async def handle(raw: bytes, context: Any) -> bytes:
+            started = stopwatch_s()
+            await self._enter(name, context, len(raw), started)
+            timer = None
+            try:
+                self._check_draining()
+                left_s = _left_s(context)
+                incoming = _incoming(context)
+                if incoming is not None:
+                    self._give_back(context, trace.next_hop(incoming, self._clock.token()))
+                check_size(raw)
+                replying = run(raw)
+                timer = asyncio.get_running_loop().call_later(left_s, _too_late, replying)
+                code, reply = await replying
+                if code:
+                    await self._abort_raw(name, context, code, reply, started)
+                self._done(name, "OK", started)
+                return reply
+            except Exception as fault:
+                await self._refuse(name, context, fault, started)
+            finally:
+                if timer is not None:
+                    timer.cancel()
+                self._leave(len(raw))
             raise AssertionError("abort always raises")
 
         return handle
@@ -217,10 +243,8 @@ class Wrapper:
         from_client: bool,
     ) -> Callable[[Any, Any], AsyncIterator[bytes]]:
         async def handle(incoming: Any, context: Any) -> AsyncIterator[bytes]:
-            started = time.perf_counter()
-            if self.streams >= CONCURRENT_STREAMS_MAX:
-                await self._abort(name, context, overloaded("streams"), started)
-            self.streams += 1
+            started = stopwatch_s()
+            await self._enter_stream(name, context, started)
             try:
                 self._check_draining()
                 call = self._call(name, context)
@@ -232,13 +256,8 @@ class Wrapper:
                 async for response in run(requests, call):
                     yield response if isinstance(response, bytes) else response.SerializeToString()
                 self._done(name, "OK", started)
-            except CuptimeError as error:
-                await self._abort(name, context, error, started)
-            except (asyncio.CancelledError, GeneratorExit, grpc.aio.AbortError):
-                raise
-            except Exception:
-                _log.exception("fault", method=name)
-                await self._abort(name, context, CuptimeError(Reason.INTERNAL), started)
+            except Exception as fault:
+                await self._refuse(name, context, fault, started)
             finally:
                 self.streams -= 1
 
@@ -248,29 +267,52 @@ class Wrapper:
         self, name: str, request_type: type[proto_message.Message], run: Callable[..., Awaitable[Any]]
     ) -> Callable[[Any, Any], Awaitable[bytes]]:
         async def handle(incoming: Any, context: Any) -> bytes:
-            started = time.perf_counter()
-            if self.streams >= CONCURRENT_STREAMS_MAX:
-                await self._abort(name, context, overloaded("streams"), started)
-            self.streams += 1
+            started = stopwatch_s()
+            await self._enter_stream(name, context, started)
             try:
                 self._check_draining()
-                call = self._call(name, context)
-                response = await run(_parsed(request_type, incoming), call)
-                self._done(name, "OK", started)
+                response = await run(_parsed(request_type, incoming), self._call(name, context))
                 reply: bytes = response.SerializeToString()
+                self._done(name, "OK", started)
                 return reply
-            except CuptimeError as error:
-                await self._abort(name, context, error, started)
-            except (asyncio.CancelledError, grpc.aio.AbortError):
-                raise
-            except Exception:
-                _log.exception("fault", method=name)
-                await self._abort(name, context, CuptimeError(Reason.INTERNAL), started)
+            except Exception as fault:
+                await self._refuse(name, context, fault, started)
             finally:
                 self.streams -= 1
             raise AssertionError("abort always raises")
 
         return handle
+
+    # --- in and out -----------------------------------------------------------------------------------------------
+    async def _enter(self, name: str, context: Any, size: int, started: float) -> None:
+        """Counts a unary call in, or refuses it; `_leave` counts it out."""
+        if self.in_flight >= CONCURRENT_RPCS_MAX:
+            await self._abort(name, context, overloaded("calls"), started)
+        if self.bytes_in_flight + size > CALL_BYTES_IN_FLIGHT_MAX:
+            await self._abort(name, context, overloaded("bytes of calls"), started)
+        self.in_flight += 1
+        self.bytes_in_flight += size
+
+    def _leave(self, size: int) -> None:
+        self.in_flight -= 1
+        self.bytes_in_flight -= size
+
+    async def _enter_stream(self, name: str, context: Any, started: float) -> None:
+        if self.streams >= CONCURRENT_STREAMS_MAX:
+            await self._abort(name, context, overloaded("streams"), started)
+        self.streams += 1
+
+    async def _refuse(self, name: str, context: Any, fault: Exception, started: float) -> None:
+        """The end of every call that was not answered: an error with a reason."""
+        if isinstance(fault, grpc.aio.AbortError):
+            raise fault
+        if isinstance(fault, TimeoutError):
+            # What was handed to storage is carried to its end; a repeat with the same request_id hears of it.
+            fault = CuptimeError(Reason.DEADLINE_TOO_SHORT)
+        elif not isinstance(fault, CuptimeError):
+            _log.error("fault", method=name, exc_info=fault)
+            fault = CuptimeError(Reason.INTERNAL)
+        await self._abort(name, context, fault, started)
 
     def _call(self, name: str, context: Any) -> Call:
         """Of a stream: without a deadline of the caller's it lasts as long as it is wanted."""
@@ -280,15 +322,16 @@ class Wrapper:
 
     def _hop(self, name: str, context: Any) -> str:
         """The trace context of what this call does; a caller that sent one gets it back in the trailing metadata."""
-        incoming = None
-        for key, value in context.invocation_metadata() or ():
-            if key == trace.HEADER and isinstance(value, str):
-                incoming = trace.parse(value)
+        incoming = _incoming(context)
         hop = trace.next_hop(incoming, self._clock.token())
         structlog.contextvars.bind_contextvars(trace_id=hop.trace_id, method=name)
         if incoming is not None:
-            context.set_trailing_metadata(((trace.HEADER, hop.header()),))
+            self._give_back(context, hop)
         return hop.header()
+
+    @staticmethod
+    def _give_back(context: Any, hop: trace.TraceContext) -> None:
+        context.set_trailing_metadata(((trace.HEADER, hop.header()),))
 
     def _check_draining(self) -> None:
         if self.draining:
@@ -310,7 +353,7 @@ class Wrapper:
         await context.abort(status_code, cut(message, STATUS_BYTES_MAX), ((DETAILS_KEY, details),))
 
     def _done(self, name: str, code: str, started: float) -> None:
-        self._metrics.call(name, code, (time.perf_counter() - started) * 1_000)
+        self._metrics.call(name, code, (stopwatch_s() - started) * 1_000)
 
 
 async def _sized(incoming: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -56,20 +56,20 @@ class GroupEndpoints:
         self._cancellations = cancellations
 
     # --- hot ------------------------------------------------------------------------------------------------------
-    async def submit_order(self, raw: bytes) -> RawReply:
-        return await self._intake.submit(UNARY, raw)
+    def submit_order(self, raw: bytes) -> asyncio.Future[RawReply]:
+        return self._intake.submit(UNARY, raw)
 
-    async def batch_submit_orders(self, raw: bytes) -> RawReply:
-        return await self._intake.submit(BATCH, raw)
+    def batch_submit_orders(self, raw: bytes) -> asyncio.Future[RawReply]:
+        return self._intake.submit(BATCH, raw)
 
     async def ingest_orders(self, requests: AsyncIterator[bytes], call: Call) -> AsyncIterator[bytes]:
         """Reads ahead of the commits, and answers in the order sent."""
-        waiting: asyncio.Queue[asyncio.Task[RawReply] | None] = asyncio.Queue(MESSAGES_AHEAD_MAX)
+        waiting: asyncio.Queue[asyncio.Future[RawReply] | None] = asyncio.Queue(MESSAGES_AHEAD_MAX)
 
         async def read() -> None:
             try:
                 async for raw in requests:
-                    await waiting.put(asyncio.create_task(self._intake.submit(INGEST, raw)))
+                    await waiting.put(self._intake.submit(INGEST, raw))
             finally:
                 await waiting.put(None)
 

@@ -2,7 +2,8 @@
 
 The order is that of the sequence numbers, which storage gives in the order of commit. What was just published is held
 in a short ring; a watcher whose next number is in it reads memory, any other reads storage. So a slow watcher costs no
-memory, and a publication that comes out of turn, or not at all, is still seen: a wake-up only says "look again".
+memory, and a publication that comes out of turn, or not at all, is still seen: as a gap before the next one, which
+sends the watcher to storage.
 """
 
 from __future__ import annotations
@@ -67,14 +68,16 @@ class DecisionFeed:
             last = after_sequence
             if last == FROM_NOW_ON:
                 last = (await self._storage.sequences()).decision
+            caught_up = False
             while True:
                 wake.clear()
                 rows = self._from_ring(last)
                 whole = bool(rows)
-                if not rows:
+                if not rows and (not caught_up or self._newest() > last):
                     rows = await self._storage.decisions(
                         after=last, limit=ROWS_PER_MESSAGE_MAX, group_seq=group_seq
                     )
+                    caught_up = not rows
                 if rows:
                     last = rows[-1].sequence
                     wanted = rows if group_seq is None or not whole else _of_group(rows, group_seq)
@@ -88,6 +91,13 @@ class DecisionFeed:
             self._watchers.discard(wake)
             if not self._watchers:
                 self._ring.clear()
+
+    def _newest(self) -> int:
+        """The last sequence number that was published."""
+        if not self._ring:
+            return 0
+        first, rows = self._ring[-1]
+        return first + len(rows) - 1
 
     def _from_ring(self, last: int) -> list[DecisionRow]:
         """What follows `last` without a gap; empty when the ring does not have it."""

@@ -84,6 +84,10 @@ class Storage(Protocol):
         STORAGE_UNAVAILABLE when the engine fails (then nothing was kept)."""
         ...
 
+    async def room(self) -> None:
+        """Returns when fewer units wait than would have a commit refused as OVERLOADED. Bounded by a commit."""
+        ...
+
     def pending_units(self) -> int:
         """Units that wait for their commit; for back-pressure and metrics."""
         ...

@@ -44,7 +44,7 @@ ORDER_BYTES_TYPICAL: Final = 160
 """By which the orders of a batch are estimated for the limits, since nobody here counts them."""
 RETRY_AFTER_MS: Final = 100
 OVERLOADED_TRIES_MAX: Final = 200
-OVERLOADED_PAUSE_S: Final = 0.005
+"""How often storage may say that it has too much to do before a flush is given up."""
 
 _log = logging.getLogger(__name__)
 
@@ -158,10 +158,10 @@ class IntakeLine:
         self._doubtful = True
 
     # --- orders ---------------------------------------------------------------------------------------------------
-    async def submit(self, kind: int, raw: bytes) -> Reply:
-        """Judges one request (0 SubmitOrderRequest, 1 BatchSubmitOrdersRequest, 2 IngestOrdersRequest) and answers
-        when what it changed is on disk. Raises OVERLOADED, STORAGE_UNAVAILABLE, EPOCH_STALE; every other refusal is in
-        the reply."""
+    def submit(self, kind: int, raw: bytes) -> asyncio.Future[Reply]:
+        """Judges one request (0 SubmitOrderRequest, 1 BatchSubmitOrdersRequest, 2 IngestOrdersRequest); the answer
+        comes when what it changed is on disk, or fails with STORAGE_UNAVAILABLE or EPOCH_STALE; every other refusal is
+        in the reply. Whoever gives up cancels it: the order is judged and stored all the same. Raises OVERLOADED."""
         weight = 1 if kind == UNARY else max(1, len(raw) // ORDER_BYTES_TYPICAL)
         if self._pending + weight > INTAKE_PENDING_MAX and self._pending:
             raise CuptimeError(
@@ -176,7 +176,7 @@ class IntakeLine:
         self._entries.append((kind, raw, weight, reply))
         self._pending += weight
         self._begin()
-        return await reply
+        return reply
 
     async def close_due(self, group_id: int) -> GroupState | None:
         """Closes a group whose deadline has passed: COMPLETED with enough members, else FAILED; durable when this
@@ -275,14 +275,14 @@ class IntakeLine:
 
     async def _commit(self, writes: list[Write]) -> None:
         """While storage has too much to do nothing was kept, so the same commit is tried again: a rebuild of the table
-        would only add to the load."""
+        would only add to the load. In between storage gets its turn."""
         for tries in range(OVERLOADED_TRIES_MAX):
             try:
                 await self._storage.commit(self._fence, writes)
             except CuptimeError as refusal:
                 if refusal.reason is not Reason.OVERLOADED or tries + 1 == OVERLOADED_TRIES_MAX:
                     raise
-                await asyncio.sleep(OVERLOADED_PAUSE_S)
+                await self._storage.room()
             else:
                 return
 

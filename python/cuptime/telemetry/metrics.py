@@ -6,10 +6,16 @@ trigger.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 _DECISION_MS: Final = (1, 2, 5, 10, 15, 20, 25, 35, 50, 75, 100, 150, 200, 250, 300, 500, 1_000, 5_000)
 _LATENESS_MS: Final = (0, 1, 2, 3, 5, 7, 10, 15, 25, 50, 100, 250, 500, 1_000, 5_000, 60_000)
@@ -59,17 +65,8 @@ class PrometheusMetrics:
             "scheduler_rule_orders_total", "Orders that rules were evaluated for.", registry=at
         )
         self._tasks = Counter("cuptime_tasks_total", "Tasks that entered a state.", ["state"], registry=at)
-        self._call_ms = Histogram(
-            "cuptime_call_duration_ms",
-            "Duration of a call, by method.",
-            ["method"],
-            buckets=_CALL_MS,
-            registry=at,
-        )
-        self._calls = Counter(
-            "cuptime_calls_total", "Calls by method and status code.", ["method", "code"], registry=at
-        )
-        self._by_call: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+        self._calls = CallFigures()
+        at.register(self._calls)
         self._depth = Gauge("cuptime_queue_depth", "What waits, by queue.", ["queue"], registry=at)
 
     def orders_admitted(self, count: int) -> None:
@@ -109,12 +106,41 @@ class PrometheusMetrics:
         self._depth.labels(queue).set_function(lambda: float(depth()))
 
     def call(self, method: str, code: str, duration_ms: float) -> None:
-        known = self._by_call.get((method, code))
-        if known is None:
-            # Finding the child by its labels costs four times what counting does.
-            known = self._by_call[method, code] = (
-                self._calls.labels(method, code),
-                self._call_ms.labels(method),
-            )
-        known[0].inc()
-        known[1].observe(duration_ms)
+        self._calls.add(method, code, duration_ms)
+
+
+class CallFigures(Collector):
+    """Calls by method and code, and their durations by method: as a Counter and a Histogram would show them, at a
+    quarter of their price, because there is a call for each order of the burst. One thread adds, any may read."""
+
+    def __init__(self) -> None:
+        self._calls: dict[tuple[str, str], int] = {}
+        self._buckets: dict[str, list[int]] = {}
+        self._sums_ms: dict[str, float] = {}
+
+    def add(self, method: str, code: str, duration_ms: float) -> None:
+        try:
+            self._calls[method, code] += 1
+        except KeyError:
+            self._calls[method, code] = 1
+            self._buckets.setdefault(method, [0] * (len(_CALL_MS) + 1))
+            self._sums_ms.setdefault(method, 0.0)
+        self._buckets[method][bisect_left(_CALL_MS, duration_ms)] += 1
+        self._sums_ms[method] += duration_ms
+
+    def collect(self) -> Iterator[Metric]:
+        """What /metrics shows."""
+        calls = CounterMetricFamily(
+            "cuptime_calls", "Calls by method and status code.", labels=["method", "code"]
+        )
+        for (method, code), count in list(self._calls.items()):
+            calls.add_metric([method, code], count)
+        yield calls
+        durations = HistogramMetricFamily(
+            "cuptime_call_duration_ms", "Duration of a call, by method.", labels=["method"]
+        )
+        bounds = [*map(floatToGoString, _CALL_MS), "+Inf"]
+        for method, counts in list(self._buckets.items()):
+            sums = list(accumulate(counts))
+            durations.add_metric([method], list(zip(bounds, sums, strict=True)), self._sums_ms[method])
+        yield durations

@@ -63,8 +63,8 @@ class Tasks:
 class Orders:
     """A hot endpoint that never answers."""
 
-    async def submit_order(self, raw: bytes) -> Any:
-        await asyncio.Event().wait()
+    def submit_order(self, raw: bytes) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().create_future()
 
 
 @pytest.fixture

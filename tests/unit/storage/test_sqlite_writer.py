@@ -98,6 +98,22 @@ async def test_too_many_waiting_units_are_refused(owner: Owner, monkeypatch: pyt
     await owner.storage.commit(owner.fence, group_unit(1))
 
 
+async def test_whoever_was_refused_hears_when_there_is_room(
+    owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "WRITER_PENDING_UNITS_MAX", 1)
+    burst = asyncio.gather(*[owner.all(group_unit(number)) for number in range(2, 40)])
+    for number in range(40, 60):
+        for _ in range(100):
+            await asyncio.wait_for(owner.storage.room(), 5)
+            (answer,) = await owner.all(group_unit(number))
+            if not isinstance(answer, CuptimeError):
+                break
+        assert not isinstance(answer, CuptimeError), "somebody else was always first"
+    refused = [answer for answers in await burst for answer in answers if isinstance(answer, CuptimeError)]
+    assert {error.reason for error in refused} <= {Reason.OVERLOADED}
+
+
 async def test_too_many_waiting_reads_are_refused(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "READS_PENDING_MAX", 2)
     answers = await asyncio.gather(*[owner.storage.group(1) for _ in range(5)], return_exceptions=True)

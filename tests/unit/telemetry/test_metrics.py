@@ -34,6 +34,11 @@ def test_counts_and_times_are_shown() -> None:
         'scheduler_rule_evaluations_total{result="error",rule="broken"} 1.0',
         'cuptime_tasks_total{state="TRIGGERED"} 7.0',
         'cuptime_calls_total{code="OK",method="TaskService/GetTask"} 1.0',
+        'cuptime_call_duration_ms_bucket{le="0.5",method="TaskService/GetTask"} 0.0',
+        'cuptime_call_duration_ms_bucket{le="1.0",method="TaskService/GetTask"} 1.0',
+        'cuptime_call_duration_ms_bucket{le="+Inf",method="TaskService/GetTask"} 1.0',
+        'cuptime_call_duration_ms_count{method="TaskService/GetTask"} 1.0',
+        'cuptime_call_duration_ms_sum{method="TaskService/GetTask"} 0.7',
     ):
         assert line in shown
 

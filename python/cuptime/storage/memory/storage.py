@@ -74,6 +74,9 @@ class MemoryStorage:
         self._tables.keep()
         return Committed(results, sequence + 1 if len(self._tables.decisions) > sequence else 0)
 
+    async def room(self) -> None:
+        """There always is."""
+
     def pending_units(self) -> int:
         return 0
 

@@ -123,6 +123,10 @@ class SqliteStorage:
         self._writer.put(Unit(work, fence, rows, future))
         return await future
 
+    async def room(self) -> None:
+        if self._writer is not None:
+            await self._writer.room()
+
     def pending_units(self) -> int:
         return 0 if self._writer is None else self._writer.pending()
 

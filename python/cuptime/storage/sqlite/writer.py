@@ -105,6 +105,8 @@ class Writer:
         self._queue: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
         self._carried: Unit | None = None
         self._stopping = False
+        self._want_room: list[asyncio.Future[None]] = []
+        """Of the event loop: resolved after each batch."""
         self._wal_pages = 0
         self._thread = threading.Thread(target=self._run, name="cuptime-writer", daemon=True)
         connection.set_wal_hook(self._note_wal)
@@ -134,6 +136,14 @@ class Writer:
                 metadata={"queue": "storage.writer", "limit": str(WRITER_PENDING_UNITS_MAX)},
             )
         self._queue.put(unit)
+
+    async def room(self) -> None:
+        """Returns when `put` would take a unit. In the event loop."""
+        while self._queue.qsize() >= WRITER_PENDING_UNITS_MAX and not self._stopping:
+            # The thread answers a batch at least: then it is looked at again.
+            waiting: asyncio.Future[None] = self._loop.create_future()
+            self._want_room.append(waiting)
+            await waiting
 
     # --- in the thread ----------------------------------------------------------------------------------------------
     def _run(self) -> None:
@@ -176,7 +186,15 @@ class Writer:
 
     def _answer(self, batch: list[Unit], answers: list[Answer]) -> None:
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
-            self._loop.call_soon_threadsafe(_resolve, batch, answers)
+            self._loop.call_soon_threadsafe(self._resolve, batch, answers)
+
+    def _resolve(self, batch: list[Unit], answers: list[Answer]) -> None:
+        """In the event loop."""
+        _resolve(batch, answers)
+        wanting, self._want_room = self._want_room, []
+        for waiting in wanting:
+            if not waiting.done():
+                waiting.set_result(None)
 
     def _commit(self, batch: list[Unit]) -> list[Answer]:
         sequence = self._applier.next_sequence
