@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from cuptime.dispatch.counters import Counters
@@ -34,6 +34,8 @@ from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.values import Group
 
 COMMITS_IN_FLIGHT_MAX: Final = 4
+TAKEN_WITHIN_S: Final = 0.005
+"""The longest that admission lets decisions go first."""
 GATE_AWAY: Final = (Reason.GATE_UNAVAILABLE, Reason.EPOCH_STALE)
 
 _log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class DecisionLine:
         self.counters: Counters = resources.counters
         self.feed = feed
         self._wake = asyncio.Event()
+        self._taken = asyncio.Event()
         self.queue = DecisionQueue(self._wake.set)
         self._slots = asyncio.Semaphore(COMMITS_IN_FLIGHT_MAX)
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -96,6 +99,14 @@ class DecisionLine:
         for group, orders in groups:
             self.queue.put(Waiting(group, orders, len(orders)))
 
+    async def taken(self) -> None:
+        """Returns when every group that was submitted is on its way to its commit, and after TAKEN_WITHIN_S at most."""
+        if self.queue.first:
+            self._taken.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TAKEN_WITHIN_S):
+                    await self._taken.wait()
+
     async def retry(self, parts: list[Part], attempt: int) -> None:
         """Decides orders again; returns when the outcome is durable. Raises what the commit raised."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -138,6 +149,7 @@ class DecisionLine:
                     batch = self.queue.take()
                     if batch is None:
                         self._slots.release()
+                        self._taken.set()
                         break
                     await self._step(batch)
             if self.queue.overflowed and not self.queue.first:

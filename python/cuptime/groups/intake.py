@@ -249,6 +249,8 @@ class IntakeLine:
                         self._refuse_all(refusal)
                         return
                 await self._flush()
+            # What was completed is decided first, and its decisions share the next commit instead of waiting behind it.
+            await self._decisions.taken()
 
     async def _flush(self) -> None:
         flush = _Flush(self._clock.now_ms())
