@@ -280,6 +280,8 @@ class Load:
                 plan.append(("ScheduleService/RegisterSchedule", pairs[index][0]))
             if index >= lives_for:
                 plan.append(("ScheduleService/UnregisterSchedule", pairs[index - lives_for][1]))
+        if self.parsed.bare:
+            plan = [("GroupService/SubmitOrder", raw) for _, raw in plan]
         return await self.open_loop(plan, self.parsed.rate)
 
     # --- listeners ------------------------------------------------------------------------------------------------

@@ -107,7 +107,10 @@ def task(value: Task, schedule_id: str = "") -> tasks_pb.Task:
 
 def timing(value: Timing) -> schedules_pb.Timing:
     message = schedules_pb.Timing(
-        time_zone=value.time_zone, start_time_ms=value.start_ms, end_time_ms=value.end_ms
+        time_zone=value.time_zone,
+        start_time_ms=value.start_ms,
+        end_time_ms=value.end_ms,
+        dst_policy=0 if value.kind is not TimingKind.CRON else int(value.dst),  # type: ignore[arg-type]
     )
     setattr(
         message,
@@ -118,11 +121,16 @@ def timing(value: Timing) -> schedules_pb.Timing:
 
 
 def schedule(value: Schedule) -> schedules_pb.Schedule:
+    message = _schedule_less_target(value)
+    message.target.MergeFromString(value.target)
+    return message
+
+
+def _schedule_less_target(value: Schedule) -> schedules_pb.Schedule:
     return schedules_pb.Schedule(
         name=f"schedules/{value.schedule_id}",
         schedule_id=value.schedule_id,
         timing=timing(value.timing),
-        target=schedules_pb.Target.FromString(value.target),
         state=int(value.state),  # type: ignore[arg-type]
         generation=value.generation,
         next_time_ms=value.next_ms,
@@ -132,6 +140,31 @@ def schedule(value: Schedule) -> schedules_pb.Schedule:
         update_time_ms=value.updated_ms,
         etag=str(value.generation),
     )
+
+
+_IN_RESPONSE: Final = b"\x0a"
+"""Field 1, length-delimited: `schedule` of every response that is a schedule."""
+_TARGET: Final = b"\x22"
+"""Field 4, length-delimited: `Schedule.target`."""
+
+
+def _length(size: int) -> bytes:
+    """A varint."""
+    out = bytearray()
+    while size > 0x7F:
+        out.append(size & 0x7F | 0x80)
+        size >>= 7
+    out.append(size)
+    return bytes(out)
+
+
+def schedule_answer(value: Schedule) -> bytes:
+    """`RegisterScheduleResponse{schedule}`, serialized; the other responses to changes of schedules have the same form
+    (a test holds them together). The target is bytes already: it is put in as it is, not parsed and serialized."""
+    body = _schedule_less_target(value).SerializeToString()
+    if value.target:
+        body += _TARGET + _length(len(value.target)) + value.target
+    return _IN_RESPONSE + _length(len(body)) + body
 
 
 def rule_revision(value: RuleRevisionRow) -> rules_pb.RuleRevision:

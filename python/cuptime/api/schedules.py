@@ -24,7 +24,7 @@ from cuptime.domain.limits import (
     TASK_RETRIES_DEFAULT,
     TASK_RETRIES_MAX,
 )
-from cuptime.domain.values import ScheduleState, Timing, TimingKind
+from cuptime.domain.values import DstPolicy, Schedule, ScheduleState, Timing, TimingKind
 from cuptime.groups.life import check_group
 from cuptime.schedules.registry import NOTE_CHARS_MAX, NewSchedule, Registry, ScheduleChange
 from cuptime.schedules.targets import Firing
@@ -82,6 +82,13 @@ class Targets:
         )
 
 
+class ScheduleAnswers:
+    """Implements :class:`cuptime.schedules.answers.AnswerPort`."""
+
+    def packed(self, schedule: Schedule) -> bytes:
+        return convert.schedule_answer(schedule)
+
+
 def timing_of(message: pb.Timing, field: str) -> Timing:
     """The timing as a value. Raises FIELD_* for what the engine would not look at."""
     kind = message.WhichOneof("when")
@@ -101,6 +108,14 @@ def timing_of(message: pb.Timing, field: str) -> Timing:
         raise CuptimeError(
             Reason.FIELD_CONTRADICTION, "end_time_ms is before start_time_ms", field=f"{field}.end_time_ms"
         )
+    try:
+        dst = DstPolicy(message.dst_policy or DstPolicy.VIXIE)
+    except ValueError:
+        raise invalid(f"{field}.dst_policy", "a DST policy of the list", message.dst_policy) from None
+    if message.dst_policy and kind != "cron":
+        raise CuptimeError(
+            Reason.FIELD_CONTRADICTION, "a DST policy is for cron", field=f"{field}.dst_policy"
+        )
     return Timing(
         kind=_KINDS[kind],
         expression=value if kind == "cron" else "",
@@ -108,6 +123,7 @@ def timing_of(message: pb.Timing, field: str) -> Timing:
         time_zone=message.time_zone or "UTC",
         start_ms=message.start_time_ms,
         end_ms=message.end_time_ms,
+        dst=dst,
     )
 
 
@@ -166,15 +182,13 @@ def target_of(message: pb.Target, now_ms: int, field: str) -> bytes:
 
 
 class ScheduleEndpoints:
-    """The methods of ScheduleService."""
+    """The methods of ScheduleService. Changes answer bytes: what is kept with the request_id, as it was kept."""
 
     def __init__(self, registry: Registry, clock: Clock) -> None:
         self._registry = registry
         self._clock = clock
 
-    async def register_schedule(
-        self, request: pb.RegisterScheduleRequest, call: Call
-    ) -> pb.RegisterScheduleResponse:
+    async def register_schedule(self, request: pb.RegisterScheduleRequest, call: Call) -> bytes:
         if not request.HasField("schedule"):
             raise required("schedule")
         wanted = request.schedule
@@ -185,14 +199,11 @@ class ScheduleEndpoints:
             wanted.note,
         )
         with below("schedule", "timing"):
-            schedule = await self._registry.register(
+            return await self._registry.register(
                 new, request_id=request.request_id, validate_only=request.validate_only
             )
-        return pb.RegisterScheduleResponse(schedule=convert.schedule(schedule))
 
-    async def update_schedule(
-        self, request: pb.UpdateScheduleRequest, call: Call
-    ) -> pb.UpdateScheduleResponse:
+    async def update_schedule(self, request: pb.UpdateScheduleRequest, call: Call) -> bytes:
         if not request.HasField("schedule"):
             raise required("schedule")
         wanted = request.schedule
@@ -205,39 +216,31 @@ class ScheduleEndpoints:
             note=wanted.note if "note" in fields else None,
         )
         with below("schedule", "timing"):
-            schedule = await self._registry.update(
+            return await self._registry.update(
                 schedule_id,
                 change,
                 etag=etag_of(request.etag),
                 request_id=request.request_id,
                 validate_only=request.validate_only,
             )
-        return pb.UpdateScheduleResponse(schedule=convert.schedule(schedule))
 
-    async def unregister_schedule(
-        self, request: pb.UnregisterScheduleRequest, call: Call
-    ) -> pb.UnregisterScheduleResponse:
-        schedule = await self._registry.unregister(
+    async def unregister_schedule(self, request: pb.UnregisterScheduleRequest, call: Call) -> bytes:
+        return await self._registry.unregister(
             names.schedule(request.name),
             etag=etag_of(request.etag),
             request_id=request.request_id,
             validate_only=request.validate_only,
         )
-        return pb.UnregisterScheduleResponse(schedule=convert.schedule(schedule))
 
-    async def pause_schedule(self, request: pb.PauseScheduleRequest, call: Call) -> pb.PauseScheduleResponse:
+    async def pause_schedule(self, request: pb.PauseScheduleRequest, call: Call) -> bytes:
         if len(request.note) > NOTE_CHARS_MAX:
             raise invalid("note", f"at most {NOTE_CHARS_MAX} characters", request.note)
-        schedule = await self._registry.pause(
+        return await self._registry.pause(
             names.schedule(request.name), request.note, request_id=request.request_id
         )
-        return pb.PauseScheduleResponse(schedule=convert.schedule(schedule))
 
-    async def resume_schedule(
-        self, request: pb.ResumeScheduleRequest, call: Call
-    ) -> pb.ResumeScheduleResponse:
-        schedule = await self._registry.resume(names.schedule(request.name), request_id=request.request_id)
-        return pb.ResumeScheduleResponse(schedule=convert.schedule(schedule))
+    async def resume_schedule(self, request: pb.ResumeScheduleRequest, call: Call) -> bytes:
+        return await self._registry.resume(names.schedule(request.name), request_id=request.request_id)
 
     async def get_schedule(self, request: pb.GetScheduleRequest, call: Call) -> pb.GetScheduleResponse:
         schedule = await self._registry.get(names.schedule(request.name))

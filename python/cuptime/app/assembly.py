@@ -18,7 +18,7 @@ from cuptime.api.dispatch import DispatchEndpoints
 from cuptime.api.groups import GroupEndpoints, group_of
 from cuptime.api.resources import RiderEndpoints, ShopEndpoints
 from cuptime.api.rules import RuleEndpoints
-from cuptime.api.schedules import OPEN_GROUP_QUEUE, OpenGroup, ScheduleEndpoints, Targets
+from cuptime.api.schedules import OPEN_GROUP_QUEUE, OpenGroup, ScheduleAnswers, ScheduleEndpoints, Targets
 from cuptime.api.schedules import group_of as opened_group
 from cuptime.api.server import RAW_METHODS, GrpcServer
 from cuptime.api.tasks import ScheduleIds, TaskEndpoints
@@ -97,6 +97,7 @@ class _Groups:
 
 @dataclass(frozen=True, slots=True)
 class _Schedules:
+    desk: Desk
     planner: Planner
     registry: Registry
 
@@ -221,9 +222,9 @@ class Node:
 
     def _schedules(self, base: _Base, tasks: TaskLine) -> _Schedules:
         desk = Desk(base.storage, base.fence, self._clock, CroniterEngine(), Targets(), tasks)
-        tasks.generations(desk.generations.get)
         planner = Planner(desk, self._metrics)
-        return _Schedules(planner, Registry(desk, planner, base.requests, base.last.schedule_seq))
+        registry = Registry(desk, planner, base.requests, ScheduleAnswers(), base.last.schedule_seq)
+        return _Schedules(desk, planner, registry)
 
     # --- start ----------------------------------------------------------------------------------------------------
     async def _recover(
@@ -252,6 +253,7 @@ class Node:
         housekeeping = Housekeeping(base.storage, base.fence, self._clock, tasks.wheel, groups.intake)
         housekeeping.start()
         stack.callback(housekeeping.close)
+        await schedules.desk.recover()
         schedules.planner.start()
         stack.push_async_callback(schedules.planner.stop)
         _log.info(

@@ -147,16 +147,23 @@ Every = Annotated[int | None, typer.Option(help="Milliseconds between firings, a
 At = Annotated[int | None, typer.Option(help="Once, at this instant (UTC milliseconds).")]
 After = Annotated[int | None, typer.Option(help="Once, after this many milliseconds.")]
 Zone = Annotated[str, typer.Option(help="IANA time zone, for example Asia/Shanghai.")]
+Dst = Annotated[
+    str,
+    typer.Option(
+        help="Where the clock is set: vixie (default), skip_once, shift_all, croner, wall_both. 夏令时策略。"
+    ),
+]
 
 
 def _timing(
-    cron: str | None, every: int | None, at: int | None, after: int | None, zone: str
+    cron: str | None, every: int | None, at: int | None, after: int | None, zone: str, dst: str = ""
 ) -> dict[str, Any]:
     given = {"cron": cron, "every_ms": every, "at_time_ms": at, "after_ms": after}
     chosen = {name: value for name, value in given.items() if value is not None}
     if len(chosen) != 1:
         raise typer.BadParameter("give exactly one of --cron, --every, --at, --after")
-    return {**chosen, "time_zone": zone}
+    policy = {"dst_policy": f"DST_POLICY_{dst.upper()}"} if dst else {}
+    return {**chosen, **policy, "time_zone": zone}
 
 
 @schedules_app.command("register")
@@ -169,6 +176,7 @@ def register_schedule(
     at: At = None,
     after: After = None,
     zone: Zone = "UTC",
+    dst: Dst = "",
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """Register a schedule whose firings make tasks. 注册定时计划。
@@ -179,7 +187,7 @@ def register_schedule(
 
     schedule = {
         "schedule_id": schedule_id,
-        "timing": _timing(cron, every, at, after, zone),
+        "timing": _timing(cron, every, at, after, zone, dst),
         "target": {"task": {"queue": queue, "payload": payload.encode()}},
     }
     client.show("ScheduleService/RegisterSchedule", address, schedule=schedule, request_id=client.fresh_id())
@@ -216,6 +224,7 @@ def preview_schedule(
     at: At = None,
     after: After = None,
     zone: Zone = "UTC",
+    dst: Dst = "",
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """Show the next firings, in UTC and in the schedule's zone. 预览接下来的触发时间。
@@ -227,7 +236,7 @@ def preview_schedule(
     if schedule_id is not None:
         client.show_preview(address, zone, name=f"schedules/{schedule_id}", count=count)
     else:
-        client.show_preview(address, zone, timing=_timing(cron, every, at, after, zone), count=count)
+        client.show_preview(address, zone, timing=_timing(cron, every, at, after, zone, dst), count=count)
 
 
 @schedules_app.command("pause")

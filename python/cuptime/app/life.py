@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 import uvloop
@@ -22,6 +22,11 @@ from cuptime.domain.errors import CuptimeError
 from cuptime.telemetry import log
 
 _log = structlog.get_logger("cuptime")
+
+SWITCH_INTERVAL_S: Final = 0.000_2
+"""How long a thread that wants Python waits for the one that has it. The writer gives Python away around each call into
+SQLite and wants it back some ten times in a commit; with the 5 ms that are the default every commit could wait that long
+ten times behind a busy event loop."""
 
 
 def run(given: dict[str, Any], ready_file: Path | None) -> int:
@@ -48,6 +53,7 @@ def run(given: dict[str, Any], ready_file: Path | None) -> int:
 
 
 async def _serve(settings: Settings, ready_file: Path | None) -> None:
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):

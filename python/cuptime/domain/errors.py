@@ -66,6 +66,9 @@ class Reason(Enum):
     )
     CRON_INVALID = ReasonFacts(Code.INVALID_ARGUMENT, False, "The cron expression cannot be read.")
     CRON_NEVER_FIRES = ReasonFacts(Code.INVALID_ARGUMENT, False, "The schedule can never fire.")
+    SCHEDULE_TIME_PASSED = ReasonFacts(
+        Code.INVALID_ARGUMENT, False, "The instant or the end of the schedule is past already."
+    )
     TIME_ZONE_UNKNOWN = ReasonFacts(Code.INVALID_ARGUMENT, False, "The time zone is not an IANA name.")
     RULES_INVALID = ReasonFacts(Code.INVALID_ARGUMENT, False, "The rule set has errors; the live one stays.")
     REQUEST_ID_REUSED = ReasonFacts(

@@ -181,6 +181,21 @@ class TimingKind(IntEnum):
     EVERY = 4
 
 
+class DstPolicy(IntEnum):
+    """What a cron time does where the clock is set. A *fixed* time has no leading `*` in its minute and hour."""
+
+    VIXIE = 1
+    """Fixed: right after a gap; once, at the first of two. Others follow the wall clock: skipped, and both."""
+    SKIP_ONCE = 2
+    """Skipped in a gap; once, at the first of two."""
+    SHIFT_ALL = 3
+    """All right after a gap; once at the first of two, but intervals at both."""
+    CRONER = 4
+    """As VIXIE, but only single values are fixed."""
+    WALL_BOTH = 5
+    """What the wall clock shows: skipped in a gap, and both of two."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """When a schedule fires. `expression` is for CRON; `value_ms` is the instant (AT) or the length (AFTER, EVERY)."""
@@ -191,6 +206,7 @@ class Timing:
     time_zone: str = "UTC"
     start_ms: int = 0
     end_ms: int = 0
+    dst: DstPolicy = DstPolicy.VIXIE
 
 
 @dataclass(frozen=True, slots=True)

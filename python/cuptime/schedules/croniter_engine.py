@@ -6,9 +6,10 @@ What croniter does by itself is kept, except where it would surprise:
 - `a-a` is the one value `a`; croniter reads it as every value.
 - Only 5 or 6 fields; no macros, no year, no `R` (random, so no two computations would agree) and no `H` (hashed).
 
-Daylight saving, as croniter has it: a time that a change skips fires at the first instant after the gap; a time that
-comes twice fires twice. Zones are IANA names from `tzdata`. When day of month and day of week are both restricted,
-either one suffices.
+croniter computes on the wall clock only, as if every day had 24 hours; what a change of the clock does is decided here,
+by the timing's policy (:class:`cuptime.domain.values.DstPolicy`). `vixie`, `skip_once` and `wall_both` are there; the
+others are refused, in zones whose clocks change. Zones are IANA names from `tzdata`. When day of month and day of week
+are both restricted, either one suffices.
 
 The engine is not for several threads at once: it is called in the event loop, in bounded pieces.
 """
@@ -16,9 +17,9 @@ The engine is not for several threads at once: it is called in the event loop, i
 from __future__ import annotations
 
 import re
-import zoneinfo
+from bisect import bisect_right
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Final
 
 from croniter import croniter
@@ -26,10 +27,14 @@ from croniter.croniter import CroniterBadDateError, CroniterError
 
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.limits import CRON_CHARS_MAX, EVERY_MIN_MS, TASK_DUE_AHEAD_MAX_MS
-from cuptime.domain.values import Timing, TimingKind
+from cuptime.domain.values import DstPolicy, Timing, TimingKind
 from cuptime.schedules import every
+from cuptime.schedules.zones import DAY_S, changes_clocks, stretch_at, zone_of
 
 COMPILED_MAX: Final = 8_192
+CHAIN_MAX: Final = 128
+"""Firings of one expression that are remembered."""
+STRETCHES_TRIED_MAX: Final = 1_000
 INSTANT_MAX_MS: Final = 4_102_444_800_000
 """The year 2100: what lies beyond is not computed."""
 
@@ -72,7 +77,7 @@ class CroniterEngine:
         times: list[int] = []
         after_ms = max(after_ms, timing.start_ms - 1)
         last_ms = min(until_ms, timing.end_ms or INSTANT_MAX_MS, INSTANT_MAX_MS)
-        clock = _compiled(timing.expression, timing.time_zone)
+        clock = _compiled(timing.expression, timing.time_zone, timing.dst)
         # Firings are on whole seconds, so t > after_ms is t > the second that after_ms is in.
         second = after_ms // 1_000
         while len(times) < limit:
@@ -99,18 +104,16 @@ class CroniterEngine:
             raise _cron_invalid(
                 expression, "it has characters outside ASCII; full-width digits and spaces are not read"
             )
-        fields = expression.lower().split()
-        if len(fields) not in (5, 6):
-            raise _cron_invalid(
-                expression, f"it has {len(fields)} fields; 5, or 6 with seconds first, are read"
+        if timing.dst not in _POLICIES and changes_clocks(timing.time_zone):
+            raise CuptimeError(
+                Reason.NOT_YET,
+                f"the DST policy {timing.dst.name.lower()} is not there yet for {timing.time_zone}, whose clocks "
+                "change; vixie, skip_once and wall_both are",
+                field="timing.dst_policy",
+                metadata={"dst_policy": timing.dst.name, "time_zone": timing.time_zone},
             )
-        if any(_UNSTABLE.match(part) for field in fields for part in field.split(",")):
-            raise _cron_invalid(expression, "H and R are not read")
-        try:
-            clock = _compiled(expression, timing.time_zone)
-        except (CroniterError, ValueError, KeyError, IndexError) as fault:
-            raise _cron_invalid(expression, str(fault)) from fault
-        if not clock.ever_fires():
+        _check_expression(expression)
+        if not _compiled(expression, timing.time_zone, timing.dst).ever_fires():
             raise CuptimeError(
                 Reason.CRON_NEVER_FIRES,
                 f"{expression!r} has no date in fifty years",
@@ -119,56 +122,93 @@ class CroniterEngine:
             )
 
 
+_POLICIES: Final = (DstPolicy.VIXIE, DstPolicy.SKIP_ONCE, DstPolicy.WALL_BOTH)
+
+
 class _Clock:
-    """One expression in one zone. A registration asks for the same firing several times over, and croniter takes
-    0.1-0.2 ms for each answer, so the last one is kept."""
+    """One expression in one zone under one policy. croniter takes 0.1-0.2 ms for each firing, and a registration and
+    the planner ask for the same ones again and again; so a chain of consecutive firings is kept."""
 
-    __slots__ = ("_cron", "_fires", "_found", "_since")
+    __slots__ = ("_after_gap", "_chain", "_cron", "_fires", "_since", "_twice", "_zone")
 
-    def __init__(self, cron: croniter) -> None:
+    def __init__(self, cron: croniter, zone: str, fixed: bool, policy: DstPolicy) -> None:
         self._cron = cron
+        self._zone = zone
+        vixie = policy is DstPolicy.VIXIE
+        self._after_gap = vixie and fixed
+        """Does a time that a change skips fire right after the gap?"""
+        self._twice = policy is DstPolicy.WALL_BOTH or (vixie and not fixed)
+        """Does a time that comes twice fire twice?"""
         self._fires: bool | None = None
-        self._since = self._found = 0
+        self._since = 0
+        self._chain: list[int] = []
 
     def second_after(self, second: int) -> int:
         """The first firing after `second`, 0 when there is none."""
-        if not self._since <= second < self._found:
-            self._cron.set_current(second, force=True)
-            try:
-                found = round(self._cron.get_next(float))
-            except CroniterBadDateError:
-                return 0
-            self._since, self._found = second, found
-        return self._found
+        chain = self._chain
+        if chain and self._since <= second < chain[-1]:
+            return chain[bisect_right(chain, second)]
+        found = self._compute(second)
+        if not chain or second != chain[-1] or len(chain) >= CHAIN_MAX:
+            chain = []
+            self._since, self._chain = second, chain
+        if found:
+            chain.append(found)
+        return found
 
     def ever_fires(self) -> bool:
         """Is there a date in fifty years?"""
         if self._fires is None:
-            self._fires = self.second_after(0) > 0
+            self._fires = self._wall_after(0) > 0
         return self._fires
 
+    def _compute(self, second: int) -> int:
+        """From stretch to stretch of constant offset. Local times are counted in seconds, as if they were UTC."""
+        for _ in range(STRETCHES_TRIED_MAX):
+            stretch = stretch_at(self._zone, second + 1)
+            gap = (stretch.start + stretch.before, stretch.start + stretch.offset)
+            if self._after_gap and second < stretch.start and 0 < self._wall_after(gap[0] - 1) < gap[1]:
+                return stretch.start
+            wall = self._wall_after(max(second, stretch.start - 1) + stretch.offset)
+            if not self._twice and wall < gap[0]:
+                # The clock was set back: these came before already.
+                wall = self._wall_after(gap[0] - 1)
+            if not wall or wall * 1_000 > INSTANT_MAX_MS:
+                return 0
+            if wall - stretch.offset < stretch.end:
+                return wall - stretch.offset
+            # No clock is set by a day, so nothing fires between here and a day before that.
+            second = max(stretch.end - 1, wall - stretch.offset - DAY_S)
+        return 0
 
-def zone_of(name: str) -> zoneinfo.ZoneInfo:
-    """Raises TIME_ZONE_UNKNOWN unless it is an IANA name."""
-    if name not in _zone_names():
-        raise CuptimeError(
-            Reason.TIME_ZONE_UNKNOWN,
-            f"{name[:64]!r} is not an IANA time zone; for Beijing time write Asia/Shanghai",
-            field="timing.time_zone",
-            metadata={"time_zone": name[:64]},
-        )
-    return zoneinfo.ZoneInfo(name)
-
-
-@cache
-def _zone_names() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())
+    def _wall_after(self, wall: int) -> int:
+        self._cron.set_current(wall, force=True)
+        try:
+            return round(self._cron.get_next(float))
+        except CroniterBadDateError:
+            return 0
 
 
 @lru_cache(COMPILED_MAX)
-def _compiled(expression: str, time_zone: str) -> _Clock:
-    plain = " ".join(_plain(field) for field in expression.lower().split())
-    return _Clock(croniter(plain, _EPOCH.astimezone(zone_of(time_zone)), second_at_beginning=True))
+def _check_expression(expression: str) -> None:
+    """Raises CRON_INVALID."""
+    fields = expression.lower().split()
+    if len(fields) not in (5, 6):
+        raise _cron_invalid(expression, f"it has {len(fields)} fields; 5, or 6 with seconds first, are read")
+    if any(_UNSTABLE.match(part) for field in fields for part in field.split(",")):
+        raise _cron_invalid(expression, "H and R are not read")
+    try:
+        _compiled(expression, "UTC", DstPolicy.VIXIE)
+    except (CroniterError, ValueError, KeyError, IndexError) as fault:
+        raise _cron_invalid(expression, str(fault)) from fault
+
+
+@lru_cache(COMPILED_MAX)
+def _compiled(expression: str, time_zone: str, policy: DstPolicy) -> _Clock:
+    fields = expression.lower().split()
+    plain = " ".join(_plain(field) for field in fields)
+    fixed = not any(field.startswith("*") for field in fields[-5:-3])
+    return _Clock(croniter(plain, _EPOCH, second_at_beginning=True), time_zone, fixed, policy)
 
 
 def _plain(field: str) -> str:

@@ -8,15 +8,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from cuptime.domain.clock import Clock
-from cuptime.domain.ports import CronEngine, Storage
+from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.ports import CronEngine, Storage, TaskFilter
 from cuptime.domain.turns import Turns
-from cuptime.domain.values import Fence, Schedule, Task
+from cuptime.domain.values import Fence, Schedule, Task, TaskState
+from cuptime.schedules.book import Book
 from cuptime.schedules.targets import TargetPort
 from cuptime.schedules.window import firing_task
 from cuptime.tasks.line import TaskLine
 
 GENERATIONS_HELD_MAX: Final = 100_000
 """Of the schedules that changed last. Storage cancels what is old; this only closes the moment in between."""
+WAITING_READ_MAX: Final = 50_000
+_MAYBE_KEPT: Final = (Reason.STORAGE_UNAVAILABLE, Reason.INTERNAL)
 
 
 @dataclass(slots=True)
@@ -31,17 +35,50 @@ class Desk:
     line: TaskLine
     turns: Turns = field(default_factory=Turns)
     """By schedule_id: who changes a schedule or plans it."""
-    changed: set[int] = field(default_factory=set)
-    """Schedules (by sequence) that changed since the planner last cleared this, just before it read them."""
+    book: Book = field(default_factory=Book)
     generations: OrderedDict[int, int] = field(default_factory=OrderedDict)
 
+    async def recover(self) -> None:
+        """From storage into memory; before the planner starts and before callers are let in."""
+        await self.book.load(self.storage)
+
     def note_change(self, schedule: Schedule) -> None:
-        """After the commit of a change."""
-        self.changed.add(schedule.schedule_seq)
+        """After the commit of a change, in the schedule's turn."""
+        self.book.put(schedule)
         self.generations[schedule.schedule_seq] = schedule.generation
         self.generations.move_to_end(schedule.schedule_seq)
         if len(self.generations) > GENERATIONS_HELD_MAX:
             self.generations.popitem(last=False)
+
+    def note_failure(self, error: BaseException, schedule_ids: Sequence[str]) -> None:
+        """After a commit that was not acknowledged, in the turns of the schedules it was about."""
+        if not isinstance(error, CuptimeError) or error.reason in _MAYBE_KEPT:
+            for schedule_id in schedule_ids:
+                self.book.doubt(schedule_id)
+
+    async def held(self, schedule_id: str) -> Schedule | None:
+        """The schedule as storage has it: live, or the last one of this id that was. In the schedule's turn."""
+        held = self.book.get(schedule_id)
+        if held is not None:
+            return held
+        stored = await self.storage.schedule(schedule_id)
+        if self.book.doubts(schedule_id):
+            await self._settle(schedule_id, stored)
+        return stored
+
+    async def settle_doubts(self) -> None:
+        """Storage says what became of the commits that failed; what they kept is armed. Raises when it cannot yet."""
+        for schedule_id in self.book.doubted():
+            async with self.turns.turn(schedule_id):
+                if self.book.doubts(schedule_id):
+                    await self._settle(schedule_id, await self.storage.schedule(schedule_id))
+
+    async def _settle(self, schedule_id: str, stored: Schedule | None) -> None:
+        if stored is not None:
+            where = TaskFilter(state=TaskState.SCHEDULED, schedule_seq=stored.schedule_seq)
+            self.line.armed(await self.storage.tasks(where, after=0, limit=WAITING_READ_MAX))
+            self.note_change(stored)
+        self.book.believe(schedule_id, stored)
 
     def tasks(self, schedule: Schedule, times: Sequence[int], first_number: int) -> list[Task]:
         """The tasks of some firings."""

@@ -4,22 +4,23 @@ It is woken by a wait in the wheel, not by a sleep of its own. Each commit holds
 and each schedule has a share of it, so one that fires every 10 ms neither fills a commit nor starves the others; what
 was cut goes on in the next round, from the stored watermark.
 
-Planning and changing a schedule exclude each other by the schedule's turn. The planner reads whole pages without taking
-turns; it takes them for the schedules it is about to commit, and leaves out those that changed since it read them
-(their change planned them itself).
+Planning and changing a schedule exclude each other by the schedule's turn. The planner looks through the book without
+taking turns; it takes them for the schedules it is about to commit, and leaves out those that are not in the book any
+more as it saw them (their change planned them itself).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Final
 
 from cuptime.domain.errors import CuptimeError
-from cuptime.domain.limits import PLAN_PERIOD_MS, TRIGGER_WINDOW_MS
+from cuptime.domain.limits import FIRINGS_PER_WINDOW_MAX, PLAN_PERIOD_MS, TRIGGER_WINDOW_MS
 from cuptime.domain.ports import Metrics
 from cuptime.domain.values import Schedule, ScheduleState, Task, TimingKind
 from cuptime.domain.writes import AdvanceSchedules, InsertTasks
@@ -43,6 +44,7 @@ class Planner:
         self._desk = desk
         self._more: dict[int, None] = {}
         self._pass_due = False
+        self._doubts_due = False
         self._running: asyncio.Task[None] | None = None
         self._alarm: int | None = None
         self._stopped = True
@@ -75,6 +77,11 @@ class Planner:
         self._more[schedule_seq] = None
         self._kick()
 
+    def settle_doubts(self) -> None:
+        """A change failed and may have been kept: what it planned is armed as soon as storage says so."""
+        self._doubts_due = True
+        self._kick()
+
     def _begin_pass(self) -> None:
         self._pass_due = True
         self._alarm = self._desk.line.wheel.at(self._desk.clock.now_ms() + PLAN_PERIOD_MS, self._begin_pass)
@@ -86,7 +93,9 @@ class Planner:
 
     async def _run(self) -> None:
         try:
-            while not self._stopped and (self._pass_due or self._more):
+            while not self._stopped and (self._pass_due or self._more or self._doubts_due):
+                self._doubts_due = False
+                await self._desk.settle_doubts()
                 if self._pass_due:
                     self._pass_due = False
                     await self._pass()
@@ -98,16 +107,15 @@ class Planner:
             _log.exception("planning failed; the next pass tries again")
 
     async def _pass(self) -> None:
-        after = active = 0
-        while not self._stopped:
-            self._desk.changed.clear()
-            page = await self._desk.storage.schedules(after=after, limit=PAGE, state=ScheduleState.ACTIVE)
-            if not page:
+        active = 0
+        for page in self._desk.book.pages(PAGE):
+            if self._stopped:
                 break
-            after = page[-1].schedule_seq
-            active += len(page)
-            await self._plan(page)
+            running = [schedule for schedule in page if schedule.state is ScheduleState.ACTIVE]
+            active += len(running)
+            await self._plan(running)
             await self._plan_rest()
+            await asyncio.sleep(0)
         self.passes += 1
         self.active = active
 
@@ -116,37 +124,36 @@ class Planner:
             wanted = list(self._more)[:PAGE]
             for schedule_seq in wanted:
                 del self._more[schedule_seq]
-            self._desk.changed.clear()
-            rows = [await self._desk.storage.schedule_by_seq(schedule_seq) for schedule_seq in wanted]
-            await self._plan([row for row in rows if row is not None and row.state is ScheduleState.ACTIVE])
+            held = [self._desk.book.by_seq(schedule_seq) for schedule_seq in wanted]
+            await self._plan([row for row in held if row is not None and row.state is ScheduleState.ACTIVE])
 
     async def _plan(self, schedules: Sequence[Schedule]) -> None:
-        """Plans rows read after the last clearing of `changed`, until each reaches the horizon."""
+        """Plans schedules as the book has them, until each reaches the horizon."""
         now_ms = self._desk.clock.now_ms()
         horizon_ms = now_ms + TRIGGER_WINDOW_MS
-        work = [schedule for schedule in schedules if _wants(schedule, now_ms, horizon_ms)]
+        work = deque(schedule for schedule in schedules if _wants(schedule, now_ms, horizon_ms))
+        given: Counter[int] = Counter()
         while work and not self._stopped:
-            chunk: list[Planned] = []
+            chunk: list[tuple[Schedule, Planned]] = []
             firings = 0
             while work and firings < FIRINGS_PER_COMMIT_MAX:
-                schedule = work.pop(0)
-                chunk.append(
-                    _finished(schedule) if is_over(schedule, now_ms) else self._window(schedule, horizon_ms)
-                )
-                firings += len(chunk[-1].times)
+                schedule = work.popleft()
+                left = FIRINGS_PER_WINDOW_MAX - given[schedule.schedule_seq]
+                if is_over(schedule, now_ms):
+                    chunk.append((schedule, _finished(schedule)))
+                elif left > 0:
+                    chunk.append((schedule, self._window(schedule, horizon_ms, left)))
+                    firings += len(chunk[-1][1].times)
+                    given[schedule.schedule_seq] += len(chunk[-1][1].times)
                 await asyncio.sleep(0)
-            await self._commit(chunk)
-            work += [
-                plan.schedule
-                for plan in chunk
-                if not plan.complete(horizon_ms) and plan.schedule.schedule_seq not in self._desk.changed
-            ]
+            committed = await self._commit(chunk)
+            work += [plan.schedule for plan in committed if not plan.complete(horizon_ms)]
 
-    def _window(self, schedule: Schedule, horizon_ms: int) -> Planned:
+    def _window(self, schedule: Schedule, horizon_ms: int, left: int) -> Planned:
         now_ms = self._desk.clock.now_ms()
         cron = schedule.timing.kind is TimingKind.CRON
         limit = CRON_FIRINGS_PER_TURN_MAX if cron else FIRINGS_PER_TURN_MAX
-        plan = planned(self._desk.engine, schedule, now_ms, horizon_ms, limit)
+        plan = planned(self._desk.engine, schedule, now_ms, horizon_ms, min(limit, left))
         if plan.skipped:
             self.skipped += plan.skipped
             _log.warning(
@@ -156,12 +163,14 @@ class Planner:
             )
         return plan
 
-    async def _commit(self, chunk: Sequence[Planned]) -> None:
+    async def _commit(self, chunk: Sequence[tuple[Schedule, Planned]]) -> list[Planned]:
+        """The plans that were made durable: those whose schedule did not change meanwhile."""
+        book = self._desk.book
         async with AsyncExitStack() as turns:
             # In one order for everybody, so that nobody waits in a circle.
-            for schedule_id in sorted({plan.schedule.schedule_id for plan in chunk}):
+            for schedule_id in sorted({schedule.schedule_id for schedule, _ in chunk}):
                 await turns.enter_async_context(self._desk.turns.turn(schedule_id))
-            current = [plan for plan in chunk if plan.schedule.schedule_seq not in self._desk.changed]
+            current = [plan for schedule, plan in chunk if book.by_seq(schedule.schedule_seq) is schedule]
             tasks: list[Task] = []
             for plan in current:
                 first_number = plan.schedule.fire_count - len(plan.times)
@@ -178,10 +187,17 @@ class Planner:
                 for plan in current
             ]
             if rows:
-                await self._desk.storage.commit(
-                    self._desk.fence, [InsertTasks(tasks), AdvanceSchedules(rows)]
-                )
+                try:
+                    await self._desk.storage.commit(
+                        self._desk.fence, [InsertTasks(tasks), AdvanceSchedules(rows)]
+                    )
+                except BaseException as error:
+                    self._desk.note_failure(error, [plan.schedule.schedule_id for plan in current])
+                    raise
+                for plan in current:
+                    book.put(plan.schedule)
                 self._desk.line.armed(tasks)
+        return current
 
 
 def _wants(schedule: Schedule, now_ms: int, horizon_ms: int) -> bool:

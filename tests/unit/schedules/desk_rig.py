@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from cuptime.domain.ports import TaskFilter
 from cuptime.domain.values import Schedule, Task, TaskState, Timing, TimingKind
 from cuptime.schedules.croniter_engine import CroniterEngine
 from cuptime.schedules.desk import Desk
 from cuptime.schedules.planner import Planner
-from cuptime.schedules.registry import NewSchedule, Registry
+from cuptime.schedules.registry import NewSchedule, Registry, ScheduleChange
 from cuptime.schedules.targets import Firing
 from cuptime.tasks.line import TaskLine
 from tests.unit.tasks.rig import Rig
@@ -37,6 +39,44 @@ class Fired:
     number: int
 
 
+class TextAnswers:
+    """An answer is the schedule, written out."""
+
+    def packed(self, schedule: Schedule) -> bytes:
+        return pickle.dumps(schedule)
+
+
+class Spoken:
+    """A registry whose changes give the schedule that they answered."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.raw = registry
+        self.get = registry.get
+        self.schedules = registry.schedules
+        self.preview = registry.preview
+
+    async def register(self, new: NewSchedule, **more: Any) -> Schedule:
+        return shown(await self.raw.register(new, **more))
+
+    async def update(self, schedule_id: str, change: ScheduleChange, **more: Any) -> Schedule:
+        return shown(await self.raw.update(schedule_id, change, **more))
+
+    async def unregister(self, schedule_id: str, **more: Any) -> Schedule:
+        return shown(await self.raw.unregister(schedule_id, **more))
+
+    async def pause(self, schedule_id: str, note: str = "", **more: Any) -> Schedule:
+        return shown(await self.raw.pause(schedule_id, note, **more))
+
+    async def resume(self, schedule_id: str, **more: Any) -> Schedule:
+        return shown(await self.raw.resume(schedule_id, **more))
+
+
+def shown(answer: bytes) -> Schedule:
+    schedule = pickle.loads(answer)  # noqa: S301  # made by the line above
+    assert isinstance(schedule, Schedule)
+    return schedule
+
+
 @dataclass
 class ScheduleRig(Rig):
     """Every firing runs in this process and is noted."""
@@ -53,8 +93,11 @@ class ScheduleRig(Rig):
 
         await self.boot(prepare)
         desk = Desk(self.storage, self.fence, self.clock, CroniterEngine(), TextTarget(), self.line)
+        await desk.recover()
         self.planner = Planner(desk, self.metrics)
-        self.registry = Registry(desk, self.planner, self.requests, self.sequences.schedule_seq)
+        self.registry = Spoken(
+            Registry(desk, self.planner, self.requests, TextAnswers(), self.sequences.schedule_seq)
+        )
         self.line.joins(self.planner.settle)
         self.planner.start()
         await self.line.pump()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Coroutine
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.values import Schedule, ScheduleState, TaskState, Timing
+from cuptime.domain.values import ScheduleState, TaskState, Timing
 from cuptime.domain.writes import InsertTasks
 from cuptime.schedules.registry import NewSchedule, ScheduleChange
 from tests.unit.schedules.desk_rig import ScheduleRig, after, at, cron, every
 from tests.unit.tasks.rig import START_MS
+from tests.unit.tasks.test_leases import crash
 
 
 async def test_registration_takes_effect_at_once(rig: ScheduleRig) -> None:
@@ -145,6 +148,48 @@ async def test_repeats_get_the_first_answer(rig: ScheduleRig) -> None:
     assert refused.value.reason is Reason.REQUEST_ID_REUSED
 
 
+async def test_a_repeat_of_any_change_gets_the_first_bytes_after_a_restart(rig: ScheduleRig) -> None:
+    def changes() -> list[Coroutine[Any, Any, bytes]]:
+        raw = rig.registry.raw
+        return [
+            raw.register(NewSchedule("s", every(1_000), b"x"), request_id="1"),
+            raw.update("s", ScheduleChange(note="n"), request_id="2"),
+            raw.pause("s", "rain", request_id="3"),
+            raw.resume("s", request_id="4"),
+            raw.unregister("s", request_id="5"),
+        ]
+
+    first = [await change for change in changes()]
+    assert [await change for change in changes()] == first
+    await rig.pass_ms(5_000)
+    await crash(rig)
+    await rig.start()
+    assert [await change for change in changes()] == first
+    assert rig.fired == []
+
+
+@pytest.mark.parametrize("change", ["register", "update"])
+async def test_a_commit_that_was_kept_though_it_failed_is_in_effect_all_the_same(
+    rig: ScheduleRig, change: str
+) -> None:
+    """Nobody repeats the call: the book doubts, storage says what is true, and its firings are armed."""
+    if change == "update":
+        await rig.register("s", every(7_000), b"old")
+    rig.storage.kept_failures = [Reason.STORAGE_UNAVAILABLE]  # type: ignore[attr-defined]
+    with pytest.raises(CuptimeError):
+        if change == "register":
+            await rig.register("s", every(1_000), b"new")
+        else:
+            await rig.registry.update("s", ScheduleChange(timing=every(1_000), target=b"new"))
+    await rig.pass_ms(3_000)
+    assert [(fired.nominal_ms - START_MS, fired.target) for fired in rig.fired] == [
+        (1_000, "new"),
+        (2_000, "new"),
+        (3_000, "new"),
+    ]
+    assert (await rig.registry.unregister("s")).state is ScheduleState.UNREGISTERED
+
+
 @pytest.mark.parametrize(
     ("new", "reason", "field"),
     [
@@ -154,9 +199,14 @@ async def test_repeats_get_the_first_answer(rig: ScheduleRig) -> None:
         (NewSchedule("s", every(9), b""), Reason.FIELD_INVALID, "timing.every_ms"),
         (NewSchedule("s", after(0), b""), Reason.FIELD_INVALID, "timing.after_ms"),
         (NewSchedule("s", at(0), b""), Reason.FIELD_INVALID, "timing.at_time_ms"),
-        (NewSchedule("s", at(START_MS), b""), Reason.CRON_NEVER_FIRES, "timing"),
+        (NewSchedule("s", at(START_MS), b""), Reason.SCHEDULE_TIME_PASSED, "timing.at_time_ms"),
         (NewSchedule("s", cron("0 0 30 2 *"), b""), Reason.CRON_NEVER_FIRES, "timing.cron"),
-        (NewSchedule("s", every(1_000, end_ms=START_MS), b""), Reason.CRON_NEVER_FIRES, "timing"),
+        (
+            NewSchedule("s", every(1_000, end_ms=START_MS), b""),
+            Reason.SCHEDULE_TIME_PASSED,
+            "timing.end_time_ms",
+        ),
+        (NewSchedule("s", every(9_000, end_ms=START_MS + 1_000), b""), Reason.CRON_NEVER_FIRES, "timing"),
         (
             NewSchedule("s", every(1_000, start_ms=9, end_ms=8), b""),
             Reason.FIELD_CONTRADICTION,
@@ -335,19 +385,17 @@ async def test_a_change_between_the_planners_read_and_its_commit_wins(
     rig: ScheduleRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schedule = await rig.register("s", every(1_000))
-    read = rig.storage.schedules
+    commit = rig.planner._commit
     changes: list[int] = []
 
-    async def read_then_change(
-        *, after: int, limit: int, state: ScheduleState | None = None
-    ) -> list[Schedule]:
-        page = await read(after=after, limit=limit, state=state)
-        if page:
-            changed = await rig.registry.update("s", ScheduleChange(target=b"coffee"))
-            changes.append(changed.generation)
-        return page
+    async def change_then_commit(chunk: Any) -> Any:
+        changed = await rig.registry.update("s", ScheduleChange(target=b"coffee"))
+        changes.append(changed.generation)
+        committed = await commit(chunk)
+        assert committed == []
+        return committed
 
-    monkeypatch.setattr(rig.storage, "schedules", read_then_change)
+    monkeypatch.setattr(rig.planner, "_commit", change_then_commit)
     await rig.pass_ms(120_000)
     assert len(changes) == 2
     assert {task.generation for task in await rig.waiting(schedule)} == {changes[-1]}

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from cuptime.domain.values import (
     DecisionRow,
+    DstPolicy,
     Group,
     GroupState,
     OrderRow,
@@ -92,14 +93,14 @@ def schedule_row(schedule: Schedule) -> Row:
         schedule.schedule_seq, schedule.schedule_id, timing.kind, timing.expression, timing.value_ms,
         timing.time_zone, timing.start_ms, timing.end_ms, schedule.target, schedule.state, schedule.generation,
         schedule.anchor_ms, schedule.planned_until_ms, schedule.next_ms, schedule.fire_count, schedule.note,
-        schedule.created_ms, schedule.updated_ms,
+        schedule.created_ms, schedule.updated_ms, timing.dst,
     )  # fmt: skip
 
 
 def schedule_of(row: Row) -> Schedule:
     """From the part `schedule_columns`."""
-    timing = Timing(TimingKind(row[2]), *row[3:8])
-    return Schedule(row[0], row[1], timing, row[8], ScheduleState(row[9]), *row[10:])
+    timing = Timing(TimingKind(row[2]), *row[3:8], DstPolicy(row[18]))
+    return Schedule(row[0], row[1], timing, row[8], ScheduleState(row[9]), *row[10:18])
 
 
 def revision_of(row: Row) -> RuleRevisionRow:

@@ -2,17 +2,18 @@
 
 -- part: schedule_columns
 schedule_seq, schedule_id, timing_kind, expression, value_ms, time_zone, start_ms, end_ms, target, state, generation,
-anchor_ms, planned_until_ms, next_ms, fire_count, note, created_ms, updated_ms
+anchor_ms, planned_until_ms, next_ms, fire_count, note, created_ms, updated_ms, dst
 
 -- name: insert_schedule
 INSERT INTO schedules ({schedule_columns}, epoch)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20
 WHERE ?10 = 4 OR NOT EXISTS (SELECT 1 FROM schedules WHERE schedule_id = ?2 AND state != 4);
 
 -- name: replace_schedule
 UPDATE schedules
-SET ({schedule_columns}, epoch) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
-WHERE schedule_seq = ?1 AND generation = ?20;
+SET ({schedule_columns}, epoch) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+    ?20)
+WHERE schedule_seq = ?1 AND generation = ?21;
 
 -- name: advance_schedule
 UPDATE schedules
