@@ -53,12 +53,6 @@ TIMING_FAULTS: Final = [
     Bad("a long zone", {"cron": "0 9 * * *", "time_zone": LONG}, "TIME_ZONE_UNKNOWN", "timing.time_zone"),
     Bad("DST 77", {"cron": "0 9 * * *", "dst_policy": 77}, "FIELD_INVALID", "timing.dst_policy"),
     Bad("DST of every", {"every_ms": 1_000, "dst_policy": 1}, "FIELD_CONTRADICTION", "timing.dst_policy"),
-    Bad(
-        "DST not there",
-        {"cron": "30 2 * * *", "time_zone": "America/New_York", "dst_policy": 4},
-        "NOT_YET",
-        "timing.dst_policy",
-    ),
     Bad("every 9 ms", {"every_ms": 9}, "FIELD_INVALID", "timing.every_ms"),
     Bad("every 0", {"every_ms": 0}, "FIELD_INVALID", "timing.every_ms"),
     Bad("every HUGE", {"every_ms": HUGE}, "FIELD_INVALID", "timing.every_ms"),

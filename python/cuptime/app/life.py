@@ -25,8 +25,8 @@ _log = structlog.get_logger("cuptime")
 
 SWITCH_INTERVAL_S: Final = 0.000_2
 """How long a thread that wants Python waits for the one that has it. The writer gives Python away around each call into
-SQLite and wants it back some ten times in a commit; with the 5 ms that are the default every commit could wait that long
-ten times behind a busy event loop."""
+SQLite and wants it back ten times in a commit; with the 5 ms that are the default, each commit could wait so long, and
+so often, behind a busy event loop."""
 
 
 def run(given: dict[str, Any], ready_file: Path | None) -> int:

@@ -99,7 +99,7 @@ def schedule_row(schedule: Schedule) -> Row:
 
 def schedule_of(row: Row) -> Schedule:
     """From the part `schedule_columns`."""
-    timing = Timing(TimingKind(row[2]), *row[3:8], DstPolicy(row[18]))
+    timing = Timing(TimingKind(row[2]), row[3], row[4], row[5], row[6], row[7], DstPolicy(row[18]))
     return Schedule(row[0], row[1], timing, row[8], ScheduleState(row[9]), *row[10:18])
 
 
