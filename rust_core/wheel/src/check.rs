@@ -1,9 +1,8 @@
 //! The wheel read as a whole: for snapshots, and for proofs that it is sound.
 
-use crate::chunks::Cursor;
 use crate::layout::{OVERFLOW, RINGS};
-use crate::slab::TimerKey;
-use crate::wheel::{Due, Wheel, DIRECT, ELDER, MOVED};
+use crate::slab::PAUSED;
+use crate::wheel::{Due, Wheel, DIRECT, MOVED};
 
 /// All armed timers; see [`Wheel::iter`].
 #[derive(Debug)]
@@ -11,7 +10,8 @@ pub struct Iter<'a> {
     wheel: &'a Wheel,
     /// Lanes still to be walked, the next one last.
     lanes: Vec<(u32, usize)>,
-    place: Option<(u32, usize, Cursor)>,
+    /// The lane that is being walked: its slot, which of the two, the last place seen.
+    walk: Option<(u32, usize, Option<u32>)>,
 }
 
 impl Iterator for Iter<'_> {
@@ -19,22 +19,21 @@ impl Iterator for Iter<'_> {
 
     fn next(&mut self) -> Option<Due> {
         loop {
-            let Some((id, lane, cursor)) = &mut self.place else {
+            let Some((id, lane, last)) = &mut self.walk else {
                 let (id, lane) = self.lanes.pop()?;
-                self.place = Some((id, lane, self.wheel.slots[id as usize].lanes[lane].front));
+                self.walk = Some((id, lane, None));
                 continue;
             };
-            let list = &self.wheel.slots[*id as usize].lanes[*lane];
-            match self.wheel.pool.step(list, cursor) {
-                None => self.place = None,
-                Some((_, entry)) if self.wheel.slab.holds(entry.index, entry.generation) => {
-                    return Some(Due {
-                        key: TimerKey::new(entry.index, entry.generation),
-                        payload: self.wheel.slab.payload(entry.index),
-                        deadline_ms: self.wheel.deadline_ms(*id, entry),
-                    });
-                }
-                Some(_) => {}
+            let Some(place) = self.wheel.pool.after(&self.wheel.slots[*id as usize].lanes[*lane], *last)
+            else {
+                self.walk = None;
+                continue;
+            };
+            *last = Some(place);
+            let entry = self.wheel.pool.read(place);
+            if let Some(key) = self.wheel.slab.key_of_ref(entry.index, place) {
+                let deadline_ms = self.wheel.deadline_of(self.wheel.horizon_ms(*id), entry);
+                return Some(Due { key, payload: entry.payload, deadline_ms });
             }
         }
     }
@@ -53,7 +52,7 @@ impl Wheel {
         for level in (0..=OVERFLOW).rev() {
             self.push_lanes(level, MOVED, &mut lanes);
         }
-        Iter { wheel: self, lanes, place: None }
+        Iter { wheel: self, lanes, walk: None }
     }
 
     fn push_lanes(&self, level: usize, lane: usize, lanes: &mut Vec<(u32, usize)>) {
@@ -83,7 +82,10 @@ impl Wheel {
         ensure(live == self.len(), || format!("slots have {live} timers, the slab {}", self.len()))?;
         ensure(refs == self.refs, || format!("slots have {refs} refs, counted {}", self.refs))?;
         ensure(elders == self.elders.len(), || format!("{elders} elders, noted {}", self.elders.len()))?;
-        ensure(self.len() <= self.capacity, || format!("{} timers exceed {}", self.len(), self.capacity))?;
+        let held = self.slab.len();
+        ensure(held <= self.capacity, || format!("{held} timers exceed {}", self.capacity))?;
+        let stray = self.paused.keys().find(|&&index| !self.slab.is_at(index, PAUSED));
+        ensure(stray.is_none(), || format!("timer {stray:?} is listed as paused and is not"))?;
         let buckets = self.slots.len() - self.layout.ring_slots() as usize;
         ensure(buckets == self.overflow.len() + self.spare_buckets.len(), || {
             format!("{buckets} buckets, {} used, {} spare", self.overflow.len(), self.spare_buckets.len())
@@ -95,22 +97,25 @@ impl Wheel {
         let slot = &self.slots[id as usize];
         let level = slot.level as usize;
         let (mut live, mut refs, mut elders) = (0, 0, 0);
+        let horizon_ms = self.horizon_ms(id);
         for list in &slot.lanes {
-            let mut cursor = list.front;
-            while let Some((_, entry)) = self.pool.step(list, &mut cursor) {
+            let mut last = None;
+            while let Some(place) = self.pool.after(list, last) {
+                last = Some(place);
                 refs += 1;
-                if !self.slab.holds(entry.index, entry.generation) {
+                let entry = self.pool.read(place);
+                ensure(self.pool.slot_of(place) == id, || {
+                    format!("place {place} of {id} is noted elsewhere")
+                })?;
+                if self.slab.key_of_ref(entry.index, place).is_none() {
                     continue;
                 }
                 live += 1;
-                let tagged = self.slab.slot(entry.index);
-                ensure(tagged & !ELDER == id, || {
-                    format!("timer {} thinks it is in {tagged}, not {id}", entry.index)
-                })?;
-                elders += usize::from(tagged & ELDER != 0);
-                let tick = self.layout.due_tick(self.deadline_ms(id, entry)).max(self.now_tick);
+                elders += usize::from(self.elders.contains_key(&entry.index));
+                let tick = self.layout.due_tick(self.deadline_of(horizon_ms, entry)).max(self.now_tick);
                 let number = self.layout.number(level, tick);
-                ensure(number == slot.number, || format!("timer of slot {number} in slot {}", slot.number))?;
+                let here = self.number_of(id);
+                ensure(number == here, || format!("timer of slot {number} in slot {here}"))?;
             }
         }
         ensure((live, refs) == (slot.live, slot.refs), || {
@@ -129,23 +134,19 @@ impl Wheel {
 
     /// Checks that an occupied slot lies in its level's window and ahead of its last moment.
     fn check_place(&self, id: u32) -> Result<(), String> {
-        let slot = &self.slots[id as usize];
-        let level = slot.level as usize;
+        let number = self.number_of(id);
+        let level = self.slots[id as usize].level as usize;
         if level == OVERFLOW {
-            ensure(self.overflow.get(&slot.number) == Some(&id), || {
-                format!("bucket {id} is not found by day")
-            })?;
+            ensure(self.overflow.get(&number) == Some(&id), || format!("bucket {id} is not found by day"))?;
         } else {
-            let now_number = self.now_number[level];
-            ensure(slot.number >= now_number && self.layout.fits(level, slot.number, now_number), || {
-                format!("slot number {} is out of the window from {now_number}", slot.number)
+            let now_number = self.placement.number(level);
+            ensure(number >= now_number && self.layout.fits(level, number, now_number), || {
+                format!("slot number {number} is out of the window from {now_number}")
             })?;
-            ensure(self.layout.slot_id(level, slot.number) == id, || {
-                format!("slot {} at {id}", slot.number)
-            })?;
+            ensure(self.layout.slot_id(level, number) == id, || format!("slot {number} at {id}"))?;
         }
-        ensure(level == 0 || self.layout.force_at(level, slot.number) > self.now_tick, || {
-            format!("slot {} of level {level} should have been moved down", slot.number)
+        ensure(level == 0 || self.forcing || self.layout.force_at(level, number) > self.now_tick, || {
+            format!("slot {number} of level {level} should have been moved down")
         })
     }
 }

@@ -1,51 +1,55 @@
-//! What a slot holds: refs of 12 bytes in chunks of 32, chunks from one pool.
+//! What a slot holds: refs of 16 bytes in chunks of 32, chunks from one pool.
 //!
 //! A slot is read front to back, so the refs of a chunk come in with the hardware's own prefetch
 //! and the node each of them points to is known long before it is needed. (Timers linked to each
 //! other would be one dependent cache miss per timer.) A list is handed back to the pool in one
 //! step, whatever its length.
+//!
+//! A ref's *place* is its position in the pool, for as long as it stays there. A timer's node names
+//! the place of its ref, and that is how a ref is known to be current: the node it points to points
+//! back. A place is reused only after its chunk went back to the pool, so a dead ref never meets a
+//! node that points to it by chance.
+
+use std::hint::black_box;
 
 use crate::grow::grow;
 
-/// Refs per chunk: 384 bytes, six cache lines.
+/// Refs per chunk: 512 bytes, eight cache lines.
 pub(crate) const CHUNK_REFS: u32 = 32;
+const CHUNK_BITS: u32 = CHUNK_REFS.trailing_zeros();
 const NONE: u32 = u32::MAX;
 
-/// A slot's record of one timer. Garbage once the node has another generation.
+/// A slot's record of one timer. Garbage once the node does not point back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ref {
+    pub(crate) payload: u64,
     /// The deadline's low 32 bits, in ms; the rest follows from where the ref is.
     pub(crate) deadline_low: u32,
     pub(crate) index: u32,
-    pub(crate) generation: u32,
 }
 
 impl Ref {
-    /// Matches no node: generation 0 is never live.
-    pub(crate) const WIPED: Ref = Ref { deadline_low: 0, index: 0, generation: 0 };
+    /// Matches no node: there is none of this index.
+    pub(crate) const WIPED: Ref = Ref { payload: 0, deadline_low: 0, index: u32::MAX };
 }
 
-/// A position between two refs of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cursor {
-    pub(crate) chunk: u32,
-    /// `0..=CHUNK_REFS`; the step into the next chunk is taken only when a ref is needed from it.
-    pub(crate) at: u32,
-}
-
-/// A queue of refs. Not empty exactly when it owns a chunk.
+/// A queue of refs; empty exactly when `end` is 0.
+///
+/// `end` is one past the last ref, so it is never 0 for a list that has one, and a multiple of the
+/// chunk's length both when the last chunk is full and when there is none: one test tells the
+/// usual append from the one that needs a chunk.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct List {
-    pub(crate) front: Cursor,
-    pub(crate) back: Cursor,
+    /// Place of the oldest ref.
+    pub(crate) front: u32,
+    pub(crate) end: u32,
 }
 
 impl List {
-    pub(crate) const EMPTY: List =
-        List { front: Cursor { chunk: NONE, at: 0 }, back: Cursor { chunk: NONE, at: 0 } };
+    pub(crate) const EMPTY: List = List { front: 0, end: 0 };
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.front.chunk == NONE
+        self.end == 0
     }
 }
 
@@ -55,92 +59,134 @@ pub(crate) struct ChunkPool {
     refs: Vec<Ref>,
     /// By chunk: the next chunk of its list, or of the free list.
     next: Vec<u32>,
+    /// By chunk: the slot it belongs to.
+    slot: Vec<u32>,
     free: u32,
 }
 
 impl ChunkPool {
     pub(crate) fn new() -> Self {
-        Self { refs: Vec::new(), next: Vec::new(), free: NONE }
+        Self { refs: Vec::new(), next: Vec::new(), slot: Vec::new(), free: NONE }
     }
 
-    /// Appends a ref.
-    pub(crate) fn push(&mut self, list: &mut List, entry: Ref) {
-        if list.is_empty() {
-            let chunk = self.take_chunk();
-            list.front = Cursor { chunk, at: 0 };
-            list.back = list.front;
-        } else if list.back.at == CHUNK_REFS {
-            let chunk = self.take_chunk();
-            self.next[list.back.chunk as usize] = chunk;
-            list.back = Cursor { chunk, at: 0 };
+    /// Appends a ref to a list of `slot`; returns its place.
+    #[inline]
+    pub(crate) fn push(&mut self, list: &mut List, slot: u32, entry: Ref) -> u32 {
+        if list.end % CHUNK_REFS == 0 {
+            self.extend(list, slot);
         }
-        self.write(list.back, entry);
-        list.back.at += 1;
+        let place = list.end;
+        self.refs[place as usize] = entry;
+        list.end = place + 1;
+        place
     }
 
-    /// Takes the oldest ref.
-    pub(crate) fn pop(&mut self, list: &mut List) -> Option<Ref> {
+    /// Puts an empty chunk behind a list whose last chunk is full, or that has none.
+    #[cold]
+    fn extend(&mut self, list: &mut List, slot: u32) {
+        let chunk = self.take_chunk();
+        self.slot[chunk as usize] = slot;
         if list.is_empty() {
-            return None;
+            list.front = chunk << CHUNK_BITS;
+        } else {
+            self.next[(list.end - 1 >> CHUNK_BITS) as usize] = chunk;
         }
-        let entry = self.read(list.front);
-        list.front.at += 1;
-        if list.front == list.back {
-            self.release(list);
-        } else if list.front.at == CHUNK_REFS {
-            let spent = list.front.chunk;
-            list.front = Cursor { chunk: self.next[spent as usize], at: 0 };
+        list.end = chunk << CHUNK_BITS;
+    }
+
+    /// The oldest refs, up to the end of their chunk and at most `limit`, with the place of the first.
+    #[inline]
+    pub(crate) fn run(&self, list: &List, limit: usize) -> (u32, &[Ref]) {
+        if list.is_empty() {
+            return (0, &[]);
+        }
+        let chunk_end = (list.front | (CHUNK_REFS - 1)) + 1;
+        let last_chunk = list.end - 1 >> CHUNK_BITS == list.front >> CHUNK_BITS;
+        let run_end = if last_chunk { list.end } else { chunk_end };
+        let length = ((run_end - list.front) as usize).min(limit);
+        (list.front, &self.refs[list.front as usize..list.front as usize + length])
+    }
+
+    /// Takes the first `count` refs off, all of one run; more than none.
+    pub(crate) fn skip(&mut self, list: &mut List, count: usize) {
+        list.front += count as u32;
+        if list.front == list.end {
+            // The last ref taken was the last one there: its chunk is all that is left.
+            let chunk = list.end - 1 >> CHUNK_BITS;
+            self.next[chunk as usize] = self.free;
+            self.free = chunk;
+            *list = List::EMPTY;
+        } else if list.front % CHUNK_REFS == 0 {
+            let spent = list.front - 1 >> CHUNK_BITS;
+            list.front = self.next[spent as usize] << CHUNK_BITS;
             self.next[spent as usize] = self.free;
             self.free = spent;
         }
-        Some(entry)
     }
 
     /// Gives all chunks of a list back, in one step.
     pub(crate) fn release(&mut self, list: &mut List) {
         if !list.is_empty() {
-            self.next[list.back.chunk as usize] = self.free;
-            self.free = list.front.chunk;
+            self.next[(list.end - 1 >> CHUNK_BITS) as usize] = self.free;
+            self.free = list.front >> CHUNK_BITS;
             *list = List::EMPTY;
         }
     }
 
-    /// Cuts the list off at `end`, which lies behind at least one ref of it.
-    pub(crate) fn truncate(&mut self, list: &mut List, end: Cursor) {
-        if end.chunk != list.back.chunk {
-            let first_cut = self.next[end.chunk as usize];
-            self.next[list.back.chunk as usize] = self.free;
+    /// Cuts the list off behind the ref at `last`.
+    pub(crate) fn truncate(&mut self, list: &mut List, last: u32) {
+        let (chunk, tail) = (last >> CHUNK_BITS, list.end - 1 >> CHUNK_BITS);
+        if chunk != tail {
+            let first_cut = self.next[chunk as usize];
+            self.next[tail as usize] = self.free;
             self.free = first_cut;
         }
-        list.back = end;
+        list.end = last + 1;
     }
 
-    /// The ref behind the cursor; moves the cursor past it. `None` at the end of the list.
-    pub(crate) fn step(&self, list: &List, cursor: &mut Cursor) -> Option<(Cursor, Ref)> {
-        if list.is_empty() || *cursor == list.back {
-            return None;
+    /// The place after `last` (`None`: the first place); `None` behind the last ref.
+    pub(crate) fn after(&self, list: &List, last: Option<u32>) -> Option<u32> {
+        let Some(last) = last else {
+            return (!list.is_empty()).then_some(list.front);
+        };
+        (last + 1 != list.end).then(|| self.following(last))
+    }
+
+    /// The place after `last` in the same list, which must have one.
+    pub(crate) fn following(&self, last: u32) -> u32 {
+        if (last + 1) % CHUNK_REFS == 0 {
+            self.next[(last >> CHUNK_BITS) as usize] << CHUNK_BITS
+        } else {
+            last + 1
         }
-        self.enter_chunk(cursor);
-        let place = *cursor;
-        cursor.at += 1;
-        Some((place, self.read(place)))
     }
 
-    /// Steps from the end of one chunk to the start of the next, which must exist.
-    pub(crate) fn enter_chunk(&self, cursor: &mut Cursor) {
-        if cursor.at == CHUNK_REFS {
-            *cursor = Cursor { chunk: self.next[cursor.chunk as usize], at: 0 };
-        }
+    /// The slot that a place belongs to.
+    #[inline]
+    pub(crate) fn slot_of(&self, place: u32) -> u32 {
+        self.slot[(place >> CHUNK_BITS) as usize]
     }
 
-    /// Overwrites the ref behind the cursor.
-    pub(crate) fn write(&mut self, place: Cursor, entry: Ref) {
-        self.refs[Self::position(place)] = entry;
+    /// The ref at a place.
+    #[inline]
+    pub(crate) fn read(&self, place: u32) -> Ref {
+        self.refs[place as usize]
+    }
+
+    /// Brings refs into the cache; see [`crate::slab::Slab::touch`].
+    pub(crate) fn touch(&self, places: impl Iterator<Item = u32>) {
+        black_box(places.fold(0, |sum, place| sum ^ self.refs[place as usize].index));
+    }
+
+    /// Overwrites the ref at a place.
+    pub(crate) fn write(&mut self, place: u32, entry: Ref) {
+        self.refs[place as usize] = entry;
     }
 
     /// Bytes on the heap.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.refs.capacity() * size_of::<Ref>() + self.next.capacity() * size_of::<u32>()
+        self.refs.capacity() * size_of::<Ref>()
+            + (self.next.capacity() + self.slot.capacity()) * size_of::<u32>()
     }
 
     /// Chunks in all lists and on the free list.
@@ -165,20 +211,12 @@ impl ChunkPool {
             return 0;
         }
         let mut count = 1;
-        let mut chunk = list.front.chunk;
-        while chunk != list.back.chunk && count <= self.next.len() {
+        let mut chunk = list.front >> CHUNK_BITS;
+        while chunk != list.end - 1 >> CHUNK_BITS && count <= self.next.len() {
             count += 1;
             chunk = self.next[chunk as usize];
         }
         count
-    }
-
-    fn read(&self, place: Cursor) -> Ref {
-        self.refs[Self::position(place)]
-    }
-
-    fn position(place: Cursor) -> usize {
-        place.chunk as usize * CHUNK_REFS as usize + place.at as usize
     }
 
     fn take_chunk(&mut self) -> u32 {
@@ -190,6 +228,8 @@ impl ChunkPool {
         let chunk = self.next.len() as u32;
         grow(&mut self.next);
         self.next.push(NONE);
+        grow(&mut self.slot);
+        self.slot.push(NONE);
         // Room for a whole chunk at once: the steps of `grow` are multiples of nothing in particular.
         if self.refs.capacity() - self.refs.len() < CHUNK_REFS as usize {
             self.refs.reserve_exact((self.refs.len() / 8).max(64 * CHUNK_REFS as usize));
@@ -204,31 +244,46 @@ mod tests {
     use super::*;
 
     fn entry(index: u32) -> Ref {
-        Ref { deadline_low: index, index, generation: 1 }
+        Ref { payload: u64::from(index), deadline_low: index, index }
     }
 
     fn indices(pool: &ChunkPool, list: &List) -> Vec<u32> {
-        let mut cursor = list.front;
-        std::iter::from_fn(|| pool.step(list, &mut cursor)).map(|(_, found)| found.index).collect()
+        let mut last = None;
+        std::iter::from_fn(|| {
+            last = Some(pool.after(list, last)?);
+            last
+        })
+        .map(|place| pool.read(place).index)
+        .collect()
+    }
+
+    fn pop(pool: &mut ChunkPool, list: &mut List, limit: usize) -> Vec<u32> {
+        let taken: Vec<u32> = pool.run(list, limit).1.iter().map(|found| found.index).collect();
+        if !taken.is_empty() {
+            pool.skip(list, taken.len());
+        }
+        taken
     }
 
     #[test]
-    fn a_ref_is_12_bytes() {
-        assert_eq!(size_of::<Ref>(), 12);
+    fn a_ref_is_16_bytes() {
+        assert_eq!(size_of::<Ref>(), 16);
     }
 
     #[test]
     fn first_in_first_out_over_many_chunks_and_all_chunks_return() {
         let mut pool = ChunkPool::new();
         let mut list = List::EMPTY;
-        for round in 0..3 {
+        for (round, limit) in [(0, 1), (1, 7), (2, 32), (3, 100), (4, 1)] {
             let count = 100 + round * 28;
-            (0..count).for_each(|index| pool.push(&mut list, entry(index)));
+            (0..count).for_each(|index| _ = pool.push(&mut list, 9, entry(index)));
             assert_eq!(indices(&pool, &list), (0..count).collect::<Vec<_>>());
-            for index in 0..count {
-                assert_eq!(pool.pop(&mut list).map(|found| found.index), Some(index));
+            let mut popped = Vec::new();
+            while !list.is_empty() {
+                popped.extend(pop(&mut pool, &mut list, limit));
             }
-            assert!(list.is_empty() && pool.pop(&mut list).is_none());
+            assert_eq!(popped, (0..count).collect::<Vec<_>>());
+            assert!(pool.run(&list, 9).1.is_empty() && pool.after(&list, None).is_none());
             assert_eq!(pool.count_free(), pool.chunks());
         }
     }
@@ -236,22 +291,44 @@ mod tests {
     #[test]
     fn pushing_and_popping_in_turn_stays_in_order() {
         let mut pool = ChunkPool::new();
-        let mut list = List::EMPTY;
+        let (mut list, mut other) = (List::EMPTY, List::EMPTY);
         let (mut pushed, mut popped) = (0, 0);
-        for round in 0..500_u32 {
+        for round in 0..2_000_u32 {
             (0..round % 7).for_each(|_| {
-                pool.push(&mut list, entry(pushed));
+                let place = pool.push(&mut list, 1, entry(pushed));
+                assert_eq!((pool.slot_of(place), pool.read(place).index), (1, pushed));
                 pushed += 1;
             });
-            for _ in 0..round % 6 {
-                if let Some(found) = pool.pop(&mut list) {
-                    assert_eq!(found.index, popped);
-                    popped += 1;
-                }
+            // A neighbour takes and returns chunks, so that the list's own do not follow each other in memory.
+            (0..round % 5).for_each(|_| _ = pool.push(&mut other, 2, entry(0)));
+            if round % 90 == 0 {
+                pool.release(&mut other);
             }
-            assert_eq!(pool.count_free() + pool.count_chunks(&list), pool.chunks());
+            for index in pop(&mut pool, &mut list, (round % 6) as usize) {
+                assert_eq!(index, popped);
+                popped += 1;
+            }
+            let known = pool.count_free() + pool.count_chunks(&list) + pool.count_chunks(&other);
+            assert_eq!(known, pool.chunks());
         }
         assert_eq!(indices(&pool, &list), (popped..pushed).collect::<Vec<_>>());
+    }
+
+    /// The end of a full last chunk is, as a number, the start of the chunk behind it in memory, which may be the
+    /// list's first.
+    #[test]
+    fn a_list_whose_end_equals_its_front_is_full_and_not_empty() {
+        let mut pool = ChunkPool::new();
+        let (mut low, mut list) = (List::EMPTY, List::EMPTY);
+        pool.push(&mut low, 0, entry(0));
+        pool.push(&mut list, 1, entry(0));
+        pool.release(&mut low);
+        (1..64).for_each(|index| _ = pool.push(&mut list, 1, entry(index)));
+        assert_eq!(list.front, list.end);
+        assert_eq!(indices(&pool, &list), (0..64).collect::<Vec<_>>());
+        assert_eq!(pop(&mut pool, &mut list, 40), (0..32).collect::<Vec<_>>());
+        assert_eq!(pop(&mut pool, &mut list, 40), (32..64).collect::<Vec<_>>());
+        assert!(list.is_empty() && pool.count_free() == pool.chunks());
     }
 
     #[test]
@@ -259,13 +336,12 @@ mod tests {
         for keep in [1, 31, 32, 33, 64, 65, 99, 100] {
             let mut pool = ChunkPool::new();
             let mut list = List::EMPTY;
-            (0..100).for_each(|index| pool.push(&mut list, entry(index)));
-            let mut cursor = list.front;
-            (0..keep).for_each(|_| assert!(pool.step(&list, &mut cursor).is_some()));
-            pool.truncate(&mut list, cursor);
+            (0..100).for_each(|index| _ = pool.push(&mut list, 3, entry(index)));
+            let last = (0..keep).fold(None, |last, _| pool.after(&list, last));
+            pool.truncate(&mut list, last.unwrap());
             assert_eq!(indices(&pool, &list), (0..keep).collect::<Vec<_>>());
             assert_eq!(pool.count_free() + pool.count_chunks(&list), pool.chunks());
-            pool.push(&mut list, entry(777));
+            pool.push(&mut list, 3, entry(777));
             assert_eq!(indices(&pool, &list), (0..keep).chain([777]).collect::<Vec<_>>());
         }
     }

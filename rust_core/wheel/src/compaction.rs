@@ -5,8 +5,8 @@
 //! over and over is rewritten in place, a few refs at a time. It is a valid slot at every pause:
 //! the gap between the writing and the reading cursor is wiped.
 
-use crate::chunks::{Cursor, Ref};
-use crate::wheel::Wheel;
+use crate::chunks::Ref;
+use crate::wheel::{Slot, Wheel};
 
 /// A slot is rewritten when it has more than `3 * live + SLACK` refs.
 const SLACK: u32 = 64;
@@ -16,8 +16,9 @@ const SLACK: u32 = 64;
 pub(crate) struct Compaction {
     slot: u32,
     lane: usize,
-    read: Cursor,
-    write: Cursor,
+    /// The last place read, and the last one kept.
+    read: Option<u32>,
+    kept: Option<u32>,
     /// Dead refs passed in this lane: what cutting it off will free.
     dead: u32,
 }
@@ -33,13 +34,11 @@ impl Wheel {
         2 * self.len() + SLACK as usize * self.slots.len()
     }
 
-    /// Queues a slot for rewriting once garbage outweighs its timers.
-    pub(crate) fn note_if_dirty(&mut self, id: u32) {
-        let slot = &mut self.slots[id as usize];
-        if !slot.queued && is_dirty(slot.live, slot.refs) {
-            slot.queued = true;
-            self.dirty.push(id);
-        }
+    /// Queues a slot for rewriting now that garbage outweighs its timers.
+    #[cold]
+    pub(crate) fn note_dirty(&mut self, id: u32) {
+        self.slots[id as usize].queued = true;
+        self.dirty.push(id);
     }
 
     /// Forgets the rewriting of a slot that is about to be emptied from the front.
@@ -60,11 +59,13 @@ impl Wheel {
             if !finished {
                 self.compaction = Some(work);
             } else if work.lane == 0 {
-                self.compaction = Some(self.start_lane(work.slot, 1));
+                self.compaction = Some(Self::start_lane(work.slot, 1));
                 seen += 1; // so that empty lanes cost something too
             } else {
                 self.slots[work.slot as usize].queued = false;
-                self.note_if_dirty(work.slot);
+                if is_dirty(&self.slots[work.slot as usize]) {
+                    self.note_dirty(work.slot);
+                }
             }
         }
         self.counters.compacted += seen as u64;
@@ -74,58 +75,61 @@ impl Wheel {
     fn next_dirty(&mut self) -> Option<Compaction> {
         while let Some(id) = self.dirty.pop() {
             let slot = &mut self.slots[id as usize];
-            if is_dirty(slot.live, slot.refs) {
-                return Some(self.start_lane(id, 0));
-            }
             slot.queued = false;
+            if is_dirty(slot) {
+                slot.queued = true;
+                return Some(Self::start_lane(id, 0));
+            }
         }
         None
     }
 
-    fn start_lane(&self, slot: u32, lane: usize) -> Compaction {
-        let front = self.slots[slot as usize].lanes[lane].front;
-        Compaction { slot, lane, read: front, write: front, dead: 0 }
+    fn start_lane(slot: u32, lane: usize) -> Compaction {
+        Compaction { slot, lane, read: None, kept: None, dead: 0 }
     }
 
     /// Rewrites up to `budget` refs; says how many, and whether the lane is finished.
     fn compact_lane(&mut self, work: &mut Compaction, budget: usize) -> (usize, bool) {
         for seen in 0..budget {
-            let list = &mut self.slots[work.slot as usize].lanes[work.lane];
-            let Some((place, entry)) = self.pool.step(list, &mut work.read) else {
+            let list = &self.slots[work.slot as usize].lanes[work.lane];
+            let Some(place) = self.pool.after(list, work.read) else {
                 self.cut_lane(work);
                 return (seen, true);
             };
-            if !self.slab.holds(entry.index, entry.generation) {
+            work.read = Some(place);
+            let entry = self.pool.read(place);
+            if self.slab.key_of_ref(entry.index, place).is_none() {
                 work.dead += 1;
                 continue;
             }
-            self.pool.enter_chunk(&mut work.write);
-            if work.write != place {
-                self.pool.write(work.write, entry);
+            // What is read lies behind what is kept, so there is a place for it.
+            let room = work.kept.map_or(list.front, |kept| self.pool.following(kept));
+            work.kept = Some(room);
+            if room != place {
+                self.pool.write(room, entry);
+                self.slab.set_place(entry.index, room);
                 self.pool.write(place, Ref::WIPED);
             }
-            work.write.at += 1;
         }
         (budget, false)
     }
 
-    /// Frees what lies behind the writing cursor.
+    /// Frees what lies behind the last ref kept.
     fn cut_lane(&mut self, work: &Compaction) {
         let slot = &mut self.slots[work.slot as usize];
         let list = &mut slot.lanes[work.lane];
-        if list.is_empty() {
-            return;
-        }
-        if work.write == list.front {
-            self.pool.release(list);
-        } else {
-            self.pool.truncate(list, work.write);
+        match work.kept {
+            _ if list.is_empty() => return,
+            None => self.pool.release(list),
+            Some(kept) => self.pool.truncate(list, kept),
         }
         slot.refs -= work.dead;
         self.refs -= work.dead as usize;
     }
 }
 
-fn is_dirty(live: u32, refs: u32) -> bool {
-    u64::from(refs) > 3 * u64::from(live) + u64::from(SLACK)
+/// Whether garbage outweighs the timers of a slot that is not queued for rewriting yet.
+#[inline]
+pub(crate) fn is_dirty(slot: &Slot) -> bool {
+    !slot.queued && u64::from(slot.refs) > 3 * u64::from(slot.live) + u64::from(SLACK)
 }

@@ -74,6 +74,11 @@ impl Layout {
         self.slots[level]
     }
 
+    /// Ticks per slot of a level.
+    pub(crate) fn unit_ticks(&self, level: usize) -> u64 {
+        self.unit[level]
+    }
+
     /// The first tick at which a deadline may fire: rounded up, hence never early.
     pub(crate) fn due_tick(&self, deadline_ms: u64) -> u64 {
         deadline_ms.div_ceil(self.tick_ms)
@@ -113,6 +118,11 @@ impl Layout {
     /// Needs `number >= now_number`. The present slot itself counts, so the ring is never lapped.
     pub(crate) fn fits(&self, level: usize, number: u64, now_number: u64) -> bool {
         number - now_number < self.slots[level]
+    }
+
+    /// The first tick that a ring does not hold while the present is in slot `now_number`.
+    pub(crate) fn window_end(&self, level: usize, now_number: u64) -> u64 {
+        self.first_tick(level, now_number.saturating_add(self.slots[level]))
     }
 
     /// Where slot `number` of a ring lives.

@@ -28,11 +28,11 @@
 //! - **Never early:** a timer comes out of `advance(to)` only if `due(D) <= to`, hence `D <= to` or `D <= A`.
 //! - **Never late:** after `advance(to)` said `done`, every timer still armed has `due(D) > to`; so a
 //!   driver that calls in time hands out a timer less than one tick after its deadline.
-//! - **In order:** by `due`, and timers of one tick in the order they were armed (a reschedule arms
-//!   anew), whichever way they came down and however the calls were cut by `limit`.
+//! - **In order:** by `due`, and timers of one tick in the order they were armed (a reschedule or a resume
+//!   arms anew), whichever way they came down and however the calls were cut by `limit`.
 //! - **Never back:** `now' = max(now, to)`. Unless `done`, `now` is the tick of the next timer to come out.
 //! - **Told in time:** `now <= next_event_ms() <= max(now, earliest due)`; `advance` before it hands out nothing.
-//! - **Exactly once:** a key is live from the arming to the first of firing, cancel, reschedule; after
+//! - **Exactly once:** a key is live from the arming to the first of firing, cancel, reschedule, pause; after
 //!   that it is stale for ever and names nobody else.
 //! - **Bounded:** at most `capacity` timers; a refused call has changed nothing. While dead refs number
 //!   more than `2 * armed + 64 * slots`, every arming removes more of them than it can leave behind.
@@ -75,8 +75,12 @@
 //! With a million timers everything is a cache miss, and what counts is whether misses depend on each
 //! other. In a linked list they do. Here a slot is an array read from the front, which says in advance
 //! which nodes will be needed. Cancelling touches the node and the slot's count, never the refs: the ref
-//! stays as garbage, recognised by its generation, and goes when the slot empties, fires, is moved down,
-//! or is rewritten within the same budget (`compaction.rs`).
+//! stays as garbage, recognised because its node does not point back, and goes when the slot empties,
+//! fires, is moved down, or is rewritten within the same budget (`compaction.rs`).
+//!
+//! And misses that are independent overlap only when nothing between them waits. So batches and slots
+//! are worked on in passes, a block at a time: first all the loads, then what follows from them
+//! (`batch.rs`, `passage.rs`). It is prefetching without a prefetch instruction, hence without `unsafe`.
 //!
 //! # Costs
 //!
@@ -88,8 +92,9 @@
 //! | a timer's life | fired once, moved down at most 4 times (once per level it starts above the first) |
 //! | `advance` over any distance | the slots that are not empty on the way, not the ticks |
 //! | `advance`, nothing due | max(256 refs, the share of the open slots) |
+//! | `advance` after a jump | at most 65,536 refs moved outside the budget, then it asks to be called again |
 //! | `next_event_ms` | a few words of bitmap per level and one look-up by day |
-//! | memory per timer | 16 + 12 bytes, 4 more once it has gone; chunks of 32 refs, growth by an eighth |
+//! | memory per timer | 8 + 16 bytes, 4 more once it has gone; chunks of 32 refs, growth by an eighth |
 //!
 //! # Sources
 //!
@@ -98,6 +103,7 @@
 //! tokio's and Linux's; resumable passage with a limit is ratas'.
 #![forbid(unsafe_code)]
 
+mod batch;
 mod bitmap;
 mod check;
 mod chunks;
@@ -105,12 +111,16 @@ mod compaction;
 mod grow;
 mod layout;
 mod passage;
+mod pause;
+mod placement;
 mod slab;
 mod stats;
 mod wheel;
+mod window;
 
 pub use check::Iter;
 pub use passage::Progress;
+pub use pause::PausedTimer;
 pub use slab::TimerKey;
 pub use stats::WheelStats;
 pub use wheel::{Config, Due, Wheel, WheelError};

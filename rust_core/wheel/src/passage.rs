@@ -1,18 +1,21 @@
 //! How time passes: firing, moving slots down within a budget, and knowing when to be called next.
 
-use crate::layout::{OVERFLOW, RINGS};
-use crate::slab::TimerKey;
-use crate::wheel::{Due, Wheel, ELDER, MOVED};
+use crate::chunks::{Ref, CHUNK_REFS};
+use crate::layout::OVERFLOW;
+use crate::wheel::{Due, Wheel, DIRECT, MOVED};
 
 /// Refs moved down or compacted per advance even when nothing presses: about 8 us of work.
 const BUDGET_MIN: usize = 256;
+/// Refs moved down at their last moment in one advance; after a jump it says that it is not done and is
+/// called again. A wheel that is driven regularly has nothing to force.
+const FORCED_MAX: usize = 1 << 16;
 
 /// What an [`Wheel::advance`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Timers that fell due in this call.
     pub fired: usize,
-    /// Whether everything due by `to_ms` has been handed out; else call again.
+    /// Whether everything due by `to_ms` has been handed out; else call again, even when nothing fell due.
     pub done: bool,
 }
 
@@ -26,8 +29,11 @@ impl Wheel {
         let before_tick = self.now_tick;
         let to_ms = to_ms.max(self.now_ms);
         let target = self.layout.reached_tick(to_ms);
-        let mut fired = 0;
+        let (mut fired, mut force) = (0, FORCED_MAX);
         let done = loop {
+            if self.forcing && !self.force_due(&mut force) {
+                break false;
+            }
             fired += self.fire_present(limit - fired, out);
             if self.present_live() > 0 {
                 break false;
@@ -39,7 +45,7 @@ impl Wheel {
             };
             self.set_now(stop);
             self.now_ms = self.now_ms.max(self.layout.tick_start_ms(stop));
-            self.force_due();
+            self.forcing = true;
         };
         self.counters.fired += fired as u64;
         let spent = self.move_early(BUDGET_MIN, before_tick);
@@ -56,13 +62,13 @@ impl Wheel {
         if self.is_empty() {
             return None;
         }
-        if self.present_live() > 0 {
+        if self.forcing || self.present_live() > 0 {
             return Some(self.now_ms);
         }
-        let mut tick = self.earliest(0).map_or(u64::MAX, |id| self.slots[id as usize].number);
+        let mut tick = self.earliest(0).map_or(u64::MAX, |id| self.number_of(id));
         for level in 1..=OVERFLOW {
             if let Some(id) = self.earliest(level) {
-                let open = self.layout.open_at(level, self.slots[id as usize].number);
+                let open = self.layout.open_at(level, self.number_of(id));
                 tick = tick.min(open.max(self.now_tick.saturating_add(1)));
             }
         }
@@ -80,9 +86,7 @@ impl Wheel {
     pub(crate) fn set_now(&mut self, tick: u64) {
         debug_assert!(tick >= self.now_tick);
         self.now_tick = tick;
-        for level in 0..RINGS {
-            self.now_number[level] = self.layout.number(level, tick);
-        }
+        self.placement.set_now(&self.layout, tick);
     }
 
     /// The first slot of a level that has live timers.
@@ -91,9 +95,10 @@ impl Wheel {
             return self.overflow.first_key_value().map(|(_, &id)| id);
         }
         let base = self.layout.slot_id(level, 0);
-        let from = self.layout.slot_id(level, self.now_number[level]) - base;
+        let now_number = self.placement.number(level);
+        let from = self.layout.slot_id(level, now_number) - base;
         let steps = self.occupied[level].steps_to_next(from)?;
-        Some(self.layout.slot_id(level, self.now_number[level] + steps))
+        Some(self.layout.slot_id(level, now_number.wrapping_add(steps)))
     }
 
     fn present_live(&self) -> u32 {
@@ -107,20 +112,28 @@ impl Wheel {
             return 0;
         }
         self.abandon_compaction(id);
+        let horizon_ms = self.horizon_ms(id);
+        let mut live = [Ref::WIPED; CHUNK_REFS as usize];
         let mut fired = 0;
         while fired < limit {
-            let Some(entry) = self.pop(id) else { break };
-            if !self.slab.holds(entry.index, entry.generation) {
-                continue;
+            let (seen, count) = self.take_run(id, limit - fired, &mut live);
+            if seen == 0 {
+                break;
             }
-            let deadline_ms = self.deadline_ms(id, entry);
-            let (payload, tagged) = self.slab.remove(entry.index);
-            if tagged & ELDER != 0 {
-                self.elders.remove(&entry.index);
+            out.reserve(count);
+            self.slab.reserve_free(count);
+            for &entry in &live[..count] {
+                let deadline_ms = self.deadline_of(horizon_ms, entry);
+                let key = self.slab.remove(entry.index);
+                out.push(Due { key, payload: entry.payload, deadline_ms });
             }
-            out.push(Due { key: TimerKey::new(entry.index, entry.generation), payload, deadline_ms });
-            fired += 1;
-            self.slots[id as usize].live -= 1;
+            if !self.elders.is_empty() {
+                for entry in &live[..count] {
+                    self.elders.remove(&entry.index);
+                }
+            }
+            fired += count;
+            self.slots[id as usize].live -= count as u32;
             if self.slots[id as usize].live == 0 {
                 self.empty_slot(id);
                 break;
@@ -129,44 +142,77 @@ impl Wheel {
         fired
     }
 
+    /// Takes the oldest refs of a slot, all of one chunk and at most `limit`: the moved ones first, they were
+    /// armed earlier. Says how many they were, and how many of them, now in `live`, are current.
+    ///
+    /// The nodes are looked at in a pass of their own: nothing in it depends on what a node says, so their
+    /// cache misses overlap.
+    fn take_run(&mut self, id: u32, limit: usize, live: &mut [Ref; CHUNK_REFS as usize]) -> (usize, usize) {
+        let slot = &mut self.slots[id as usize];
+        let lane = if slot.lanes[MOVED].is_empty() { DIRECT } else { MOVED };
+        let (first, run) = self.pool.run(&slot.lanes[lane], limit);
+        let (seen, mut count) = (run.len(), 0);
+        for (place, &entry) in (first..).zip(run) {
+            live[count % CHUNK_REFS as usize] = entry;
+            count += usize::from(self.slab.is_at(entry.index, place));
+        }
+        if seen > 0 {
+            self.pool.skip(&mut slot.lanes[lane], seen);
+            slot.refs -= seen as u32;
+            self.refs -= seen;
+        }
+        (seen, count)
+    }
+
     /// The next tick at which something must happen: a firing, or a slot that must have been moved down.
     fn next_stop(&self) -> Option<u64> {
-        let fire = self.earliest(0).map(|id| self.slots[id as usize].number);
+        let fire = self.earliest(0).map(|id| self.number_of(id));
         let force = (1..=OVERFLOW).filter_map(|level| {
             let id = self.earliest(level)?;
-            Some(self.layout.force_at(level, self.slots[id as usize].number))
+            Some(self.layout.force_at(level, self.number_of(id)))
         });
         fire.into_iter().chain(force).min()
     }
 
-    /// Moves down, whole, every slot whose last moment is now. A parent's is before any child's opening,
-    /// so no slot of one level waits for another here.
-    fn force_due(&mut self) {
+    /// Moves down every slot whose last moment is now, as far as `budget` goes; says whether all are empty. A
+    /// parent's last moment is before any child's opening, so no slot of one level waits for another here.
+    fn force_due(&mut self, budget: &mut usize) -> bool {
         for level in (1..=OVERFLOW).rev() {
             while let Some(id) = self.earliest(level) {
-                if self.layout.force_at(level, self.slots[id as usize].number) > self.now_tick {
+                if self.layout.force_at(level, self.number_of(id)) > self.now_tick {
                     break;
                 }
-                self.counters.forced += self.move_down(id, usize::MAX) as u64;
+                if *budget == 0 {
+                    return false;
+                }
+                let seen = self.move_down(id, *budget);
+                *budget -= seen;
+                self.counters.forced += seen as u64;
             }
         }
+        self.forcing = false;
+        true
     }
 
     /// Moves open slots down ahead of need: each its share of the time that passed since
     /// `before_tick`, so that it is empty just when it must be, and `budget` refs in any case.
     fn move_early(&mut self, budget: usize, before_tick: u64) -> usize {
+        if self.forcing {
+            return 0; // a child must not be opened before its parent is empty
+        }
         let elapsed = self.now_tick - before_tick;
         let mut spent = 0;
         for level in (1..=OVERFLOW).rev() {
             while let Some(id) = self.earliest(level) {
-                let slot = &self.slots[id as usize];
-                if self.layout.open_at(level, slot.number) > self.now_tick {
+                let number = self.number_of(id);
+                if self.layout.open_at(level, number) > self.now_tick {
                     break;
                 }
                 // Forced moves come first, so the last moment lies ahead of both ticks; the share is
                 // such that the tick before it finds the slot empty.
-                let left = (self.layout.force_at(level, slot.number) - before_tick - 1).max(1);
-                let share = (u128::from(slot.refs) * u128::from(elapsed)).div_ceil(u128::from(left)) as usize;
+                let left = (self.layout.force_at(level, number) - before_tick - 1).max(1);
+                let refs = self.slots[id as usize].refs;
+                let share = (u128::from(refs) * u128::from(elapsed)).div_ceil(u128::from(left)) as usize;
                 let quota = share.max(budget.saturating_sub(spent));
                 if quota == 0 {
                     break;
@@ -184,25 +230,28 @@ impl Wheel {
     fn move_down(&mut self, id: u32, quota: usize) -> usize {
         self.abandon_compaction(id);
         let level = self.slots[id as usize].level as usize - 1;
-        let mut seen = 0;
-        while seen < quota {
-            let Some(entry) = self.pop(id) else { break };
-            seen += 1;
-            if !self.slab.holds(entry.index, entry.generation) {
-                continue;
+        let horizon_ms = self.horizon_ms(id);
+        let mut live = [Ref::WIPED; CHUNK_REFS as usize];
+        let mut spent = 0;
+        while spent < quota {
+            let (seen, count) = self.take_run(id, quota - spent, &mut live);
+            if seen == 0 {
+                break;
             }
-            let number = self.layout.number(level, self.layout.due_tick(self.deadline_ms(id, entry)));
-            debug_assert!(self.layout.fits(level, number, self.now_number[level]));
-            let target = self.layout.slot_id(level, number);
-            self.append(target, number, MOVED, entry);
-            self.slab.set_slot(entry.index, target);
-            self.counters.moved += 1;
-            self.slots[id as usize].live -= 1;
+            spent += seen;
+            for &entry in &live[..count] {
+                let target = self.placement.slot_at(level, self.deadline_of(horizon_ms, entry));
+                let place = self.append(target, MOVED, entry);
+                self.slab.set_place(entry.index, place);
+            }
+            self.refs += count;
+            self.counters.moved += count as u64;
+            self.slots[id as usize].live -= count as u32;
             if self.slots[id as usize].live == 0 {
                 self.empty_slot(id);
                 break;
             }
         }
-        seen
+        spent
     }
 }

@@ -1,6 +1,7 @@
 //! Figures about a wheel.
 
 use crate::layout::LEVELS;
+use crate::pause::Paused;
 use crate::wheel::{Slot, Wheel};
 
 /// Sums since the wheel was made.
@@ -20,9 +21,11 @@ pub(crate) struct Counters {
 pub struct WheelStats {
     /// Timers armed.
     pub pending: u64,
+    /// Timers paused.
+    pub paused: u64,
     /// Timers armed, by level: ticks, seconds, minutes, hours, days (the overflow).
     pub pending_by_level: [u64; LEVELS],
-    /// Refs of cancelled and rescheduled timers that still take 12 bytes each.
+    /// Refs of cancelled and rescheduled timers that still take 16 bytes each.
     pub garbage: u64,
     /// Timers armed so far, reschedules not counted.
     pub inserted: u64,
@@ -51,6 +54,7 @@ impl Wheel {
         }
         WheelStats {
             pending: self.len() as u64,
+            paused: self.paused.len() as u64,
             pending_by_level,
             garbage: self.garbage() as u64,
             inserted: self.counters.inserted,
@@ -64,7 +68,7 @@ impl Wheel {
         }
     }
 
-    /// Bytes on the heap, idle capacity included; the two ordered maps by their entries' size.
+    /// Bytes on the heap, idle capacity included; the ordered maps by their entries' size.
     pub fn memory_bytes(&self) -> usize {
         self.slab.memory_bytes()
             + self.pool.memory_bytes()
@@ -72,5 +76,7 @@ impl Wheel {
             + self.occupied.iter().map(|bitmap| bitmap.memory_bytes()).sum::<usize>()
             + (self.spare_buckets.capacity() + self.dirty.capacity()) * size_of::<u32>()
             + (self.overflow.len() + self.elders.len()) * size_of::<(u64, u64)>()
+            + self.paused.len() * size_of::<(u32, Paused)>()
+            + self.scratch.memory_bytes()
     }
 }

@@ -1,14 +1,17 @@
-//! The wheel's state and its operations on timers. Time moves in `passage.rs`, garbage goes in
-//! `compaction.rs`, proofs are in `check.rs`.
+//! The wheel's state and its operations on one timer. Batches are in `batch.rs`, time moves in
+//! `passage.rs`, garbage goes in `compaction.rs`, proofs are in `check.rs`.
 
 use std::collections::BTreeMap;
 
+use crate::batch::Scratch;
 use crate::bitmap::Bitmap;
 use crate::chunks::{ChunkPool, List, Ref};
-use crate::compaction::Compaction;
+use crate::compaction::{is_dirty, Compaction};
 use crate::grow::grow;
 use crate::layout::{Layout, OVERFLOW, RINGS};
-use crate::slab::{Slab, TimerKey};
+use crate::pause::Paused;
+use crate::placement::Placement;
+use crate::slab::{Slab, TimerKey, PAUSED};
 use crate::stats::Counters;
 
 /// Lane of refs moved down from the level above: armed earlier than everything in [`DIRECT`].
@@ -16,8 +19,6 @@ pub(crate) const MOVED: usize = 0;
 /// Lane of refs put here when they were armed.
 pub(crate) const DIRECT: usize = 1;
 
-/// Flag in a node's slot: the deadline is too old for a ref and stands in `Wheel::elders`.
-pub(crate) const ELDER: u32 = 1 << 31;
 /// Deadlines further back than this are elders. A ref holds 32 bits of ms (49.7 days), of which
 /// [`AHEAD_MS`] lie ahead of the present.
 const ELDER_MS: u64 = 40 * 86_400_000;
@@ -89,8 +90,8 @@ pub struct Due {
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) lanes: [List; 2],
-    /// Absolute number at its level; meaningful while `live > 0`.
-    pub(crate) number: u64,
+    /// Day of an overflow bucket that is in use; a ring's slot is numbered by where the present is.
+    pub(crate) day: u64,
     /// Refs whose timer is still armed.
     pub(crate) live: u32,
     /// All refs, garbage included. Zero whenever `live` is.
@@ -102,7 +103,7 @@ pub(crate) struct Slot {
 
 impl Slot {
     pub(crate) fn new(level: usize) -> Self {
-        Self { lanes: [List::EMPTY; 2], number: 0, live: 0, refs: 0, level: level as u8, queued: false }
+        Self { lanes: [List::EMPTY; 2], day: 0, live: 0, refs: 0, level: level as u8, queued: false }
     }
 }
 
@@ -113,8 +114,7 @@ pub struct Wheel {
     pub(crate) capacity: usize,
     pub(crate) now_ms: u64,
     pub(crate) now_tick: u64,
-    /// The present slot number of each ring: `layout.number(level, now_tick)`, kept.
-    pub(crate) now_number: [u64; RINGS],
+    pub(crate) placement: Placement,
     pub(crate) slab: Slab,
     pub(crate) pool: ChunkPool,
     /// The rings' slots, then the overflow's buckets.
@@ -127,11 +127,16 @@ pub struct Wheel {
     pub(crate) spare_buckets: Vec<u32>,
     /// By index: deadlines that were weeks in the past when armed. Empty but after a long outage.
     pub(crate) elders: BTreeMap<u32, u64>,
+    /// By index: timers whose time stands still.
+    pub(crate) paused: BTreeMap<u32, Paused>,
     /// Refs in all slots, garbage included.
     pub(crate) refs: usize,
     /// Slots waiting for compaction; each at most once.
     pub(crate) dirty: Vec<u32>,
     pub(crate) compaction: Option<Compaction>,
+    /// Slots that must be empty by now are not yet: the call that should have moved them was at its limit.
+    pub(crate) forcing: bool,
+    pub(crate) scratch: Scratch,
     pub(crate) counters: Counters,
 }
 
@@ -147,20 +152,23 @@ impl Wheel {
         }
         let mut wheel = Self {
             occupied: std::array::from_fn(|level| Bitmap::new(layout.slots(level))),
+            placement: Placement::new(&layout),
             layout,
             capacity: config.capacity.min(CAPACITY_MAX),
             now_ms: start_ms,
             now_tick: 0,
-            now_number: [0; RINGS],
             slab: Slab::new(),
             pool: ChunkPool::new(),
             slots,
             overflow: BTreeMap::new(),
             spare_buckets: Vec::new(),
             elders: BTreeMap::new(),
+            paused: BTreeMap::new(),
             refs: 0,
             dirty: Vec::new(),
             compaction: None,
+            forcing: false,
+            scratch: Scratch::default(),
             counters: Counters::default(),
         };
         wheel.set_now(wheel.layout.reached_tick(start_ms));
@@ -174,77 +182,28 @@ impl Wheel {
         Ok(self.arm(deadline_ms, payload))
     }
 
-    /// Arms a batch, in order; keys are appended to `keys`. All or nothing.
-    pub fn insert_batch(
-        &mut self,
-        deadlines_ms: &[u64],
-        payloads: &[u64],
-        keys: &mut Vec<TimerKey>,
-    ) -> Result<(), WheelError> {
-        check_columns(deadlines_ms.len(), payloads.len())?;
-        self.check_room(deadlines_ms.len())?;
-        self.counters.inserted += deadlines_ms.len() as u64;
-        keys.reserve(deadlines_ms.len());
-        for (&deadline_ms, &payload) in deadlines_ms.iter().zip(payloads) {
-            keys.push(self.arm(deadline_ms, payload));
-        }
-        Ok(())
-    }
-
-    /// Disarms a timer; `false` when the key is stale.
+    /// Disarms a timer, or drops a paused one; `false` when the key is stale.
     pub fn cancel(&mut self, key: TimerKey) -> bool {
-        if !self.slab.contains(key) {
-            return false;
-        }
+        let Some(place) = self.slab.find(key) else { return false };
         self.counters.cancelled += 1;
-        self.disarm(key.index());
+        self.disarm(key.index(), place);
         true
     }
 
-    /// Disarms a batch; appends to `cancelled` whether each was armed, returns how many were.
-    pub fn cancel_batch(&mut self, keys: &[TimerKey], cancelled: &mut Vec<bool>) -> usize {
-        cancelled.reserve(keys.len());
-        let mut count = 0;
-        for &key in keys {
-            let done = self.cancel(key);
-            count += usize::from(done);
-            cancelled.push(done);
-        }
-        count
-    }
-
-    /// Gives an armed timer another deadline, its payload kept: it queues behind the timers already
-    /// armed for that tick. Returns its new key; the old one is stale. `None` when it was stale before.
+    /// Gives a timer another deadline, its payload kept: it queues behind the timers already armed for
+    /// that tick. A paused one goes on. Returns its new key; the old one is stale. `None` when it was
+    /// stale before.
     pub fn reschedule(&mut self, key: TimerKey, deadline_ms: u64) -> Option<TimerKey> {
-        if !self.slab.contains(key) {
-            return None;
-        }
+        let place = self.slab.find(key)?;
+        let payload = self.payload_at(key.index(), place);
         self.counters.rescheduled += 1;
-        let payload = self.disarm(key.index());
+        self.disarm(key.index(), place);
         Some(self.arm(deadline_ms, payload))
     }
 
-    /// Moves a batch; appends each new key (or `None`) to `moved`, returns how many were armed.
-    pub fn reschedule_batch(
-        &mut self,
-        keys: &[TimerKey],
-        deadlines_ms: &[u64],
-        moved: &mut Vec<Option<TimerKey>>,
-    ) -> Result<usize, WheelError> {
-        check_columns(keys.len(), deadlines_ms.len())?;
-        moved.reserve(keys.len());
-        let mut count = 0;
-        for (&key, &deadline_ms) in keys.iter().zip(deadlines_ms) {
-            let renewed = self.reschedule(key, deadline_ms);
-            count += usize::from(renewed.is_some());
-            moved.push(renewed);
-        }
-        Ok(count)
-    }
-
-    /// Timers armed.
+    /// Timers armed; paused ones are not.
     pub fn len(&self) -> usize {
-        self.slab.len()
+        self.slab.len() - self.paused.len()
     }
 
     /// Whether no timer is armed.
@@ -268,75 +227,103 @@ impl Wheel {
         self.now_ms
     }
 
-    /// Whether the key names an armed timer.
+    /// Whether the key names a timer, armed or paused.
     pub fn contains(&self, key: TimerKey) -> bool {
-        self.slab.contains(key)
+        self.slab.find(key).is_some()
     }
 
-    /// The key of the timer whose key has this index, if one is armed.
+    /// The key of the timer whose key has this index, if there is one.
     pub fn key_at(&self, index: u32) -> Option<TimerKey> {
         self.slab.key_at(index)
     }
 
-    /// The payload of an armed timer.
+    /// The payload of a timer.
     pub fn payload(&self, key: TimerKey) -> Option<u64> {
-        self.slab.contains(key).then(|| self.slab.payload(key.index()))
+        let place = self.slab.find(key)?;
+        Some(self.payload_at(key.index(), place))
     }
 
-    fn check_room(&self, more: usize) -> Result<(), WheelError> {
-        if more > self.capacity - self.len() || more > self.slab.room() {
+    /// The deadline of an armed timer, exactly as given; `None` when it is paused or the key stale.
+    pub fn deadline_ms(&self, key: TimerKey) -> Option<u64> {
+        let place = self.slab.find(key).filter(|&place| place != PAUSED)?;
+        Some(self.deadline_of(self.horizon_ms(self.pool.slot_of(place)), self.pool.read(place)))
+    }
+
+    pub(crate) fn check_room(&self, more: usize) -> Result<(), WheelError> {
+        if more > self.capacity - self.slab.len() || more > self.slab.room() {
             return Err(WheelError::Full { capacity: self.capacity });
         }
         Ok(())
     }
 
-    fn arm(&mut self, deadline_ms: u64, payload: u64) -> TimerKey {
+    pub(crate) fn arm(&mut self, deadline_ms: u64, payload: u64) -> TimerKey {
         // One comparison; true only when cancels outrun every advance.
         if self.garbage() > self.garbage_limit() {
             self.compact(COMPACT_PER_INSERT);
         }
-        let key = self.slab.insert(payload);
-        let tick = self.layout.due_tick(deadline_ms).max(self.now_tick);
-        let entry =
-            Ref { deadline_low: deadline_ms as u32, index: key.index(), generation: key.generation() };
-        let (slot, number) = self.direct_slot(tick);
-        self.append(slot, number, DIRECT, entry);
-        if deadline_ms.saturating_add(ELDER_MS) < self.now_ms {
-            self.elders.insert(key.index(), deadline_ms);
-            self.slab.set_slot(key.index(), slot | ELDER);
-        } else {
-            self.slab.set_slot(key.index(), slot);
+        let slot = self.slot_for(deadline_ms);
+        let index = self.slab.take();
+        let place = self.append(slot, DIRECT, Ref { payload, deadline_low: deadline_ms as u32, index });
+        self.refs += 1;
+        if self.is_elder(deadline_ms) {
+            self.elders.insert(index, deadline_ms);
         }
-        key
+        self.slab.settle(index, place)
     }
 
-    /// Takes a live timer out, leaving its ref behind as garbage; returns its payload.
-    fn disarm(&mut self, index: u32) -> u64 {
-        let (payload, tagged) = self.slab.remove(index);
-        if tagged & ELDER != 0 {
+    /// Whether a deadline is too old for a ref's 32 bits.
+    pub(crate) fn is_elder(&self, deadline_ms: u64) -> bool {
+        deadline_ms.saturating_add(ELDER_MS) < self.now_ms
+    }
+
+    /// Takes a timer out, leaving its ref behind as garbage.
+    pub(crate) fn disarm(&mut self, index: u32, place: u32) {
+        self.slab.remove(index);
+        if place == PAUSED {
+            self.paused.remove(&index);
+            return;
+        }
+        if !self.elders.is_empty() {
             self.elders.remove(&index);
         }
-        let id = tagged & !ELDER;
+        self.leave(self.pool.slot_of(place));
+    }
+
+    /// One timer less in a slot.
+    #[inline]
+    pub(crate) fn leave(&mut self, id: u32) {
         let slot = &mut self.slots[id as usize];
         slot.live -= 1;
         if slot.live == 0 {
             self.empty_slot(id);
-        } else {
-            self.note_if_dirty(id);
+        } else if is_dirty(slot) {
+            self.note_dirty(id);
         }
-        payload
     }
 
-    /// The slot where a timer of `tick` is put when it is armed now: the lowest level that holds it.
-    fn direct_slot(&mut self, tick: u64) -> (u32, u64) {
+    fn payload_at(&self, index: u32, place: u32) -> u64 {
+        if place == PAUSED {
+            return self.paused[&index].payload;
+        }
+        self.pool.read(place).payload
+    }
+
+    /// The slot where a timer is put when it is armed now: the lowest level that holds its tick.
+    pub(crate) fn slot_for(&mut self, deadline_ms: u64) -> u32 {
+        self.placement.slot(deadline_ms).unwrap_or_else(|| self.far_slot(deadline_ms))
+    }
+
+    /// As [`Wheel::slot_for`], for deadlines beyond the rings or close to the end of time.
+    #[cold]
+    pub(crate) fn far_slot(&mut self, deadline_ms: u64) -> u32 {
+        let tick = self.layout.due_tick(deadline_ms).max(self.now_tick);
         for level in 0..RINGS {
             let number = self.layout.number(level, tick);
-            if self.layout.fits(level, number, self.now_number[level]) {
-                return (self.layout.slot_id(level, number), number);
+            if self.layout.fits(level, number, self.placement.number(level)) {
+                return self.layout.slot_id(level, number);
             }
         }
-        let day = self.layout.number(OVERFLOW, tick);
-        (self.bucket(day), day)
+        self.bucket(self.layout.number(OVERFLOW, tick))
     }
 
     /// The overflow bucket of a day, made when there is none.
@@ -349,35 +336,22 @@ impl Wheel {
             self.slots.push(Slot::new(OVERFLOW));
             self.slots.len() as u32 - 1
         });
+        self.slots[id as usize].day = day;
         self.overflow.insert(day, id);
         id
     }
 
-    /// Puts a live ref at the end of a lane.
-    pub(crate) fn append(&mut self, id: u32, number: u64, lane: usize, entry: Ref) {
+    /// Puts a live ref at the end of a lane; returns its place. The caller counts it in `refs` of the wheel.
+    #[inline]
+    pub(crate) fn append(&mut self, id: u32, lane: usize, entry: Ref) -> u32 {
         let slot = &mut self.slots[id as usize];
-        if slot.live == 0 {
-            slot.number = number;
+        if slot.live == 0 && (slot.level as usize) < RINGS {
             let level = slot.level as usize;
-            if level < RINGS {
-                self.occupied[level].set(id - self.layout.slot_id(level, 0));
-            }
+            self.occupied[level].set(id - self.layout.slot_id(level, 0));
         }
-        debug_assert_eq!(slot.number, number, "slot {id} of level {} is taken", slot.level);
         slot.live += 1;
         slot.refs += 1;
-        self.refs += 1;
-        self.pool.push(&mut slot.lanes[lane], entry);
-    }
-
-    /// Takes the oldest ref of a slot: moved refs first, they were armed earlier.
-    pub(crate) fn pop(&mut self, id: u32) -> Option<Ref> {
-        let slot = &mut self.slots[id as usize];
-        let [moved, direct] = &mut slot.lanes;
-        let entry = self.pool.pop(moved).or_else(|| self.pool.pop(direct))?;
-        slot.refs -= 1;
-        self.refs -= 1;
-        Some(entry)
+        self.pool.push(&mut slot.lanes[lane], id, entry)
     }
 
     /// Frees a slot without live timers: whatever refs it has are garbage.
@@ -394,31 +368,45 @@ impl Wheel {
         if level < RINGS {
             self.occupied[level].clear(id - self.layout.slot_id(level, 0));
         } else {
-            self.overflow.remove(&slot.number);
+            self.overflow.remove(&slot.day);
             self.spare_buckets.push(id);
         }
     }
 
-    /// The deadline a ref stands for.
-    pub(crate) fn deadline_ms(&self, id: u32, entry: Ref) -> u64 {
+    /// Absolute number of an occupied slot at its level.
+    pub(crate) fn number_of(&self, id: u32) -> u64 {
         let slot = &self.slots[id as usize];
-        let level = slot.level as usize;
-        if level == 0 && self.slab.slot(entry.index) & ELDER != 0 {
-            return self.elders[&entry.index];
+        match slot.level as usize {
+            OVERFLOW => slot.day,
+            level => self.placement.number_of(level, id),
         }
-        let latest_ms = if level < RINGS {
-            self.now_ms.wrapping_add(AHEAD_MS)
-        } else {
-            self.layout.day_end_ms(slot.number)
-        };
-        latest_ms.wrapping_sub(u64::from((latest_ms as u32).wrapping_sub(entry.deadline_low)))
+    }
+
+    /// An instant after all deadlines of a slot, elders' aside, and less than 2^32 ms after each.
+    pub(crate) fn horizon_ms(&self, id: u32) -> u64 {
+        let slot = &self.slots[id as usize];
+        match slot.level as usize {
+            OVERFLOW => self.layout.day_end_ms(slot.day),
+            _ => self.now_ms.wrapping_add(AHEAD_MS),
+        }
+    }
+
+    /// The deadline a ref stands for, in a slot of this horizon.
+    #[inline]
+    pub(crate) fn deadline_of(&self, horizon_ms: u64, entry: Ref) -> u64 {
+        if !self.elders.is_empty() {
+            if let Some(&deadline_ms) = self.elders.get(&entry.index) {
+                return deadline_ms;
+            }
+        }
+        horizon_ms.wrapping_sub(u64::from((horizon_ms as u32).wrapping_sub(entry.deadline_low)))
     }
 }
 
 /// Refs looked at per insert while garbage is over its limit.
-const COMPACT_PER_INSERT: usize = 16;
+pub(crate) const COMPACT_PER_INSERT: usize = 16;
 
-fn check_columns(left: usize, right: usize) -> Result<(), WheelError> {
+pub(crate) fn check_columns(left: usize, right: usize) -> Result<(), WheelError> {
     if left == right {
         Ok(())
     } else {
