@@ -93,7 +93,11 @@ impl Named {
     fn advance(&mut self, now_ms: u64, limit: usize) -> (Vec<u8>, Vec<u8>, bool) {
         let mut due = std::mem::take(&mut self.due);
         due.clear();
-        let progress = self.wheel.advance(now_ms, limit, &mut due);
+        let mut progress = self.wheel.advance(now_ms, limit, &mut due);
+        // After a jump the wheel may stop at its bound of moves with nothing due; Python is answered with something.
+        while !progress.done && due.is_empty() && limit > 0 {
+            progress = self.wheel.advance(now_ms, limit, &mut due);
+        }
         let mut ids = Vec::with_capacity(due.len() * size_of::<i64>());
         let mut due_ms = Vec::with_capacity(due.len() * size_of::<i64>());
         for timer in &due {

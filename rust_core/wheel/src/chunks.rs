@@ -51,6 +51,11 @@ impl List {
     pub(crate) fn is_empty(&self) -> bool {
         self.end == 0
     }
+
+    /// The chunk of the last ref; the list has one.
+    fn last_chunk(&self) -> u32 {
+        (self.end - 1) >> CHUNK_BITS
+    }
 }
 
 /// All chunks, those in lists and those that are free.
@@ -89,7 +94,7 @@ impl ChunkPool {
         if list.is_empty() {
             list.front = chunk << CHUNK_BITS;
         } else {
-            self.next[(list.end - 1 >> CHUNK_BITS) as usize] = chunk;
+            self.next[list.last_chunk() as usize] = chunk;
         }
         list.end = chunk << CHUNK_BITS;
     }
@@ -101,7 +106,7 @@ impl ChunkPool {
             return (0, &[]);
         }
         let chunk_end = (list.front | (CHUNK_REFS - 1)) + 1;
-        let last_chunk = list.end - 1 >> CHUNK_BITS == list.front >> CHUNK_BITS;
+        let last_chunk = list.last_chunk() == list.front >> CHUNK_BITS;
         let run_end = if last_chunk { list.end } else { chunk_end };
         let length = ((run_end - list.front) as usize).min(limit);
         (list.front, &self.refs[list.front as usize..list.front as usize + length])
@@ -112,12 +117,12 @@ impl ChunkPool {
         list.front += count as u32;
         if list.front == list.end {
             // The last ref taken was the last one there: its chunk is all that is left.
-            let chunk = list.end - 1 >> CHUNK_BITS;
+            let chunk = list.last_chunk();
             self.next[chunk as usize] = self.free;
             self.free = chunk;
             *list = List::EMPTY;
         } else if list.front % CHUNK_REFS == 0 {
-            let spent = list.front - 1 >> CHUNK_BITS;
+            let spent = (list.front - 1) >> CHUNK_BITS;
             list.front = self.next[spent as usize] << CHUNK_BITS;
             self.next[spent as usize] = self.free;
             self.free = spent;
@@ -127,7 +132,7 @@ impl ChunkPool {
     /// Gives all chunks of a list back, in one step.
     pub(crate) fn release(&mut self, list: &mut List) {
         if !list.is_empty() {
-            self.next[(list.end - 1 >> CHUNK_BITS) as usize] = self.free;
+            self.next[list.last_chunk() as usize] = self.free;
             self.free = list.front >> CHUNK_BITS;
             *list = List::EMPTY;
         }
@@ -135,7 +140,7 @@ impl ChunkPool {
 
     /// Cuts the list off behind the ref at `last`.
     pub(crate) fn truncate(&mut self, list: &mut List, last: u32) {
-        let (chunk, tail) = (last >> CHUNK_BITS, list.end - 1 >> CHUNK_BITS);
+        let (chunk, tail) = (last >> CHUNK_BITS, list.last_chunk());
         if chunk != tail {
             let first_cut = self.next[chunk as usize];
             self.next[tail as usize] = self.free;
@@ -212,7 +217,7 @@ impl ChunkPool {
         }
         let mut count = 1;
         let mut chunk = list.front >> CHUNK_BITS;
-        while chunk != list.end - 1 >> CHUNK_BITS && count <= self.next.len() {
+        while chunk != list.last_chunk() && count <= self.next.len() {
             count += 1;
             chunk = self.next[chunk as usize];
         }
