@@ -15,6 +15,7 @@ from cuptime.domain.values import (
 from cuptime.domain.writes import (
     AdvanceSchedules,
     CancelTasksOfSchedule,
+    ExecuteTasks,
     ExtendLeases,
     ForgetRequests,
     InsertGroup,
@@ -31,6 +32,7 @@ from cuptime.domain.writes import (
     RememberRequest,
     ReplaceSchedule,
     ReplaceTask,
+    TriggerTasks,
 )
 from tests.contract import rows
 from tests.contract.shard import Shard, decisions, orders, shard
@@ -127,6 +129,53 @@ async def test_moving_tasks_elsewhere(shard: Shard) -> None:
     await shard.refused(
         Reason.INTERNAL, MoveTasks(TaskState.EXECUTED, (TaskState.SCHEDULED,), [(2, 1_002)], 1, "")
     )
+
+
+async def test_the_trigger_gives_the_lease_in_the_same_change(shard: Shard) -> None:
+    made = [rows.task(1), rows.task(2, state=TaskState.CANCELLED), rows.task(3, attempt=2), rows.task(4)]
+    await shard.do(InsertTasks(made))
+    given = [
+        (1, 1_001, "exec-1", 9_000, 1, "w1"),
+        (2, 1_002, "exec-2", 9_000, 1, "w1"),
+        (3, 1_003, "", 0, 2, ""),
+        (4, 999, "exec-4", 9_000, 1, "w1"),
+        (1, 1_001, "exec-5", 9_500, 2, "w2"),
+        (404, 1, "", 0, 0, ""),
+    ]
+    assert (await shard.do(TriggerTasks(given, 2_000, "trigger-7"))).results == ((1, 3),)
+    fired = {
+        "state": TaskState.TRIGGERED,
+        "updated_ms": 2_000,
+        "trigger_ms": 2_000,
+        "trigger_id": "trigger-7",
+    }
+    leased = {"execution_id": "exec-1", "lease_until_ms": 9_000, "attempt": 1, "worker": "w1"}
+    expected = [rows.task(1, **fired, **leased), made[1], rows.task(3, **fired, attempt=2), made[3]]
+    assert await shard.storage.tasks_by_id([1, 2, 3, 4]) == expected
+
+
+async def test_attempts_end_well_many_at_once(shard: Shard) -> None:
+    held = {"state": TaskState.TRIGGERED, "lease_until_ms": 9_000, "failed_input": b"old"}
+    made = [rows.task(number, **held, execution_id=f"exec-{number}") for number in (1, 2, 3, 4)]
+    await shard.do(InsertTasks([*made, rows.task(5)]))
+    given = [
+        (1, "exec-1", b"\x00one"),
+        (2, "exec-9", b"another attempt"),
+        (3, "exec-3", bytes(5_000)),
+        (1, "exec-1", b"a second time"),
+        (5, "", b"not triggered"),
+        (404, "", b""),
+    ]
+    assert (await shard.do(ExecuteTasks(given, 70))).results == ((1, 3),)
+    done = {"state": TaskState.EXECUTED, "updated_ms": 70, "lease_until_ms": 0, "failed_input": b""}
+    expected = [
+        replace(made[0], **done, result=b"\x00one"),
+        made[1],
+        replace(made[2], **done, result=bytes(5_000)),
+        made[3],
+        rows.task(5),
+    ]
+    assert await shard.storage.tasks_by_id([1, 2, 3, 4, 5]) == expected
 
 
 async def test_leases(shard: Shard) -> None:

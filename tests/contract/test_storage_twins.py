@@ -29,6 +29,7 @@ from cuptime.domain.values import (
 from cuptime.domain.writes import (
     AdvanceSchedules,
     CancelTasksOfSchedule,
+    ExecuteTasks,
     ExtendLeases,
     ForgetRequests,
     InsertDecisions,
@@ -52,6 +53,7 @@ from cuptime.domain.writes import (
     ReplaceTask,
     ResolveIntervention,
     SetMemberCounts,
+    TriggerTasks,
     Write,
 )
 from cuptime.storage.memory import MemoryStorage
@@ -121,6 +123,13 @@ WRITES: st.SearchStrategy[Write] = st.one_of(
         AT,
         st.just("trigger"),
     ),
+    st.builds(
+        TriggerTasks,
+        many(st.tuples(FEW, FEW, executions, AT, FEW, st.sampled_from(["", "w"]))),
+        AT,
+        st.just("t"),
+    ),
+    st.builds(ExecuteTasks, many(st.tuples(FEW, executions, st.sampled_from([b"", b"ok", bytes(1_025)]))), AT),
     st.builds(LeaseTasks, st.just("w"), many(st.tuples(FEW, executions, AT, FEW)), AT),
     st.builds(ExtendLeases, many(st.tuples(FEW, executions, AT))),
     st.builds(ReplaceTask, tasks, states(TASK_STATES), st.one_of(st.none(), executions)),

@@ -25,6 +25,7 @@ from cuptime.domain.values import (
 from cuptime.domain.writes import (
     AdvanceSchedules,
     CancelTasksOfSchedule,
+    ExecuteTasks,
     ExtendLeases,
     ForgetRequests,
     InsertDecisions,
@@ -49,6 +50,7 @@ from cuptime.domain.writes import (
     ResolveIntervention,
     Row,
     SetMemberCounts,
+    TriggerTasks,
     Write,
 )
 from cuptime.storage.memory.tables import Tables
@@ -237,6 +239,35 @@ def _move_tasks(tables: Tables, write: MoveTasks) -> tuple[int, ...]:
     return tuple(sorted(set(moved)))
 
 
+def _trigger_tasks(tables: Tables, write: TriggerTasks) -> tuple[int, ...]:
+    moved = []
+    for task_id, due_ms, execution_id, lease_until_ms, attempt, worker in write.rows:
+        task = tables.tasks.get(task_id)
+        if task is not None and task.due_ms == due_ms and task.state == TaskState.SCHEDULED:
+            fired = replace(
+                task, state=TaskState.TRIGGERED, updated_ms=write.at_ms, trigger_ms=write.at_ms,
+                trigger_id=write.trigger_id, execution_id=execution_id, lease_until_ms=lease_until_ms,
+                attempt=attempt, worker=worker,
+            )  # fmt: skip
+            tables.tasks.put(task_id, fired)
+            moved.append(task_id)
+    return tuple(sorted(moved))
+
+
+def _execute_tasks(tables: Tables, write: ExecuteTasks) -> tuple[int, ...]:
+    moved = []
+    for task_id, execution_id, result in write.rows:
+        task = tables.tasks.get(task_id)
+        if task is not None and task.state == TaskState.TRIGGERED and task.execution_id == execution_id:
+            done = replace(
+                task, state=TaskState.EXECUTED, updated_ms=write.at_ms, lease_until_ms=0, result=result,
+                failed_input=b"",
+            )  # fmt: skip
+            tables.tasks.put(task_id, done)
+            moved.append(task_id)
+    return tuple(sorted(moved))
+
+
 def _lease_tasks(tables: Tables, write: LeaseTasks) -> tuple[int, ...]:
     leased = []
     for task_id, execution_id, lease_until_ms, attempt in write.rows:
@@ -384,6 +415,8 @@ _BY_KIND: dict[type, Callable[[Tables, Any], tuple[int, ...]]] = {
     PutRiders: _put_riders,
     InsertTasks: _insert_tasks,
     MoveTasks: _move_tasks,
+    TriggerTasks: _trigger_tasks,
+    ExecuteTasks: _execute_tasks,
     LeaseTasks: _lease_tasks,
     ExtendLeases: _extend_leases,
     ReplaceTask: _replace_task,

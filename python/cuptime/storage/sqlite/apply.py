@@ -19,6 +19,7 @@ from cuptime.domain.values import Fence, Outcome, TaskState
 from cuptime.domain.writes import (
     AdvanceSchedules,
     CancelTasksOfSchedule,
+    ExecuteTasks,
     ExtendLeases,
     ForgetRequests,
     InsertDecisions,
@@ -42,6 +43,7 @@ from cuptime.domain.writes import (
     ReplaceTask,
     ResolveIntervention,
     SetMemberCounts,
+    TriggerTasks,
     Write,
 )
 from cuptime.storage.sqlite.rows import group_row, schedule_row, task_row
@@ -50,6 +52,8 @@ from cuptime.storage.sqlite.statements import sql
 _NONE: Final[tuple[int, ...]] = ()
 _JSON_ROWS_MAX: Final = 500
 """Rows of one JSON array; the engine reads longer ones more slowly by the row."""
+_JSON_RESULT_BYTES_MAX: Final = 1_024
+"""A longer result of a task is bound as it is, a statement for each, and not carried in hexadecimal through JSON."""
 _OUTCOME: Final = 2
 """Where `outcome` is in a row of InsertDecisions, which has no sequence."""
 
@@ -106,6 +110,8 @@ class Applier:
             PutRiders: self._put_riders,
             InsertTasks: self._insert_tasks,
             MoveTasks: self._move_tasks,
+            TriggerTasks: self._trigger_tasks,
+            ExecuteTasks: self._execute_tasks,
             LeaseTasks: self._lease_tasks,
             ExtendLeases: self._extend_leases,
             ReplaceTask: self._replace_task,
@@ -240,6 +246,24 @@ class Applier:
             statement = sql("move_tasks_to_triggered")
             return self._ids(statement, rows, write.at_ms, write.trigger_id, allowed, fence.epoch)
         return self._ids(_MOVE_TASKS[write.to], rows, write.at_ms, allowed, fence.epoch)
+
+    def _trigger_tasks(self, write: TriggerTasks, fence: Fence) -> tuple[int, ...]:
+        # Of two rows for one task the first counts: after it the task is TRIGGERED.
+        rows = {(row[0], row[1]): row for row in reversed(write.rows)}.values()
+        return self._ids(sql("trigger_tasks"), rows, write.at_ms, write.trigger_id, fence.epoch)
+
+    def _execute_tasks(self, write: ExecuteTasks, fence: Fence) -> tuple[int, ...]:
+        rows = {row[:2]: row for row in reversed(write.rows)}.values()
+        ids: list[int] = []
+        small = [(row[0], row[1], row[2].hex()) for row in rows if len(row[2]) <= _JSON_RESULT_BYTES_MAX]
+        ids += self._ids(sql("execute_tasks"), small, write.at_ms, fence.epoch)
+        if len(small) != len(rows):
+            for task_id, execution_id, result in rows:
+                if len(result) > _JSON_RESULT_BYTES_MAX and self._changed(
+                    sql("execute_task"), (task_id, execution_id, result, write.at_ms, fence.epoch)
+                ):
+                    ids.append(task_id)
+        return tuple(sorted(ids))
 
     def _lease_tasks(self, write: LeaseTasks, fence: Fence) -> tuple[int, ...]:
         # Of two rows for one task the last counts; the statement would take either.

@@ -12,7 +12,7 @@ INSERT INTO tasks ({task_columns}, epoch)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (schedule_seq, generation, nominal_ms) WHERE schedule_seq > 0 DO NOTHING;
 
--- The five below take their rows as one JSON array and so are one step of the engine, however many rows: the writer
+-- Those below take their rows as one JSON array and so are one step of the engine, however many rows: the writer
 -- does not hand the interpreter lock to and fro for each.
 --
 -- A task that triggers belongs to nobody yet: what an earlier attempt left is taken off, so that its worker can neither
@@ -36,6 +36,26 @@ UPDATE tasks SET state = 6, updated_ms = ?2, epoch = ?4
 FROM json_each(?1) AS given
 WHERE task_id = given.value ->> 0 AND due_ms = given.value ->> 1 AND (1 << state) & ?3
 RETURNING task_id;
+
+-- What triggers goes to its worker in the same row change; with "" for the worker it waits.
+-- name: trigger_tasks
+UPDATE tasks
+SET state = 3, updated_ms = ?2, trigger_ms = ?2, trigger_id = ?3, execution_id = given.value ->> 2,
+    lease_until_ms = given.value ->> 3, attempt = given.value ->> 4, worker = given.value ->> 5, epoch = ?4
+FROM json_each(?1) AS given
+WHERE task_id = given.value ->> 0 AND due_ms = given.value ->> 1 AND state = 2
+RETURNING task_id;
+
+-- name: execute_tasks
+UPDATE tasks
+SET state = 4, updated_ms = ?2, lease_until_ms = 0, result = unhex(given.value ->> 2), failed_input = x'', epoch = ?3
+FROM json_each(?1) AS given
+WHERE task_id = given.value ->> 0 AND state = 3 AND execution_id = given.value ->> 1
+RETURNING task_id;
+
+-- name: execute_task
+UPDATE tasks SET state = 4, updated_ms = ?4, lease_until_ms = 0, result = ?3, failed_input = x'', epoch = ?5
+WHERE task_id = ?1 AND state = 3 AND execution_id = ?2;
 
 -- name: lease_tasks
 UPDATE tasks
