@@ -368,28 +368,28 @@ class Work:
             request_serializer=worker_pb.StreamTasksRequest.SerializeToString,
         )()
         parsed = self.parsed
-        hello = worker_pb.Hello(worker="bench", queues=[parsed.queue], lease_ms=parsed.lease_ms)
+        hello = worker_pb.Hello(worker="bench", queues=[parsed.queue], lease_ms=parsed.lease_ms, batches=True)
         await call.write(worker_pb.StreamTasksRequest(hello=hello))
         await call.write(worker_pb.StreamTasksRequest(credits=worker_pb.Credits(count=10_000)))
         names: dict[str, str] = {}
         async for raw in call:
             at_ms = time.time_ns() / 1e6
-            response = worker_pb.StreamTasksResponse.FromString(raw)
-            kind = response.WhichOneof("message")
-            if kind == "tasks":
-                for leased in response.tasks.tasks:
-                    await self._took(call, leased, names, at_ms)
-                count = len(response.tasks.tasks)
-                await call.write(worker_pb.StreamTasksRequest(credits=worker_pb.Credits(count=count)))
-            elif kind == "acknowledgement":
-                if response.acknowledgement.result == worker_pb.Acknowledgement.RESULT_ACCEPTED:
-                    self.acknowledged.add(names.pop(response.acknowledgement.lease_token))
-                if len(self.acknowledged) >= parsed.count:
-                    call.cancel()
-                    return
+            batch = worker_pb.StreamTasksResponse.FromString(raw).batch
+            request = worker_pb.StreamTasksRequest()
+            for leased in batch.tasks:
+                self._took(request.reports, leased, names, at_ms)
+            if batch.tasks:
+                request.reports.credits = len(batch.tasks)
+                await call.write(request)
+            for acknowledgement in batch.acknowledgements:
+                if acknowledgement.result == worker_pb.Acknowledgement.RESULT_ACCEPTED:
+                    self.acknowledged.add(names.pop(acknowledgement.lease_token))
+            if len(self.acknowledged) >= parsed.count:
+                call.cancel()
+                return
 
-    async def _took(
-        self, call: Any, leased: worker_pb.LeasedTask, names: dict[str, str], at_ms: float
+    def _took(
+        self, reports: worker_pb.Reports, leased: worker_pb.LeasedTask, names: dict[str, str], at_ms: float
     ) -> None:
         name = leased.task.name
         self.heard_ms.append(at_ms)
@@ -399,8 +399,7 @@ class Work:
             self.late_ms.append(at_ms - leased.task.due_time_ms)
         self.delivered[name] += 1
         names[leased.lease_token] = name
-        complete = worker_pb.Complete(lease_token=leased.lease_token, result=b"ok")
-        await call.write(worker_pb.StreamTasksRequest(complete=complete))
+        reports.completes.add(lease_token=leased.lease_token, result=b"ok")
 
     def figures(self) -> Answer:
         since_ms = self.parsed.first_after_ms

@@ -129,7 +129,9 @@ WRITES: st.SearchStrategy[Write] = st.one_of(
         AT,
         st.just("t"),
     ),
-    st.builds(ExecuteTasks, many(st.tuples(FEW, executions, st.sampled_from([b"", b"ok", bytes(1_025)]))), AT),
+    st.builds(
+        ExecuteTasks, many(st.tuples(FEW, executions, st.sampled_from([b"", b"ok", bytes(1_025)]))), AT
+    ),
     st.builds(LeaseTasks, st.just("w"), many(st.tuples(FEW, executions, AT, FEW)), AT),
     st.builds(ExtendLeases, many(st.tuples(FEW, executions, AT))),
     st.builds(ReplaceTask, tasks, states(TASK_STATES), st.one_of(st.none(), executions)),

@@ -153,4 +153,31 @@ STREAM_TASKS: Final = [
         "heartbeat.lease_tokens",
         (_HELLO,),
     ),
+    Bad("reports first", {"reports": {"credits": 1}}, "FIELD_REQUIRED", "hello"),
+    Bad("reports of nothing", {"reports": {}}, "FIELD_REQUIRED", "reports", (_HELLO,)),
+    Bad(
+        "reports, credits of -1", {"reports": {"credits": -1}}, "FIELD_INVALID", "reports.credits", (_HELLO,)
+    ),
+    Bad(
+        "reports, 10001 credits",
+        {"reports": {"credits": 10_001}},
+        "FIELD_INVALID",
+        "reports.credits",
+        (_HELLO,),
+    ),
+    *(
+        Bad(
+            f"reports, 10001 {field}",
+            {"reports": {"credits": 1, field: [entry] * 10_001}},
+            "TOO_MANY_ENTRIES",
+            f"reports.{field}",
+            (hello,),
+        )
+        for hello in (_HELLO, _hello(batches=True))
+        for field, entry in (
+            ("completes", {"lease_token": "x"}),
+            ("fails", {"lease_token": "x", "error_code": "X"}),
+            ("heartbeat_lease_tokens", "x"),
+        )
+    ),
 ]

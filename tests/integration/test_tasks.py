@@ -170,6 +170,117 @@ async def test_a_report_that_is_not_valid_changes_nothing(door: Door, queue: str
         await worker.complete_all([lease])
 
 
+async def test_a_worker_may_speak_and_hear_in_batches(door: Door, queue: str) -> None:
+    names = [await enqueued(door, queue, max_retries=0) for _ in range(6)]
+    async with Worker(door, queue, batches=True) as worker:
+        await worker.report(credits=6)
+        leases = {lease.task.name: lease for lease in await worker.tasks(6)}
+        tokens = [leases[name].lease_token for name in names]
+        await worker.report(
+            completes=[
+                {"lease_token": tokens[0], "result": b"one"},
+                {"lease_token": tokens[1]},
+                {"lease_token": tokens[0], "result": b"the same again"},
+                {"lease_token": tokens[2], "result": b"x" * 65_537},
+                {"lease_token": "nobody's"},
+            ],
+            fails=[
+                {"lease_token": tokens[3], "error_code": "BROKEN", "error_message": "it broke"},
+                {"lease_token": tokens[4], "error_code": "lower case"},
+            ],
+            heartbeat_lease_tokens=[tokens[5], tokens[0]],
+        )
+        acks, (beat,) = await worker.batches(7, 1)
+        found = {(ack.lease_token, ack.result, ack.state) for ack in acks}
+        accepted, lost, invalid = acks[0].RESULT_ACCEPTED, acks[0].RESULT_LEASE_LOST, acks[0].RESULT_INVALID
+        assert found == {
+            (tokens[0], accepted, State.STATE_EXECUTED),
+            (tokens[1], accepted, State.STATE_EXECUTED),
+            (tokens[0], lost, 0),
+            (tokens[2], invalid, 0),
+            ("nobody's", lost, 0),
+            (tokens[3], accepted, State.STATE_FAILED),
+            (tokens[4], invalid, 0),
+        }
+        assert beat.lost_lease_tokens == [tokens[0]]
+        assert beat.lease_until_time_ms >= leases[names[5]].lease_until_time_ms
+        await worker.report(completes=[{"lease_token": token} for token in (tokens[2], tokens[4], tokens[5])])
+        acks, _ = await worker.batches(3)
+        assert {ack.result for ack in acks} == {accepted}
+    tasks = [await got(door, name) for name in names]
+    assert [task.state for task in tasks] == [State.STATE_EXECUTED] * 3 + [State.STATE_FAILED] + [
+        State.STATE_EXECUTED
+    ] * 2
+    assert (tasks[0].result, tasks[3].error_message) == (b"one", "it broke")
+
+
+async def test_reports_are_heard_from_a_worker_that_hears_no_batches(door: Door, queue: str) -> None:
+    for _ in range(3):
+        await enqueued(door, queue)
+    async with Worker(door, queue) as worker:
+        await worker.report(credits=3)
+        first, *others = await worker.tasks(3)
+        await worker.report(completes=[{"lease_token": lease.lease_token} for lease in others])
+        for _ in others:
+            answer = await worker._answer("acknowledgement")
+            assert answer.result == answer.RESULT_ACCEPTED
+        await worker.complete_all([first])
+
+
+async def test_a_task_looks_the_same_to_its_worker_and_to_who_reads_it(door: Door, queue: str) -> None:
+    await enqueued(door, queue, payload=b"cups", priority=3, max_retries=0, backoff_ms=7)
+    async with Worker(door, queue, batches=True) as worker:
+        await worker.report(credits=1)
+        (lease,) = await worker.tasks(1)
+        assert lease.task == await got(door, lease.task.name)
+        await worker.report(fails=[{"lease_token": lease.lease_token, "error_code": "BROKEN"}])
+        await worker.batches(1)
+        await door.call("TaskService/RetryTask", name=lease.task.name)
+        await worker.report(credits=1)
+        (again,) = await worker.tasks(1)
+        assert again.task == await got(door, lease.task.name)
+        assert (again.attempt, again.task.error_code) == (2, "BROKEN")
+        await worker.report(completes=[{"lease_token": again.lease_token}])
+        await worker.batches(1)
+
+
+async def test_a_lease_is_ended_by_its_own_worker_alone(door: Door, queue: str) -> None:
+    await enqueued(door, queue)
+    async with Worker(door, queue) as worker, Worker(door, queue, name="other") as other:
+        await worker.credits(1)
+        (lease,) = await worker.tasks(1)
+        assert (await other.beat(lease)).lost_lease_tokens == [lease.lease_token]
+        for answer in (await other.complete(lease), await other.fail(lease, retriable=False)):
+            assert answer.result == answer.RESULT_INVALID
+            assert answer.message.startswith("LEASE_OF_ANOTHER_WORKER: ")
+        assert not (await worker.beat(lease)).lost_lease_tokens
+        await worker.complete_all([lease])
+
+
+async def test_a_worker_that_does_not_read_is_not_dealt_more_than_so_many_bytes(
+    door: Door, queue: str, wait_until: WaitUntil
+) -> None:
+    """24 MB of tasks, credits for all of them, and nobody reads: the rest stays with nobody, and goes to who does."""
+    entry = {"task": {"queue": queue, "payload": b"p" * 60_000}}
+    deaf = Worker(door, queue, name="deaf")
+    async with deaf:
+        await deaf.credits(10_000)
+        for _ in range(8):
+            await door.call("TaskService/BatchEnqueueTasks", requests=[entry] * 50)
+
+        async def all_triggered() -> bool:
+            found = (
+                await door.call("TaskService/ListTasks", filter=f"queue={queue} AND state=SCHEDULED")
+            ).tasks
+            return not found
+
+        await wait_until(all_triggered, timeout=20, why="all are due")
+        async with Worker(door, queue, name="reader", batches=True) as reader:
+            await reader.report(credits=400)
+            taken = await reader.tasks(100)
+            assert len({lease.task.name for lease in taken}) == 100
+
+
 async def test_a_cancelled_task_is_told_to_who_holds_it(door: Door, queue: str) -> None:
     name = await enqueued(door, queue)
     async with Worker(door, queue) as worker:

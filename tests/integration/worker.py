@@ -17,9 +17,12 @@ PATIENCE_S: Final = 15.0
 class Worker:
     """One StreamTasks stream. Enter it, then say things."""
 
-    def __init__(self, door: Door, *queues: str, lease_ms: int = 0, name: str = "tester") -> None:
+    def __init__(
+        self, door: Door, *queues: str, lease_ms: int = 0, name: str = "tester", batches: bool = False
+    ) -> None:
         self._door = door
-        self._hello = {"hello": {"worker": name, "queues": list(queues), "lease_ms": lease_ms}}
+        hello = {"worker": name, "queues": list(queues), "lease_ms": lease_ms, "batches": batches}
+        self._hello = {"hello": hello}
         self._leased: list[Any] = []
 
     async def __aenter__(self) -> Worker:
@@ -45,7 +48,24 @@ class Worker:
         assert heard is not grpc.aio.EOF, "the stream ended"
         if heard.WhichOneof("message") == "tasks":
             self._leased.extend(heard.tasks.tasks)
+        if heard.WhichOneof("message") == "batch":
+            self._leased.extend(heard.batch.tasks)
         return heard
+
+    async def report(self, **reports: Any) -> None:
+        """One `reports` message."""
+        await self._say({"reports": reports})
+
+    async def batches(self, acknowledgements: int, heartbeats: int = 0) -> tuple[list[Any], list[Any]]:
+        """The next so many acknowledgements and answers to heartbeats, which came in batches and nothing else did."""
+        acks: list[Any] = []
+        beats: list[Any] = []
+        while len(acks) < acknowledgements or len(beats) < heartbeats:
+            heard = await self._hear()
+            assert heard.WhichOneof("message") == "batch"
+            acks.extend(heard.batch.acknowledgements)
+            beats.extend(heard.batch.heartbeats)
+        return acks, beats
 
     async def _answer(self, kind: str) -> Any:
         while True:

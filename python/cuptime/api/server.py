@@ -30,7 +30,12 @@ from cuptime.domain.limits import (
 
 PACKAGE: Final = "cuptime.v1"
 RAW_METHODS: Final = frozenset(
-    {"GroupService/SubmitOrder", "GroupService/BatchSubmitOrders", "GroupService/IngestOrders"}
+    {
+        "GroupService/SubmitOrder",
+        "GroupService/BatchSubmitOrders",
+        "GroupService/IngestOrders",
+        "WorkerService/StreamTasks",
+    }
 )
 SERVICES: Final = (
     "GroupService",

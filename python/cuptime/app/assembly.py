@@ -60,7 +60,7 @@ from cuptime.schedules.planner import Planner
 from cuptime.schedules.registry import Registry
 from cuptime.storage.sqlite.storage import SqliteStorage
 from cuptime.tasks.line import TaskLine
-from cuptime.tasks.wheel_thread import ThreadWheel
+from cuptime.tasks.wheel_loop import LoopWheel
 from cuptime.telemetry.metrics import PrometheusMetrics
 
 _log = structlog.get_logger("cuptime")
@@ -154,7 +154,7 @@ class Node:
             base.storage,
             base.fence,
             self._clock,
-            ThreadWheel(timers, self._clock, _stop_server),
+            LoopWheel(timers, self._clock, _stop_server),
             self._metrics,
             known_group=known_group,
             requests=base.requests,

@@ -23,7 +23,7 @@ from cuptime.tasks.leases import Leases
 from cuptime.tasks.means import Means
 from cuptime.tasks.ready import Ready
 from cuptime.tasks.repeats import Repeats
-from cuptime.tasks.workers import WorkerSession
+from cuptime.tasks.workers import Fired, Lease, WorkerSession, bytes_of
 
 LEASES_PER_SESSION_MAX: Final = 512
 """Dealt to one session in one round, so that a hungry worker does not starve the others of its queues."""
@@ -41,10 +41,19 @@ class Grant:
     """(task, execution_id)."""
 
     def write(self, now_ms: int) -> LeaseTasks:
+        """For tasks that are TRIGGERED already."""
         rows = [
             (task.task_id, execution_id, self.until_ms, task.attempt + 1) for task, execution_id in self.rows
         ]
         return LeaseTasks(self.session.worker, rows, now_ms)
+
+    def trigger_rows(self) -> list[tuple[int, int, str, int, int, str]]:
+        """Of TriggerTasks."""
+        until_ms, worker = self.until_ms, self.session.worker
+        return [
+            (task.task_id, task.due_ms, execution_id, until_ms, task.attempt + 1, worker)
+            for task, execution_id in self.rows
+        ]
 
 
 class Delivery:
@@ -55,24 +64,26 @@ class Delivery:
         self._ready = ready
         self._repeats = repeats
         self._ends = ends
-        self.leases = Leases(means, ends, self._fed, self._gone)
+        self.leases = Leases(means, ends, self._fed, self._gone, self._attempt_over)
         # By queue: sessions that may have credits, in the order of their turns.
         self._turns: dict[str, deque[WorkerSession]] = {}
         self._pumping: asyncio.Task[None] | None = None
         self._stopped = False
-        ends.tell(self._ended)
+        ends.tell(self)
 
     # --- dealing --------------------------------------------------------------------------------------------------
-    def deal(self, tasks: Sequence[Task], now_ms: int) -> tuple[list[Grant], list[Task]]:
-        """Who gets what, best tasks first, sessions in turn; and the tasks that nobody takes now."""
+    def deal(self, tasks: Sequence[Task], now_ms: int, token: str) -> tuple[list[Grant], list[Task]]:
+        """Who gets what, best tasks first, sessions in turn; and the tasks that nobody takes now. `token` is a fresh
+        one, for the ids of attempts."""
         grants: dict[WorkerSession, Grant] = {}
         left: list[Task] = []
-        execution_ids = life.execution_ids(self._means.clock.token())
+        execution_ids = life.execution_ids(token)
         for task in sorted(tasks, key=_rank) if len(tasks) > 1 else tasks:
             session = self._next(task.queue)
             if session is None:
                 left.append(task)
                 continue
+            session.unread_bytes += bytes_of(task)
             grant = grants.get(session)
             if grant is None:
                 grant = grants[session] = Grant(session, now_ms + session.lease_ms, [])
@@ -83,7 +94,7 @@ class Delivery:
         turns = self._turns.get(queue)
         while turns:
             session = turns[0]
-            if session.closed or session.credit == 0:
+            if not session.hungry:
                 turns.popleft()
                 continue
             session.credit -= 1
@@ -94,38 +105,45 @@ class Delivery:
     def refund(self, grants: Sequence[Grant]) -> list[Task]:
         """The commit failed: credits go back, and so do the tasks, to the caller."""
         for grant in grants:
-            self._give_credit(grant.session, len(grant.rows))
+            self._give_back(grant, [task for task, _ in grant.rows])
         return [task for grant in grants for task, _ in grant.rows]
 
-    def send(
-        self, grants: Sequence[Grant], leased: Sequence[tuple[int, ...]], now_ms: int, trigger_id: str = ""
-    ) -> None:
-        """After the commit. `trigger_id` is set when the same commit triggered the tasks."""
-        for grant, ids in zip(grants, leased, strict=True):
-            got = set(ids)
-            tasks = []
+    def send(self, grants: Sequence[Grant], leased: set[int], now_ms: int, trigger_id: str = "") -> None:
+        """After the commit; `leased` are the ids it moved. `trigger_id` is set when it triggered the tasks too."""
+        for grant in grants:
+            session, leases = grant.session, []
+            fired = Fired(trigger_id, now_ms, now_ms, grant.until_ms, session.worker)
+            refused: list[Task] = []
             for task, execution_id in grant.rows:
-                if task.task_id not in got:
-                    self._give_credit(grant.session, 1)
-                    self.offer(self._repeats.ended(task))
+                if task.task_id not in leased:
+                    refused.append(task)
                     continue
-                fired, fired_ms = (trigger_id, now_ms) if trigger_id else (task.trigger_id, task.trigger_ms)
-                worker = grant.session.worker
-                tasks.append(life.leased(task, fired, fired_ms, execution_id, grant.until_ms, worker, now_ms))
-            if not tasks:
-                continue
-            leases = self.leases.hold(tasks, grant.session, grant.until_ms)
-            for task in tasks:
-                self._means.watchers.publish(task)
-            if grant.session.closed:
-                for task in tasks:
-                    self._ends.given_back(task)
-            else:
-                grant.session.push(leases)
+                if not trigger_id:
+                    fired = Fired(task.trigger_id, task.trigger_ms, now_ms, grant.until_ms, session.worker)
+                leases.append(Lease(task, session, execution_id, fired))
+            if refused:
+                self._give_back(grant, refused)
+                for task in refused:
+                    self.offer(self._repeats.ended(task))
+            if leases:
+                self._push(session, leases, grant.until_ms)
 
-    def _give_credit(self, session: WorkerSession, count: int) -> None:
+    def _push(self, session: WorkerSession, leases: list[Lease], until_ms: int) -> None:
+        self.leases.hold(leases, until_ms)
+        if len(self._means.watchers):
+            for lease in leases:
+                self._means.watchers.publish(lease.task)
+        if session.closed:
+            for lease in leases:
+                self._ends.given_back(lease.task)
+        else:
+            session.push(leases)
+
+    def _give_back(self, grant: Grant, tasks: Sequence[Task]) -> None:
+        session = grant.session
         if not session.closed:
-            session.credit += count
+            session.credit += len(tasks)
+            session.unread_bytes -= sum(bytes_of(task) for task in tasks)
             self._fed(session)
 
     # --- ready tasks ----------------------------------------------------------------------------------------------
@@ -189,7 +207,7 @@ class Delivery:
             session
             for queue in self._ready.queues()
             for session in self._turns.get(queue, ())
-            if session.credit and not session.closed
+            if session.hungry
         )
         picked: list[int] = []
         for session in sessions:
@@ -212,7 +230,7 @@ class Delivery:
         for task, executed in admitted.copies:
             self._ends.executed(task, executed.result)
         now_ms = self._means.clock.now_ms()
-        grants, left = self.deal(admitted.run, now_ms)
+        grants, left = self.deal(admitted.run, now_ms, self._means.clock.token())
         self._ready.put_back(left)
         if not grants:
             return
@@ -221,15 +239,29 @@ class Delivery:
         except BaseException:
             self.refund(grants)
             raise
-        self.send(grants, committed.results, now_ms)
+        self.send(grants, {task_id for ids in committed.results for task_id in ids}, now_ms)
 
-    def _ended(self, before: Task, after: Task) -> None:
-        """An attempt ended, however: its lease is over, and who waited for it goes on."""
+    # --- attempts that ended (ends.EndSink) -------------------------------------------------------------------------
+    def ended(self, before: Task, after: Task) -> None:
+        """Its lease is over, and who waited for it goes on."""
         self.leases.drop(before.task_id, before.execution_id)
         if after.state is TaskState.TRIGGERED:
             self.offer([after])
         else:
             self.offer(self._repeats.ended(before))
+
+    def executed(self, done: Sequence[Task | Lease]) -> None:
+        """Their leases are over, and who waited for their results goes on."""
+        self.leases.drop_all([held for held in done if isinstance(held, Lease)])
+        for held in done:
+            row = held.row if isinstance(held, Lease) else held
+            if row.context is not None:
+                self.offer(self._repeats.ended(row))
+
+    def _attempt_over(self, lease: Lease, row: Task | None) -> None:
+        self.offer(self._repeats.ended(lease.row))
+        if row is not None and row.state is TaskState.TRIGGERED and not row.execution_id:
+            self.offer([row])
 
 
 def _rank(task: Task) -> tuple[int, int, int]:

@@ -9,29 +9,37 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.values import Task, TaskState
-from cuptime.domain.writes import ReplaceTask, Write
+from cuptime.domain.writes import ExecuteTasks, ReplaceTask, Write
 from cuptime.tasks import life
 from cuptime.tasks.means import Means
 
-ENDS_PER_COMMIT_MAX: Final = 500
+if TYPE_CHECKING:
+    from cuptime.tasks.workers import Lease
+
+ENDS_PER_COMMIT_MAX: Final = 1_000
 COMMITS_AT_ONCE_MAX: Final = 2
 """One on its way to disk, one being filled."""
+TURN_BESIDE_MS: Final = 3
+"""How much longer than a turn of the wheel reports wait for the next one, whose transaction they then share. A report after
+a rest goes at once."""
 
 _log = logging.getLogger(__name__)
 
 
-Then = Callable[[Task | None, Exception | None], None]
-"""Told how a report went: the row after the commit; or None, when the attempt had ended otherwise before (its lease was
+Then = Callable[[TaskState | None, Exception | None], None]
+"""Told how a report went: the state after the commit; or None, when the attempt had ended otherwise before (its lease was
 lost) and nothing changed; or the error for which the commit failed."""
+ThenAll = Callable[[set[int] | None, Exception | None], None]
+"""The same for many: the ids of those that were EXECUTED; or the error for which the commit failed."""
 
 
-def ignore(after: Task | None, fault: Exception | None) -> None:
+def ignore(after: TaskState | None, fault: Exception | None) -> None:
     """For reports that nobody waits for."""
 
 
@@ -51,8 +59,22 @@ class _End:
         return changes
 
 
-EndSink = Callable[[Task, Task], None]
-"""Told after the commit: the row as it was during the attempt, and as it is now."""
+@dataclass(slots=True)
+class _Executed:
+    held: Sequence[tuple[Task | Lease, bytes]]
+    then: ThenAll
+
+
+class EndSink(Protocol):
+    """Told after the commit."""
+
+    def ended(self, before: Task, after: Task) -> None:
+        """The row as it was during the attempt, and as it is now."""
+        ...
+
+    def executed(self, done: Sequence[Task | Lease]) -> None:
+        """These are EXECUTED."""
+        ...
 
 
 class Ends:
@@ -60,8 +82,11 @@ class Ends:
 
     def __init__(self, means: Means) -> None:
         self._means = means
-        self._waiting: deque[_End] = deque()
+        self._waiting: deque[_End | _Executed] = deque()
+        self._count = 0
         self._flushes: set[asyncio.Task[None]] = set()
+        self._later: asyncio.TimerHandle | None = None
+        self._together_until_s = 0.0
         self._told: list[EndSink] = []
 
     def tell(self, sink: EndSink) -> None:
@@ -69,11 +94,20 @@ class Ends:
         self._told.append(sink)
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._count
 
     def executed(self, task: Task, result: bytes, then: Then = ignore) -> None:
         """The attempt was successful."""
-        self._put(task, (life.executed(task, result, self._means.clock.now_ms()),), then)
+        life.step(task, TaskState.EXECUTED)
+
+        def then_one(moved: set[int] | None, fault: Exception | None) -> None:
+            then(TaskState.EXECUTED if moved and task.task_id in moved else None, fault)
+
+        self._put(_Executed([(task, result)], then_one), 1)
+
+    def completed(self, held: Sequence[tuple[Lease, bytes]], then: ThenAll) -> None:
+        """At most `ENDS_PER_COMMIT_MAX` attempts were successful."""
+        self._put(_Executed(held, then), len(held))
 
     def failed(
         self,
@@ -88,31 +122,101 @@ class Ends:
         """The attempt failed; the task waits for its backoff (`at_once`: not) or has failed for good."""
         now_ms = self._means.clock.now_ms()
         failed = life.failed(task, code, message, retriable, now_ms)
+        steps: tuple[Task, ...] = (failed,)
         if life.may_retry(failed):
-            self._put(task, (failed, life.retried(failed, now_ms, at_once=at_once)), then)
-        else:
-            self._put(task, (failed,), then)
+            steps = (failed, life.retried(failed, now_ms, at_once=at_once))
+        self._put(_End(task, steps, then), 1)
 
     def given_back(self, task: Task, then: Then = ignore) -> None:
         """No attempt was made; the task is ready as before."""
-        self._put(task, (life.given_back(task, self._means.clock.now_ms()),), then)
+        self._put(_End(task, (life.given_back(task, self._means.clock.now_ms()),), then), 1)
 
-    def _put(self, before: Task, steps: tuple[Task, ...], then: Then) -> None:
-        self._waiting.append(_End(before, steps, then))
-        if len(self._flushes) < COMMITS_AT_ONCE_MAX:
-            flush = asyncio.get_running_loop().create_task(self._flush())
-            self._flushes.add(flush)
-            flush.add_done_callback(self._flushes.discard)
+    # --- commits --------------------------------------------------------------------------------------------------
+    def _put(self, end: _End | _Executed, count: int) -> None:
+        self._waiting.append(end)
+        self._count += count
+        full = self._count >= ENDS_PER_COMMIT_MAX
+        if len(self._flushes) >= COMMITS_AT_ONCE_MAX or (self._later is not None and not full):
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._together_until_s and not full:
+            self._later = loop.call_at(self._together_until_s, self.hurry)
+        else:
+            self.hurry()
+
+    def hurry(self) -> bool:
+        """Commits now what waits: whoever commits something else anyway shares the transaction. Was there anything?"""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        if not self._waiting or len(self._flushes) >= COMMITS_AT_ONCE_MAX:
+            return False
+        loop = asyncio.get_running_loop()
+        turn_ms = self._means.wheel.turn_ms
+        self._together_until_s = loop.time() + (turn_ms + TURN_BESIDE_MS) / 1_000 if turn_ms else 0.0
+        flush = loop.create_task(self._flush())
+        self._flushes.add(flush)
+        flush.add_done_callback(self._flushes.discard)
+        return True
 
     async def settle(self) -> None:
         """Returns when every report so far is committed."""
-        while self._flushes:
+        while self._flushes or self._waiting:
+            if not self.hurry() and not self._flushes:
+                return
             await asyncio.wait(self._flushes)
 
     async def _flush(self) -> None:
         while self._waiting:
-            count = min(len(self._waiting), ENDS_PER_COMMIT_MAX)
-            await self._commit([self._waiting.popleft() for _ in range(count)])
+            executed: list[_Executed] = []
+            others: list[_End] = []
+            count = 0
+            while self._waiting:
+                first = self._waiting[0]
+                size = len(first.held) if isinstance(first, _Executed) else 1
+                if count and count + size > ENDS_PER_COMMIT_MAX:
+                    break
+                self._waiting.popleft()
+                count += size
+                if isinstance(first, _Executed):
+                    executed.append(first)
+                else:
+                    others.append(first)
+            self._count -= count
+            if executed and others:
+                await asyncio.gather(self._commit_executed(executed), self._commit(others))
+            elif executed:
+                await self._commit_executed(executed)
+            else:
+                await self._commit(others)
+
+    async def _commit_executed(self, ends: list[_Executed]) -> None:
+        now_ms = self._means.clock.now_ms()
+        rows = [(held.task_id, held.execution_id, result) for end in ends for held, result in end.held]
+        try:
+            committed = await self._means.commit([ExecuteTasks(rows, now_ms)])
+        except Exception as fault:
+            if not isinstance(fault, CuptimeError):
+                _log.exception("a commit of %d reports failed", len(rows))
+            for end in ends:
+                end.then(None, fault)
+            return
+        moved = set(committed.results[0])
+        done = [held for end in ends for held, _ in end.held if held.task_id in moved]
+        self._means.metrics.task(TaskState.EXECUTED.name, len(done))
+        if len(self._means.watchers):
+            self._publish(ends, moved, now_ms)
+        for told in self._told:
+            told.executed(done)
+        for end in ends:
+            end.then(moved, None)
+
+    def _publish(self, ends: list[_Executed], moved: set[int], now_ms: int) -> None:
+        for end in ends:
+            for held, result in end.held:
+                if held.task_id in moved and self._means.watchers.wanted(held.task_id):
+                    task = held if isinstance(held, Task) else held.task
+                    self._means.watchers.publish(life.executed(task, result, now_ms), last=True)
 
     async def _commit(self, ends: list[_End]) -> None:
         try:
@@ -143,8 +247,8 @@ class Ends:
             self._means.near.put([after], after.updated_ms)
             self._means.wheel.arm_task(after.task_id, after.due_ms)
         for told in self._told:
-            told(end.before, after)
-        end.then(after, None)
+            told.ended(end.before, after)
+        end.then(after.state, None)
 
 
 def _fail(ends: list[_End], why: Exception) -> None:

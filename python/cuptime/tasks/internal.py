@@ -92,7 +92,7 @@ class InternalRuns:
     async def _run(self, task: Task) -> None:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def then(_: Task | None, fault: Exception | None) -> None:
+        def then(_: TaskState | None, fault: Exception | None) -> None:
             if fault is None:
                 over.set_result(None)
             else:

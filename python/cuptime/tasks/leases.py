@@ -14,17 +14,18 @@ from functools import partial
 from typing import Any, Final
 
 from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.limits import TRIGGER_BATCH_MAX, WORKERS_MAX
+from cuptime.domain.limits import TASK_RESULT_BYTES_MAX, TRIGGER_BATCH_MAX, WORKERS_MAX
 from cuptime.domain.values import Task, TaskState
 from cuptime.domain.writes import ExtendLeases
 from cuptime.tasks import life
-from cuptime.tasks.ends import Ends, Then
+from cuptime.tasks.ends import ENDS_PER_COMMIT_MAX, Ends
 from cuptime.tasks.means import Means
 from cuptime.tasks.workers import (
     Acknowledgement,
     AckResult,
     HeartbeatAnswer,
     Lease,
+    Said,
     WorkerSession,
     parse_token,
 )
@@ -35,8 +36,7 @@ END_AGAIN_MS: Final = 1_000
 
 _log = logging.getLogger(__name__)
 
-End = Callable[[Task, Then], None]
-"""Puts the report of an attempt to `Ends`."""
+ANOTHER_WORKER: Final = "LEASE_OF_ANOTHER_WORKER: the lease is held by a worker of another name"
 
 
 class Leases:
@@ -48,11 +48,15 @@ class Leases:
         ends: Ends,
         on_hungry: Callable[[WorkerSession], None],
         on_gone: Callable[[WorkerSession], None],
+        on_over: Callable[[Lease, Task | None], None],
     ) -> None:
+        """`on_over` hears of attempts that ended otherwise than by a report that `ends` tells of, with
+        the row when it was read."""
         self._means = means
         self.ends = ends
         self.hungry = on_hungry
         self._gone = on_gone
+        self._over = on_over
         self._by_task: dict[int, Lease] = {}
         self._sessions: dict[WorkerSession, None] = {}
         self._cancelled: OrderedDict[str, None] = OrderedDict()
@@ -80,19 +84,19 @@ class Leases:
     async def close_session(self, session: WorkerSession) -> None:
         if session.closed:
             return
-        unsent = {lease.task.task_id for lease in session.shut()}
+        unsent = {lease.task_id for lease in session.shut()}
         session.credit = 0
         self._sessions.pop(session, None)
         self._gone(session)
         leaving = [lease for lease in session.held.values() if not lease.ending]
         session.held.clear()
         if leaving:
-            await asyncio.wait([self._leave(lease, lease.task.task_id in unsent) for lease in leaving])
+            await asyncio.wait([self._leave(lease, lease.task_id in unsent) for lease in leaving])
 
     def _leave(self, lease: Lease, unsent: bool) -> asyncio.Future[None]:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def then(after: Task | None, fault: Exception | None) -> None:
+        def then(after: TaskState | None, fault: Exception | None) -> None:
             self._ended(lease, after, fault)
             if not over.done():
                 over.set_result(None)
@@ -101,7 +105,7 @@ class Leases:
         if unsent:
             self.ends.given_back(lease.task, then)
         else:
-            message = f"worker {lease.task.worker} closed its stream"
+            message = f"worker {lease.worker} closed its stream"
             self.ends.failed(lease.task, life.WORKER_GONE, message, then, retriable=True, at_once=True)
         return over
 
@@ -113,29 +117,36 @@ class Leases:
             running.cancel()
 
     # --- leases ---------------------------------------------------------------------------------------------------
-    def hold(self, tasks: Sequence[Task], session: WorkerSession | None, until_ms: int) -> list[Lease]:
-        """Tasks that storage has leased; arms the end of their leases."""
-        leases = [Lease(task, session) for task in tasks]
+    def hold(self, leases: Sequence[Lease], until_ms: int) -> None:
+        """Leases that storage has given; arms their ends."""
         for lease in leases:
-            self._by_task[lease.task.task_id] = lease
-            if session is not None:
-                session.held[lease.task.task_id] = lease
-        self._means.wheel.arm_leases([task.task_id for task in tasks], until_ms)
-        return leases
+            self._by_task[lease.task_id] = lease
+            if lease.session is not None:
+                lease.session.held[lease.task_id] = lease
+        self._means.wheel.arm_leases([lease.task_id for lease in leases], until_ms)
 
     def drop(self, task_id: int, execution_id: str, *, cancelled: bool = False) -> None:
         """The lease is over; `cancelled` is remembered for the worker's next heartbeat."""
         lease = self._by_task.get(task_id)
-        if lease is None or lease.task.execution_id != execution_id:
+        if lease is None or lease.execution_id != execution_id:
             return
-        del self._by_task[task_id]
-        if lease.session is not None:
-            lease.session.held.pop(task_id, None)
-        self._means.wheel.disarm_lease(task_id)
+        self.drop_all([lease])
         if cancelled:
             self._cancelled[lease.token] = None
             if len(self._cancelled) > CANCELLED_TOKENS_HELD_MAX:
                 self._cancelled.popitem(last=False)
+
+    def drop_all(self, leases: Sequence[Lease]) -> None:
+        """These are over; one that another attempt has replaced is left alone."""
+        over: list[int] = []
+        for lease in leases:
+            task_id = lease.task_id
+            if self._by_task.get(task_id) is lease:
+                del self._by_task[task_id]
+                over.append(task_id)
+                if lease.session is not None:
+                    lease.session.held.pop(task_id, None)
+        self._means.wheel.disarm_leases(over)
 
     def expired(self, task_ids: list[int]) -> None:
         """Their ends fell due. One that was extended meanwhile, or whose clock was set back, is armed again."""
@@ -148,55 +159,150 @@ class Leases:
                 self._means.wheel.arm_leases([task_id], lease.until_ms)
                 continue
             lease.ending = True
-            message = f"worker {lease.task.worker} neither reported nor sent a heartbeat in time"
+            message = f"worker {lease.worker} neither reported nor sent a heartbeat in time"
             self.ends.failed(
                 lease.task, life.LEASE_EXPIRED, message, partial(self._ended, lease), retriable=True
             )
 
-    def _ended(self, lease: Lease, after: Task | None, fault: Exception | None) -> None:
+    def _ended(self, lease: Lease, after: TaskState | None, fault: Exception | None) -> None:
         """When storage could not commit the end, the lease stands on and its end is tried again."""
         if fault is not None:
-            lease.ending = False
-            self._means.wheel.arm_leases([lease.task.task_id], self._means.clock.now_ms() + END_AGAIN_MS)
+            lease.ending, lease.doubtful = False, True
+            self._means.wheel.arm_leases([lease.task_id], self._means.clock.now_ms() + END_AGAIN_MS)
         elif after is None:
-            self.drop(lease.task.task_id, lease.task.execution_id)
+            self._lost(lease, None)
+
+    def _lost(self, lease: Lease, said: Said | None) -> None:
+        """The attempt had ended otherwise: by somebody else, or by a report of this very lease whose commit was kept
+        although it was told as failed. The row says which; whoever waits for the end of the attempt goes on."""
+        standing = self._by_task.get(lease.task_id) is lease
+        self.drop_all([lease])
+        if standing and lease.doubtful:
+            self._keep(self._settle(lease, said))
+            return
+        if standing:
+            self._over(lease, None)
+        if said is not None:
+            said([Acknowledgement(lease.token, AckResult.LEASE_LOST)], None)
+
+    async def _settle(self, lease: Lease, said: Said | None) -> None:
+        row = await self._means.persist(self._means.storage.task, lease.task_id)
+        answer = Acknowledgement(lease.token, AckResult.LEASE_LOST)
+        if row is not None:
+            if row.execution_id == lease.execution_id and row.state in (TaskState.EXECUTED, TaskState.FAILED):
+                answer = Acknowledgement(lease.token, AckResult.ACCEPTED, row.state)
+            elif row.state is TaskState.SCHEDULED:
+                # Its retry was kept: nobody has armed it.
+                self._means.wheel.arm_task(row.task_id, row.due_ms)
+                if row.retry_count == lease.row.retry_count + 1:
+                    answer = Acknowledgement(lease.token, AckResult.ACCEPTED, row.state)
+            self._means.watchers.publish(row, last=row.state in life.RESTING)
+        self._over(lease, row)
+        if said is not None:
+            said([answer], None)
 
     # --- what workers say -----------------------------------------------------------------------------------------
-    def report(self, token: str, end: End) -> asyncio.Future[Acknowledgement]:
-        """Ends an attempt by its worker's report."""
-        named = parse_token(token)
-        lease = self._by_task.get(named[0]) if named else None
-        if named is None or (lease is not None and (lease.task.execution_id != named[1] or lease.ending)):
-            answer: asyncio.Future[Acknowledgement] = asyncio.get_running_loop().create_future()
-            answer.set_result(Acknowledgement(token, AckResult.LEASE_LOST))
-            return answer
-        if lease is None:
-            return self._keep(self._report_unknown(token, *named, end))
-        return self._report(token, lease, end)
-
-    def _report(self, token: str, lease: Lease, end: End) -> asyncio.Future[Acknowledgement]:
-        answer: asyncio.Future[Acknowledgement] = asyncio.get_running_loop().create_future()
-
-        def then(after: Task | None, fault: Exception | None) -> None:
-            self._ended(lease, after, fault)
-            if answer.done():
-                return
-            if fault is not None:
-                answer.set_exception(fault)
-            elif after is None:
-                answer.set_result(Acknowledgement(token, AckResult.LEASE_LOST))
+    def completed(self, session: WorkerSession, reports: Sequence[tuple[str, bytes]], said: Said) -> None:
+        """Ends attempts by their worker's reports: those of one message in one commit."""
+        held: list[tuple[Lease, bytes]] = []
+        answers: list[Acknowledgement] = []
+        unknown: list[tuple[str, bytes]] = []
+        for token, result in reports:
+            lease, refusal = self._named(session, token)
+            if lease is not None and len(result) <= TASK_RESULT_BYTES_MAX:
+                lease.ending = True
+                held.append((lease, result))
+            elif refusal is not None:
+                answers.append(refusal)
+            elif lease is None:
+                unknown.append((token, result))
             else:
-                answer.set_result(Acknowledgement(token, AckResult.ACCEPTED, after.state))
+                message = f"result has {len(result)} bytes; at most {TASK_RESULT_BYTES_MAX}"
+                answers.append(Acknowledgement(token, AckResult.INVALID, message=message))
+        if answers:
+            said(answers, None)
+        if unknown:
+            self._keep(self._completed_unknown(session, unknown, said))
+        for start in range(0, len(held), ENDS_PER_COMMIT_MAX):
+            part = held[start : start + ENDS_PER_COMMIT_MAX]
+            self.ends.completed(part, partial(self._completed, [lease for lease, _ in part], said))
 
-        lease.ending = True
-        end(lease.task, then)
-        return answer
+    async def _completed_unknown(
+        self, session: WorkerSession, reports: Sequence[tuple[str, bytes]], said: Said
+    ) -> None:
+        standing = await self._recalled([token for token, _ in reports], said)
+        if standing:
+            self.completed(session, [report for report in reports if report[0] in standing], said)
 
-    async def _report_unknown(self, token: str, task_id: int, execution_id: str, end: End) -> Acknowledgement:
-        lease = (await self._recall([(task_id, execution_id)])).get(task_id)
-        if lease is None or lease.ending:
-            return Acknowledgement(token, AckResult.LEASE_LOST)
-        return await self._report(token, lease, end)
+    def _completed(
+        self, leases: list[Lease], said: Said, moved: set[int] | None, fault: Exception | None
+    ) -> None:
+        if fault is not None or moved is None:
+            for lease in leases:
+                self._ended(lease, None, fault or RuntimeError("the commit did not say"))
+            said([], fault)
+            return
+        accepted: list[Acknowledgement] = []
+        for lease in leases:
+            if lease.task_id in moved:
+                accepted.append(Acknowledgement(lease.token, AckResult.ACCEPTED, TaskState.EXECUTED))
+            else:
+                self._lost(lease, said)
+        if accepted:
+            said(accepted, None)
+
+    def failed(
+        self, session: WorkerSession, token: str, code: str, message: str, retriable: bool, said: Said
+    ) -> None:
+        """Ends an attempt by its worker's report."""
+        lease, refusal = self._named(session, token)
+        if refusal is not None:
+            said([refusal], None)
+        elif lease is None:
+            self._keep(self._failed_unknown(session, token, code, message, retriable, said))
+        else:
+            lease.ending = True
+            then = partial(self._failed, lease, said)
+            self.ends.failed(lease.task, code, message, then, retriable=retriable)
+
+    async def _failed_unknown(
+        self, session: WorkerSession, token: str, code: str, message: str, retriable: bool, said: Said
+    ) -> None:
+        if await self._recalled([token], said):
+            self.failed(session, token, code, message, retriable, said)
+
+    def _failed(self, lease: Lease, said: Said, after: TaskState | None, fault: Exception | None) -> None:
+        if fault is not None:
+            self._ended(lease, None, fault)
+            said([], fault)
+        elif after is None:
+            self._lost(lease, said)
+        else:
+            said([Acknowledgement(lease.token, AckResult.ACCEPTED, after)], None)
+
+    def _named(self, session: WorkerSession, token: str) -> tuple[Lease | None, Acknowledgement | None]:
+        """The lease that a report of the session may end; or why not; or neither, when memory does not know it."""
+        lease = self._by_task.get(_task_id_in(token))
+        if lease is not None and lease.token == token and not lease.ending:
+            if lease.worker != session.worker:
+                return None, Acknowledgement(token, AckResult.INVALID, message=ANOTHER_WORKER)
+            return lease, None
+        if lease is not None or parse_token(token) is None:
+            return None, Acknowledgement(token, AckResult.LEASE_LOST)
+        return None, None
+
+    async def _recalled(self, tokens: Sequence[str], said: Said) -> set[str]:
+        """Looks leases up in storage that memory does not know; those of the tokens that still stand."""
+        try:
+            found = await self._recall([named for token in tokens if (named := parse_token(token))])
+        except CuptimeError as refusal:
+            said([], refusal)
+            return set()
+        standing = {lease.token for lease in found.values()}
+        lost = [Acknowledgement(token, AckResult.LEASE_LOST) for token in tokens if token not in standing]
+        if lost:
+            said(lost, None)
+        return standing
 
     async def _recall(self, named: Sequence[tuple[int, str]]) -> dict[int, Lease]:
         """Leases that stand in storage but are not held in memory: those given before a restart."""
@@ -210,13 +316,13 @@ class Leases:
             if task.execution_id != wanted[task.task_id] or task.task_id in self._by_task:
                 continue
             if task.state is TaskState.TRIGGERED and task.lease_until_ms > now_ms:
-                self.hold([task], None, task.lease_until_ms)
+                self.hold([Lease(task, None)], task.lease_until_ms)
             elif task.state is TaskState.CANCELLED:
                 self._cancelled[lease_token_of(task)] = None
         return {
             task_id: lease
             for task_id, execution_id in named
-            if (lease := self._by_task.get(task_id)) is not None and lease.task.execution_id == execution_id
+            if (lease := self._by_task.get(task_id)) is not None and lease.execution_id == execution_id
         }
 
     async def extend(self, session: WorkerSession, tokens: Sequence[str]) -> HeartbeatAnswer:
@@ -230,18 +336,19 @@ class Leases:
             token: lease
             for token, (task_id, execution_id) in named.items()
             if (lease := self._by_task.get(task_id)) is not None
-            and lease.task.execution_id == execution_id
+            and lease.execution_id == execution_id
+            and lease.worker == session.worker
             and not lease.ending
         }
         extended: set[int] = set()
         if held:
-            rows = [(lease.task.task_id, lease.task.execution_id, until_ms) for lease in held.values()]
+            rows = [(lease.task_id, lease.execution_id, until_ms) for lease in held.values()]
             committed = await self._means.commit([ExtendLeases(rows)])
             extended = set(committed.results[0])
         gone = []
         for token in tokens:
             lease = held.get(token)
-            if lease is None or lease.task.task_id not in extended:
+            if lease is None or lease.task_id not in extended:
                 gone.append(token)
             else:
                 # The timer stays where it is: when it ends it finds the lease extended and is armed again.
@@ -250,11 +357,18 @@ class Leases:
         lost = tuple(token for token in gone if token not in self._cancelled)
         return HeartbeatAnswer(until_ms, lost, cancelled)
 
-    def _keep(self, work: Coroutine[Any, Any, Acknowledgement]) -> asyncio.Task[Acknowledgement]:
+    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
         running = asyncio.get_running_loop().create_task(work)
         self._running.add(running)
         running.add_done_callback(self._running.discard)
-        return running
+
+
+def _task_id_in(token: str) -> int:
+    """Of what may be a token; 0 when it is none. Whether it names a lease, a comparison with the lease's own tells."""
+    try:
+        return int(token.partition(".")[0])
+    except ValueError:
+        return 0
 
 
 def lease_token_of(task: Task) -> str:

@@ -116,7 +116,7 @@ def _with(task: Task, **changes: object) -> Task:
 def leased(
     task: Task, trigger_id: str, trigger_ms: int, execution_id: str, until_ms: int, worker: str, now_ms: int
 ) -> Task:
-    """The row after MoveTasks (when it was not TRIGGERED yet) and LeaseTasks."""
+    """The row after TriggerTasks that gave it to a worker, or LeaseTasks."""
     return _with(
         task,
         state=TaskState.TRIGGERED,
@@ -131,7 +131,7 @@ def leased(
 
 
 def triggered(task: Task, trigger_id: str, now_ms: int) -> Task:
-    """The row after MoveTasks."""
+    """The row after TriggerTasks that gave it to nobody."""
     step(task, TaskState.TRIGGERED)
     return _with(task, state=TaskState.TRIGGERED, trigger_id=trigger_id, trigger_ms=now_ms, updated_ms=now_ms)
 

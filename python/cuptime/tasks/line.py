@@ -26,7 +26,7 @@ from cuptime.tasks.repeats import Repeats
 from cuptime.tasks.trigger import GenerationOf, Trigger
 from cuptime.tasks.watch import Watchers, follow
 from cuptime.tasks.wheel import ManualWheel, Wheel
-from cuptime.tasks.wheel_thread import ThreadWheel
+from cuptime.tasks.wheel_loop import LoopWheel
 from cuptime.tasks.workers import WorkerSession
 
 CLOSE_GRACE_S: Final = 5.0
@@ -38,7 +38,7 @@ class TaskLine:
     """Tasks from request to acknowledgement. Implements :class:`cuptime.domain.ports.TaskQueue`.
 
     Made when storage is open and the shard is claimed. Then: register the runners of internal queues, `await start()`,
-    and only after that let callers in. With a :class:`ManualWheel` there is no thread, and `pump` does its work.
+    and only after that let callers in. With a :class:`ManualWheel` no time passes by itself, and `pump` does its work.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class TaskLine:
     # --- life of the line -----------------------------------------------------------------------------------------
     async def start(self) -> Recovered:
         """Rebuilds everything from storage and begins to trigger. What is overdue fires while the scan still runs."""
-        if isinstance(self.wheel, ThreadWheel):
+        if isinstance(self.wheel, LoopWheel):
             self.wheel.start()
         recovery = Recovery(self._means, self._delivery, self._internal, self._repeats)
         return await recovery.run(self._last_task_id)
 
     async def close(self) -> None:
         """Stops triggering, ends the sessions, and returns when what was reported is durable."""
-        if isinstance(self.wheel, ThreadWheel):
+        if isinstance(self.wheel, LoopWheel):
             self.wheel.stop()
         await self._trigger.stop(CLOSE_GRACE_S)
         await self._delivery.stop(CLOSE_GRACE_S)
@@ -98,7 +98,7 @@ class TaskLine:
         """Under a manual clock: hands over everything due by now and returns when all that follows from it without
         more time or a worker's word is durable. Returns how many waits ended."""
         if not isinstance(self.wheel, ManualWheel):
-            raise RuntimeError("this line has a wheel thread; nobody else pumps it")
+            raise RuntimeError("this line's wheel is driven by the event loop; nobody else pumps it")
         ended = 0
         while True:
             now_ended = self.wheel.pump()

@@ -18,6 +18,7 @@ from cuptime.tasks.delivery import Delivery
 from cuptime.tasks.internal import InternalRuns
 from cuptime.tasks.means import Means
 from cuptime.tasks.repeats import Repeats
+from cuptime.tasks.workers import Lease
 
 PAGE: Final = 20_000
 
@@ -76,7 +77,7 @@ class Recovery:
         for task in await self._means.storage.tasks_by_id(ids):
             if task.lease_until_ms > now_ms:
                 await self._repeats.admit([task])
-                self._delivery.leases.hold([task], None, task.lease_until_ms)
+                self._delivery.leases.hold([Lease(task, None)], task.lease_until_ms)
                 leased += 1
             else:
                 ready.append(task)

@@ -18,7 +18,7 @@ from typing import Final
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import TRIGGER_BATCH_MAX
 from cuptime.domain.values import Task, TaskState
-from cuptime.domain.writes import MoveTasks, ReplaceTask
+from cuptime.domain.writes import ReplaceTask, TriggerTasks
 from cuptime.tasks import life
 from cuptime.tasks.delivery import Delivery
 from cuptime.tasks.ends import Ends
@@ -123,25 +123,34 @@ class Trigger:
             durable.set_result(None)
 
     async def _fire(self, due: list[Task], broken: list[Task], now_ms: int) -> None:
-        internal = [task for task in due if life.is_internal(task.queue)]
-        admitted = await self._repeats.admit([task for task in due if not life.is_internal(task.queue)])
+        own = {queue for queue in {task.queue for task in due} if life.is_internal(queue)}
+        internal = [task for task in due if task.queue in own] if own else []
+        outside = [task for task in due if task.queue not in own] if own else due
+        admitted = await self._repeats.admit(outside)
         # Nothing passes those that wait in its queue already.
-        passing = [task for task in admitted.run if not self._delivery.backlog(task.queue)]
-        grants, left = self._delivery.deal(passing, now_ms)
-        if len(passing) != len(admitted.run):
-            left += [task for task in admitted.run if self._delivery.backlog(task.queue)]
+        held_up = {task.queue for task in admitted.run if self._delivery.backlog(task.queue)}
+        passing = [task for task in admitted.run if task.queue not in held_up]
         trigger_id = self._means.clock.token()
-        rows = [(task.task_id, task.due_ms) for task in (*due, *broken)]
-        move = MoveTasks(TaskState.TRIGGERED, (TaskState.SCHEDULED,), rows, now_ms, trigger_id)
+        grants, left = self._delivery.deal(passing, now_ms, trigger_id)
+        if held_up:
+            left += [task for task in admitted.run if task.queue in held_up]
+        rows = [row for grant in grants for row in grant.trigger_rows()]
+        if len(rows) < len(due) + len(broken):
+            given = {row[0] for row in rows}
+            waiting = (task for task in (*due, *broken) if task.task_id not in given)
+            rows += [(task.task_id, task.due_ms, "", 0, task.attempt, "") for task in waiting]
+        if self._ends.hurry():
+            # Their flush begins before this goes on, without a chance for the writer between: one transaction for both.
+            await asyncio.sleep(0)
         try:
-            committed = await self._means.commit([move, *(grant.write(now_ms) for grant in grants)])
+            committed = await self._means.commit([TriggerTasks(rows, now_ms, trigger_id)])
         except BaseException:
             self._delivery.refund(grants)
             for task in admitted.run:
                 self._delivery.offer(self._repeats.ended(task))
             raise
         moved = set(committed.results[0])
-        self._delivery.send(grants, committed.results[1:], now_ms, trigger_id)
+        self._delivery.send(grants, moved, now_ms, trigger_id)
         self._tell(due, moved)
 
         def fired(tasks: Sequence[Task]) -> list[Task]:
@@ -169,9 +178,9 @@ class Trigger:
             if task.due_ms > now_ms:
                 # The clock was set back, or the task was put off: its time comes again.
                 self._means.wheel.arm_task(task.task_id, task.due_ms)
-            elif self._outdated(task):
+            elif task.schedule_seq and self._outdated(task):
                 await self._cancel(task, now_ms)
-            elif _context_holds(task):
+            elif task.context is None or _context_holds(task):
                 due.append(task)
             else:
                 broken.append(task)

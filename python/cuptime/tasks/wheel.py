@@ -18,7 +18,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -62,16 +61,14 @@ class ClockHealth:
 
 
 class Wheel:
-    """Arms and disarms waits, and gives what is due to its sinks. `ThreadWheel` and `ManualWheel` drive it.
+    """Arms and disarms waits, and gives what is due to its sinks. `LoopWheel` and `ManualWheel` drive it.
 
-    All methods but those of the drivers are called in the event loop's thread.
+    All methods are called in the event loop's thread.
     """
 
     def __init__(self, timers: Timers, clock: Clock) -> None:
         self._timers = timers
         self._clock = clock
-        # Guards what the driver's thread shares with the loop's; held for one batch at most.
-        self._lock = threading.Condition()
         # How far the timers have come: they were made for about now.
         self._cursor_ms = clock.now_ms()
         self._behind: list[tuple[int, int]] = []
@@ -94,56 +91,57 @@ class Wheel:
         """Arms many tasks; one that is armed already is moved. Raises LIMIT_REACHED when the wheel is full."""
         if not ids:
             return
-        with self._lock:
-            earliest_ms = min(dues_ms)
-            if earliest_ms <= self._cursor_ms:
-                for name, due_ms in zip(ids, dues_ms, strict=True):
-                    self._arm_one(name, due_ms)
-            else:
-                for name in ids if self._behind_due else ():
-                    self._behind_due.pop(name, None)
-                self._refused_when_full(lambda: self._timers.arm(packed(ids), packed(dues_ms)))
-            self._woken_for(earliest_ms)
+        earliest_ms = min(dues_ms)
+        if earliest_ms <= self._cursor_ms:
+            for name, due_ms in zip(ids, dues_ms, strict=True):
+                self._arm_one(name, due_ms)
+        else:
+            for name in ids if self._behind_due else ():
+                self._behind_due.pop(name, None)
+            self._refused_when_full(lambda: self._timers.arm(packed(ids), packed(dues_ms)))
+        self._woken_for(earliest_ms)
 
     def arm_task(self, task_id: int, due_ms: int) -> None:
         """Arms one task, or moves it."""
-        with self._lock:
-            self._arm_one(task_id, due_ms)
-            self._woken_for(due_ms)
+        self._arm_one(task_id, due_ms)
+        self._woken_for(due_ms)
 
     def arm_leases(self, task_ids: Sequence[int], until_ms: int) -> None:
         """Arms the ends of leases."""
         self.arm([-task_id for task_id in task_ids], [until_ms] * len(task_ids))
 
-    def disarm_lease(self, task_id: int) -> None:
-        """The lease ended otherwise."""
-        self.disarm([-task_id])
+    def disarm_leases(self, task_ids: Sequence[int]) -> None:
+        """The leases ended otherwise."""
+        self.disarm([-task_id for task_id in task_ids])
 
     def disarm(self, ids: Sequence[int]) -> None:
         """What is not armed is left alone."""
         if not ids:
             return
-        with self._lock:
-            for name in ids if self._behind_due else ():
-                self._behind_due.pop(name, None)
-            if len(ids) == 1:
-                self._timers.disarm_one(ids[0])
-            else:
-                self._timers.disarm(packed(ids))
+        for name in ids if self._behind_due else ():
+            self._behind_due.pop(name, None)
+        if len(ids) == 1:
+            self._timers.disarm_one(ids[0])
+        else:
+            self._timers.disarm(packed(ids))
 
     def at(self, due_ms: int, call: Callable[[], None]) -> int:
         """Calls `call` in the event loop at `due_ms`, not durable. Returns a name for :meth:`forget`."""
         name = CALLS_FROM - next(self._names)
         self._calls[name] = call
-        with self._lock:
-            self._arm_one(name, due_ms)
-            self._woken_for(due_ms)
+        self._arm_one(name, due_ms)
+        self._woken_for(due_ms)
         return name
 
     def forget(self, name: int) -> None:
         """Drops a call."""
         if self._calls.pop(name, None) is not None:
             self.disarm([name])
+
+    @property
+    def turn_ms(self) -> float:
+        """What comes in quick succession may be kept together for so long; 0 where time does not pass by itself."""
+        return 0.0
 
     def rest(self, pause_ms: int, over: Callable[[], None]) -> Callable[[], None]:
         """Calls `over` in the event loop when about so much time has passed; the result forgets it. Unlike :meth:`at`
@@ -156,8 +154,7 @@ class Wheel:
 
     def next_event_ms(self) -> int | None:
         """Not after the next wait ends; None when nothing waits."""
-        with self._lock:
-            return self._next_ms()
+        return self._next_ms()
 
     def _arm_one(self, name: int, due_ms: int) -> None:
         self._behind_due.pop(name, None)
@@ -252,8 +249,7 @@ class ManualWheel(Wheel):
         """Hands over everything that is due by now; returns how many waits ended."""
         ended = 0
         while True:
-            with self._lock:
-                names = self._collect(self._clock.now_ms())
+            names = self._collect(self._clock.now_ms())
             if not names:
                 return ended
             ended += len(names)

@@ -9,6 +9,7 @@ from typing import Any
 
 from cuptime.domain.clock import ManualClock
 from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.limits import WORKER_CREDITS_MAX
 from cuptime.domain.ports import Committed
 from cuptime.domain.requests import Requests
 from cuptime.domain.values import Fence, Task, TaskState
@@ -140,7 +141,4 @@ class Rig:
 
 async def taken(session: WorkerSession) -> list[Lease]:
     """What was sent to a session and not read yet; waits for nothing."""
-    leases: list[Lease] = []
-    while session._outbound:
-        leases += session._outbound.popleft()
-    return leases
+    return session.take(WORKER_CREDITS_MAX, 1 << 40)

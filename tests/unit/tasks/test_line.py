@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from cuptime.domain.ports import TaskFilter
 from cuptime.domain.values import Task, TaskContext, TaskState
 from cuptime.domain.writes import InsertTasks, ReplaceTask
 from cuptime.tasks.form import NewTask
-from cuptime.tasks.workers import AckResult
+from cuptime.tasks.workers import UNREAD_BYTES_MAX, Acknowledgement, AckResult, Lease
 from tests.unit.tasks.rig import START_MS, Rig, taken
 
 CONTEXT = TaskContext(10_001, "2.1", 5, START_MS)
@@ -140,6 +141,98 @@ async def test_reports_survive_a_storage_that_fails_once(rig: Rig) -> None:
     assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
     assert (await session.complete(lease.token)).result is AckResult.ACCEPTED
     assert await rig.state(task) is TaskState.EXECUTED
+
+
+async def test_a_report_whose_commit_was_kept_though_told_as_failed_is_accepted_when_it_comes_again(
+    rig: Rig,
+) -> None:
+    session = rig.worker()
+    task = await rig.enqueue(context=CONTEXT)
+    twin = await rig.enqueue(context=CONTEXT)
+    await rig.pass_ms(0)
+    [lease] = await taken(session)
+    rig.storage.kept_failures = [Reason.STORAGE_UNAVAILABLE]  # type: ignore[attr-defined]
+    with pytest.raises(CuptimeError):
+        await session.complete(lease.token, b"first")
+    again = await session.complete(lease.token, b"second")
+    assert (again.result, again.state) == (AckResult.ACCEPTED, TaskState.EXECUTED)
+    await rig.pass_ms(0)
+    for row in (task, twin):
+        assert (await rig.line.get(row.task_id)).result == b"first"
+    assert rig.metrics.depths["leased"]() == 0
+
+
+async def test_a_failure_that_was_kept_though_told_as_failed_is_retried_in_time(rig: Rig) -> None:
+    session = rig.worker()
+    task = await rig.enqueue(max_retries=3, backoff_ms=500)
+    await rig.pass_ms(0)
+    [lease] = await taken(session)
+    rig.storage.kept_failures = [Reason.STORAGE_UNAVAILABLE]  # type: ignore[attr-defined]
+    with pytest.raises(CuptimeError):
+        await session.fail(lease.token, "BROKEN", retriable=True)
+    assert await rig.state(task) is TaskState.SCHEDULED
+    again = await session.fail(lease.token, "BROKEN", retriable=True)
+    assert (again.result, again.state) == (AckResult.ACCEPTED, TaskState.SCHEDULED)
+    await rig.pass_ms(500)
+    [second] = await taken(session)
+    assert (second.task.task_id, second.attempt, second.task.retry_count) == (task.task_id, 2, 1)
+
+
+async def test_reports_of_one_message_share_a_commit(rig: Rig) -> None:
+    session = rig.worker(credit=100)
+    await rig.line.enqueue_batch([NewTask("sheets") for _ in range(50)])
+    await rig.pass_ms(0)
+    leases = await taken(session)
+    before = rig.storage.commits  # type: ignore[attr-defined]
+    heard: list[Acknowledgement] = []
+    session.completed([(lease.token, b"done") for lease in leases], lambda acks, _: heard.extend(acks))
+    await rig.pass_ms(0)
+    assert {(ack.result, ack.state) for ack in heard} == {(AckResult.ACCEPTED, TaskState.EXECUTED)}
+    assert len(heard) == 50
+    assert rig.storage.commits - before == 1  # type: ignore[attr-defined]
+
+
+async def test_reports_of_one_message_are_looked_up_together_after_a_restart(rig: Rig) -> None:
+    session = rig.worker(credit=10)
+    await rig.line.enqueue_batch([NewTask("sheets") for _ in range(3)])
+    await rig.pass_ms(0)
+    tokens = [lease.token for lease in await taken(session)]
+    rig.line._delivery.leases._by_task.clear()
+    heard: list[Acknowledgement] = []
+    gone = f"{10**6}.{'a' * 32}"
+    reports = [(token, b"") for token in (*tokens, gone, tokens[0])]
+    session.completed(reports, lambda acks, _: heard.extend(acks))
+    await rig.pass_ms(0)
+    await wait_for(lambda: len(heard) == 5)
+    accepted = [ack.lease_token for ack in heard if ack.result is AckResult.ACCEPTED]
+    assert sorted(accepted) == sorted(tokens)
+    assert sorted(ack.lease_token for ack in heard if ack.result is AckResult.LEASE_LOST) == sorted(
+        [gone, tokens[0]]
+    )
+
+
+async def test_a_session_that_is_not_read_is_dealt_so_many_bytes(rig: Rig) -> None:
+    session = rig.worker(credit=1_000)
+    await rig.line.enqueue_batch([NewTask("sheets", payload=bytes(60_000)) for _ in range(200)])
+    await rig.pass_ms(0)
+    dealt = rig.metrics.depths["leased"]()
+    assert UNREAD_BYTES_MAX // 60_000 <= dealt <= UNREAD_BYTES_MAX // 60_000 + 1
+    assert rig.metrics.depths["ready"]() == 200 - dealt
+    seen: list[Lease] = []
+    while leases := session.take(10, 1 << 40):
+        seen += leases
+        await rig.pass_ms(0)
+    assert len({lease.task_id for lease in seen}) == 200
+    assert session.unread_bytes == 0
+
+
+async def wait_for(happened: Callable[[], bool]) -> None:
+    """Lets others run until it has; bounded."""
+    for _ in range(1_000):
+        if happened():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it did not happen")
 
 
 async def test_triggers_survive_a_storage_that_fails(rig: Rig) -> None:

@@ -17,7 +17,7 @@ from cuptime.storage.sqlite.storage import SqliteStorage
 from cuptime.tasks.form import NewTask
 from cuptime.tasks.life import RESTING
 from cuptime.tasks.line import TaskLine
-from cuptime.tasks.wheel_thread import BATCHES_AHEAD_MAX, ThreadWheel
+from cuptime.tasks.wheel_loop import BATCHES_AHEAD_MAX, LoopWheel
 from cuptime.tasks.workers import AckResult, Lease, WorkerSession
 from tests.conftest import WaitUntil
 from tests.unit.tasks.rig import CountingMetrics, Rig, YieldingStorage, taken
@@ -169,12 +169,12 @@ def test_nothing_acknowledged_is_lost_or_undone(steps: list[tuple[str, int]]) ->
     asyncio.run(live())
 
 
-async def test_with_threads_a_real_clock_and_a_real_file(tmp_path: Path, wait_until: WaitUntil) -> None:
+async def test_with_a_real_clock_and_a_real_file(tmp_path: Path, wait_until: WaitUntil) -> None:
     clock, metrics = SystemClock(), CountingMetrics()
     storage = SqliteStorage(tmp_path / "line.db", clock)
     await storage.open()
     fence = await storage.claim(1, "test")
-    wheel = ThreadWheel(Timers(1, clock.now_ms(), 100_000), clock)
+    wheel = LoopWheel(Timers(1, clock.now_ms(), 100_000), clock)
 
     async def known(_: int) -> bool:
         return True
@@ -211,12 +211,12 @@ async def test_with_threads_a_real_clock_and_a_real_file(tmp_path: Path, wait_un
     await storage.close()
 
 
-async def test_the_thread_goes_on_after_storage_failed_under_it(wait_until: WaitUntil) -> None:
-    """As many batches as the thread may be ahead wait for storage; the pause before the next try ends all the same."""
+async def test_the_wheel_goes_on_after_storage_failed_under_it(wait_until: WaitUntil) -> None:
+    """As many batches as the wheel may be ahead wait for storage; the pause before the next try ends all the same."""
     clock, metrics, storage = SystemClock(), CountingMetrics(), YieldingStorage()
     await storage.open()
     fence = await storage.claim(1, "test")
-    wheel = ThreadWheel(Timers(1, clock.now_ms(), 100_000), clock)
+    wheel = LoopWheel(Timers(1, clock.now_ms(), 100_000), clock)
 
     async def known(_: int) -> bool:
         return True

@@ -15,10 +15,9 @@ from cuptime.core import Timers
 from cuptime.domain.clock import ManualClock, SystemClock
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import TRIGGER_BATCH_MAX
-from cuptime.tasks import wheel_thread
 from cuptime.tasks.columns import packed, unpacked
 from cuptime.tasks.wheel import ManualWheel
-from cuptime.tasks.wheel_thread import BATCHES_AHEAD_MAX, ThreadWheel
+from cuptime.tasks.wheel_loop import BATCHES_AHEAD_MAX, LoopWheel
 from tests.unit.tasks.heap_timers import HeapTimers
 
 START_MS = 1_800_000_000_000
@@ -161,14 +160,14 @@ def test_a_full_wheel_refuses() -> None:
     assert refused.value.reason is Reason.LIMIT_REACHED
 
 
-# --- the thread -----------------------------------------------------------------------------------------------------
+# --- driven by the loop -----------------------------------------------------------------------------------------------
 def now_timers(clock: SystemClock) -> Timers:
     return Timers(1, clock.now_ms(), 100_000)
 
 
-async def test_the_thread_hands_over_in_batches_and_never_early(wait_until: WaitUntil) -> None:
+async def test_the_loop_hands_over_in_batches_and_never_early(wait_until: WaitUntil) -> None:
     clock = SystemClock()
-    wheel = ThreadWheel(now_timers(clock), clock)
+    wheel = LoopWheel(now_timers(clock), clock)
     due: dict[int, int] = {}
     early: list[int] = []
 
@@ -189,35 +188,37 @@ async def test_the_thread_hands_over_in_batches_and_never_early(wait_until: Wait
     finally:
         wheel.stop()
     assert early == []
+    # 3,000 waits over 300 ms end in turns, not one by one.
+    assert wheel.wakeups < 600
 
 
 async def test_an_idle_wheel_does_not_wake(wait_until: WaitUntil) -> None:
     clock = SystemClock()
-    wheel = ThreadWheel(now_timers(clock), clock)
+    wheel = LoopWheel(now_timers(clock), clock)
     handed: list[int] = []
     wheel.connect(lambda ids: (handed.extend(ids), wheel.consumed())[1], handed.extend)
     wheel.start()
     try:
+        assert wheel.asleep_without_end
         wheel.arm_task(1, clock.now_ms() + 20)
         await wait_until(lambda: handed == [1], why="handed over")
-        await wait_until(lambda: wheel._asleep_until_ms == wheel_thread._NEVER, why="asleep without end")
+        assert wheel.asleep_without_end
         before = wheel.wakeups
         wheel.arm_task(2, clock.now_ms() + 3_600_000)
-        await wait_until(
-            lambda: wheel._asleep_until_ms not in (0, wheel_thread._NEVER), why="asleep until then"
-        )
-        assert wheel.wakeups == before + 1
+        assert not wheel.asleep_without_end
         # An earlier one wakes it; a later one does not.
         wheel.arm_task(3, clock.now_ms() + 7_200_000)
         wheel.arm_task(4, clock.now_ms())
         await wait_until(lambda: handed == [1, 4], why="the earlier one")
+        assert wheel.wakeups <= before + 2
+        wheel.disarm([2, 3])
     finally:
         wheel.stop()
 
 
-async def test_a_loop_that_is_behind_is_not_flooded(wait_until: WaitUntil) -> None:
+async def test_a_line_that_is_behind_is_not_flooded(wait_until: WaitUntil) -> None:
     clock = SystemClock()
-    wheel = ThreadWheel(now_timers(clock), clock)
+    wheel = LoopWheel(now_timers(clock), clock)
     batches: list[int] = []
     wheel.connect(lambda ids: batches.append(len(ids)), lambda ids: None)
     count = (BATCHES_AHEAD_MAX + 2) * TRIGGER_BATCH_MAX
@@ -225,6 +226,7 @@ async def test_a_loop_that_is_behind_is_not_flooded(wait_until: WaitUntil) -> No
     wheel.start()
     try:
         await wait_until(lambda: len(batches) == BATCHES_AHEAD_MAX, why="as far ahead as it may be")
+        assert wheel.asleep_without_end
         assert max(batches) <= TRIGGER_BATCH_MAX
         for number in range(2):
             wheel.consumed()
@@ -234,9 +236,28 @@ async def test_a_loop_that_is_behind_is_not_flooded(wait_until: WaitUntil) -> No
         wheel.stop()
 
 
-async def test_stop_ends_the_thread_and_start_begins_anew(wait_until: WaitUntil) -> None:
+async def test_a_busy_wheel_keeps_together_what_falls_due_in_one_turn(wait_until: WaitUntil) -> None:
+    """What is armed during a turn comes with the next one, which waits until as many milliseconds have passed."""
     clock = SystemClock()
-    wheel = ThreadWheel(now_timers(clock), clock)
+    wheel = LoopWheel(now_timers(clock), clock)
+    turns: list[list[int]] = []
+    wheel.connect(lambda ids: (turns.append(ids), wheel.consumed())[1], lambda ids: None)
+    wheel.start()
+    try:
+        wheel.arm_task(1, clock.now_ms())
+        await wait_until(lambda: turns, why="the first comes at once")
+        wheel.arm_task(2, clock.now_ms())
+        await asyncio.sleep(0)
+        wheel.arm_task(3, clock.now_ms())
+        await wait_until(lambda: len(turns) == 2, why="the others together")
+        assert [sorted(turn) for turn in turns] == [[1], [2, 3]]
+    finally:
+        wheel.stop()
+
+
+async def test_stop_ends_the_turns_and_start_begins_anew(wait_until: WaitUntil) -> None:
+    clock = SystemClock()
+    wheel = LoopWheel(now_timers(clock), clock)
     handed: list[int] = []
     wheel.connect(lambda ids: (handed.extend(ids), wheel.consumed())[1], handed.extend)
     wheel.start()
@@ -271,7 +292,7 @@ async def test_a_timed_call_that_fails_takes_no_other_with_it() -> None:
     assert called == ["first", "second"]
 
 
-async def test_a_thread_that_dies_says_so(wait_until: WaitUntil) -> None:
+async def test_a_driver_that_dies_says_so(wait_until: WaitUntil) -> None:
     """Better no server than one that triggers nothing."""
     clock = SystemClock()
     ended: list[bool] = []
@@ -280,9 +301,10 @@ async def test_a_thread_that_dies_says_so(wait_until: WaitUntil) -> None:
         def advance(self, now_ms: int, limit: int, /) -> tuple[bytes, bytes, bool]:
             raise MemoryError
 
-    wheel = ThreadWheel(Broken(), clock, lambda: ended.append(True))
+    wheel = LoopWheel(Broken(), clock, lambda: ended.append(True))
     wheel.start()
     try:
+        wheel.arm_task(1, clock.now_ms())
         await wait_until(lambda: ended, why="told of its end")
     finally:
         wheel.stop()

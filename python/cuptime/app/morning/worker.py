@@ -69,26 +69,28 @@ class Worker:
             request_serializer=worker_pb.StreamTasksRequest.SerializeToString,
             response_deserializer=worker_pb.StreamTasksResponse.FromString,
         )()
-        hello = worker_pb.Hello(worker=self._name, queues=[TASK_QUEUE, SHEETS_QUEUE], lease_ms=30_000)
+        hello = worker_pb.Hello(
+            worker=self._name, queues=[TASK_QUEUE, SHEETS_QUEUE], lease_ms=30_000, batches=True
+        )
         await call.write(worker_pb.StreamTasksRequest(hello=hello))
         await call.write(worker_pb.StreamTasksRequest(credits=worker_pb.Credits(count=CREDITS)))
         done: dict[str, str] = {}
         async for response in call:
-            kind = response.WhichOneof("message")
-            if kind == "tasks":
-                now_ms = self._clock.now_ms()
-                for leased in response.tasks.tasks:
-                    lateness_ms = now_ms - leased.task.due_time_ms
-                    done[leased.lease_token] = leased.task.name
-                    self.counts["executed"] += 1
-                    self._records.write("executed", leased.idempotency_key, leased.task.name, lateness_ms)
-                    complete = worker_pb.Complete(lease_token=leased.lease_token, result=b"ok")
-                    await call.write(worker_pb.StreamTasksRequest(complete=complete))
-                more = worker_pb.Credits(count=len(response.tasks.tasks))
-                await call.write(worker_pb.StreamTasksRequest(credits=more))
-            elif kind == "acknowledgement":
-                name = done.pop(response.acknowledgement.lease_token, "")
-                if response.acknowledgement.result == worker_pb.Acknowledgement.RESULT_ACCEPTED:
+            now_ms = self._clock.now_ms()
+            batch = response.batch
+            request = worker_pb.StreamTasksRequest()
+            for leased in batch.tasks:
+                lateness_ms = now_ms - leased.task.due_time_ms
+                done[leased.lease_token] = leased.task.name
+                self.counts["executed"] += 1
+                self._records.write("executed", leased.idempotency_key, leased.task.name, lateness_ms)
+                request.reports.completes.add(lease_token=leased.lease_token, result=b"ok")
+            if batch.tasks:
+                request.reports.credits = len(batch.tasks)
+                await call.write(request)
+            for acknowledgement in batch.acknowledgements:
+                name = done.pop(acknowledgement.lease_token, "")
+                if acknowledgement.result == worker_pb.Acknowledgement.RESULT_ACCEPTED:
                     self.counts["acknowledged"] += 1
                     self._records.write("acknowledged", name)
 
