@@ -165,10 +165,10 @@ class MoveTasks:
 
 @dataclass(frozen=True, slots=True)
 class TriggerTasks:
-    """The trigger, many tasks at once: SCHEDULED to TRIGGERED, and with a worker's name under its lease in the same row
-    change. Rows of (task_id, due_ms, execution_id, lease_until_ms, attempt, worker); one that nobody takes yet has "", 0
-    and the attempts so far. A task that is not SCHEDULED, or whose due_ms differs, is left out; the result is the sorted
-    list of ids that moved."""
+    """The trigger, many tasks at once: SCHEDULED to TRIGGERED, and with a worker's name under its lease in the same
+    row change. Rows of (task_id, due_ms, execution_id, lease_until_ms, attempt, worker); one that nobody takes
+    yet has "", 0 and the attempts so far. A task that is not SCHEDULED, or whose due_ms differs, is left out; the
+    result is the sorted list of ids that moved."""
 
     rows: Sequence[tuple[int, int, str, int, int, str]]
     at_ms: int
@@ -177,8 +177,9 @@ class TriggerTasks:
 
 @dataclass(frozen=True, slots=True)
 class ExecuteTasks:
-    """Ends attempts well, many at once: TRIGGERED to EXECUTED with a result. Rows of (task_id, execution_id, result); a
-    task that is not TRIGGERED under that execution_id is left out, and the result is the sorted list of ids that moved."""
+    """Ends attempts well, many at once: TRIGGERED to EXECUTED with a result. Rows of (task_id, execution_id, result);
+    a task that is not TRIGGERED under that execution_id is left out, and the result is the sorted list of ids
+    that moved."""
 
     rows: Sequence[tuple[int, str, bytes]]
     at_ms: int

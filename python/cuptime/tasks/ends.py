@@ -26,15 +26,15 @@ ENDS_PER_COMMIT_MAX: Final = 1_000
 COMMITS_AT_ONCE_MAX: Final = 2
 """One on its way to disk, one being filled."""
 TURN_BESIDE_MS: Final = 3
-"""How much longer than a turn of the wheel reports wait for the next one, whose transaction they then share. A report after
-a rest goes at once."""
+"""How much longer than a turn of the wheel reports wait for the next one, whose transaction they then share. A report
+after a rest goes at once."""
 
 _log = logging.getLogger(__name__)
 
 
 Then = Callable[[TaskState | None, Exception | None], None]
-"""Told how a report went: the state after the commit; or None, when the attempt had ended otherwise before (its lease was
-lost) and nothing changed; or the error for which the commit failed."""
+"""Told how a report went: the state after the commit; or None, when the attempt had ended otherwise before (its lease
+was lost) and nothing changed; or the error for which the commit failed."""
 ThenAll = Callable[[set[int] | None, Exception | None], None]
 """The same for many: the ids of those that were EXECUTED; or the error for which the commit failed."""
 

@@ -1,18 +1,18 @@
 """The wheel driven by the event loop: one timer, set to the next wait's end.
 
-What is due is triggered by the loop's thread anyway, so no other thread is woken for it: at 1,000 triggers a second each
-wake of one costs two changes of thread, and a wait for the interpreter when the loop is busy. With nothing armed there is
-no timer at all: an idle service has no wake-ups.
+What is due is triggered by the loop's thread anyway, so no other thread is woken for it: at 1,000 triggers a second
+each wake of one costs two changes of thread, and a wait for the interpreter when the loop is busy. With nothing
+armed there is no timer at all: an idle service has no wake-ups.
 
-Due waits are collected in *turns*. The first comes at its millisecond. While more keeps falling due, the next turn begins
-some milliseconds after the last at the earliest, and takes all that became due meanwhile in one batch: one commit, one
-message to each worker. How long is four times what a turn takes until it is durable, between `TURN_MS_MIN` and `TURN_MS_MAX`:
-so turns take a quarter of the time, a fast machine is punctual and a slow one does not drown in them. A batch that was
-full is followed at once.
+Due waits are collected in *turns*. The first comes at its millisecond. While more keeps falling due, the next turn
+begins some milliseconds after the last at the earliest, and takes all that became due meanwhile in one batch: one
+commit, one message to each worker. How long is four times what a turn takes until it is durable, between
+`TURN_MS_MIN` and `TURN_MS_MAX`: so turns take a quarter of the time, a fast machine is punctual and a slow one does
+not drown in them. A batch that was full is followed at once.
 
-While something is armed the wheel also looks up after `SLEEP_MAX_MS`, because the loop sleeps by the monotonic clock and
-the wall clock may have been set forward meanwhile: that is the bound on lateness after such a step. A step back needs no
-look: nothing is handed over before the clock says so.
+While something is armed the wheel also looks up after `SLEEP_MAX_MS`, because the loop sleeps by the monotonic
+clock and the wall clock may have been set forward meanwhile: that is the bound on lateness after such a step. A
+step back needs no look: nothing is handed over before the clock says so.
 """
 
 from __future__ import annotations

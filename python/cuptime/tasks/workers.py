@@ -223,8 +223,8 @@ class WorkerSession:
         return asyncio.ensure_future(self._leases.extend(self, tokens))
 
     def completed(self, reports: Sequence[tuple[str, bytes]], said: Said) -> None:
-        """These are done: (lease_token, result). `said` hears of each once, after its commit; and when a commit fails with
-        STORAGE_UNAVAILABLE or OVERLOADED, the leases then still stand."""
+        """These are done: (lease_token, result). `said` hears of each once, after its commit; and when a commit fails
+        with STORAGE_UNAVAILABLE or OVERLOADED, the leases then still stand."""
         self._leases.completed(self, reports, said)
 
     def complete(self, token: str, result: bytes = b"") -> asyncio.Future[Acknowledgement]:
