@@ -60,6 +60,10 @@ test: setup $(STAMPS)/test ## Rust and Python tests, with real servers. ARGS goe
 torture: setup $(STAMPS)/test ## Kills, floods and power cuts for minutes; not part of `make test`.
 	@$(PY) -m pytest -m torture --timeout 1800 tests $(ARGS)
 
+.PHONY: torture-cron
+torture-cron: setup $(STAMPS)/test ## 10,000 random cron expressions against the minute-by-minute oracle (CUPTIME_CRON_EXPRESSIONS, _SEED).
+	@$(PY) -m pytest -m torture --timeout 3600 -s tests/unit/schedules/test_cron_oracle.py $(ARGS)
+
 .PHONY: bench
 bench: setup $(STAMPS)/test $(STAMPS)/bench ## All benches, ours beside the peers; figures as JSON in benches/out.
 	@scripts/run_benches.sh $(ARGS)

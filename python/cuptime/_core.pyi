@@ -546,3 +546,134 @@ class Counters:
 
     def __len__(self) -> int:
         """How many reservations there are."""
+
+# --- cron -----------------------------------------------------------------------------------------------------------
+
+class CronParseError(ValueError):
+    """A text that is no schedule. `args` are (text for people, field, position in characters from 0, what is
+    wrong, mend or
+    "")."""
+
+class CronYearUnknown(ValueError):
+    """The calendar has no data for a year. `args` are (text for people, year)."""
+
+@final
+class CronZone:
+    """A time zone, from the bytes of a TZif file (RFC 9636), its rule laid out to the year 2499. Raises
+    ValueError for other
+    bytes."""
+
+    def __new__(cls, tzif: bytes) -> Self: ...
+    @staticmethod
+    def fixed(offset_s: int) -> CronZone:
+        """One offset for ever, in seconds east of UTC."""
+
+    def changes(self, from_s: int, until_s: int) -> list[tuple[int, int, int]]:
+        """Changes of the offset with from < t <= until: (instant, offset before, offset after), in
+        seconds."""
+
+    def local_s(self, instant_s: int) -> int:
+        """The wall clock at an instant, as seconds since 1970-01-01 00:00 on the wall clock."""
+
+    def memory_bytes(self) -> int: ...
+
+@final
+class CronCalendar:
+    """Days that are worked and days that are not. `week` has a bit for each work day of a plain week (bit 0
+    is Sunday);
+    `years` are (year, holidays, worked nevertheless), days counted from 0 at 1 January. With `open_ended`,
+    years without
+    data are plain weeks; else they are unknown. Raises ValueError for a year or day out of bounds."""
+
+    def __new__(cls, week: int, open_ended: bool, years: list[tuple[int, list[int], list[int]]]) -> Self: ...
+    def is_workday(self, year: int, month: int, day: int) -> bool:
+        """Raises CronYearUnknown."""
+
+    def is_holiday(self, year: int, month: int, day: int) -> bool:
+        """Is it listed as a holiday? Raises CronYearUnknown."""
+
+    def knows(self, year: int) -> bool: ...
+
+@final
+class Cron:
+    """A compiled schedule: expressions joined by `|`, less those after `!`, or `@every` and its like.
+    Immutable; safe to
+    share between threads. Instants are UTC ms. `anchor_ms` is where `@every` without phase counts from.
+
+    `dialect` and `dst` are names of :func:`cron_names`; `fields` asks for exactly so many fields (0: as the
+    dialect has it);
+    `seed` decides what `H` becomes. With a calendar: `roll` ("stay", "before", "after") moves a firing to
+    the nearest work
+    day, `shift` then by so many work days, and `condition` ("any", "workday", "restday", "holiday",
+    "not_holiday") says on
+    which days it may then fire. A year without data raises CronYearUnknown, or is a plain week with
+    `plain_week`.
+
+    Raises CronParseError, and ValueError for a name that is not known or an instant out of bounds.
+    """
+
+    def __new__(
+        cls,
+        text: str,
+        zone: CronZone,
+        *,
+        dialect: str = "ocps",
+        dst: str = "vixie",
+        fields: int = 0,
+        seed: bytes | None = None,
+        calendar: CronCalendar | None = None,
+        condition: str = "any",
+        roll: str = "stay",
+        shift: int = 0,
+        plain_week: bool = False,
+    ) -> Self: ...
+    def next(self, after_ms: int, anchor_ms: int = 0) -> int | None:
+        """The first firing after an instant, None when there is none before the year 2500. Raises
+        CronYearUnknown."""
+
+    def next_from(self, from_ms: int, anchor_ms: int = 0) -> int | None:
+        """The first firing not before an instant; a run that a gap moved to the very instant lies before
+        it."""
+
+    def previous(self, before_ms: int, anchor_ms: int = 0) -> int | None:
+        """The last firing before an instant. Raises CronYearUnknown."""
+
+    def fires_at(self, at_ms: int, anchor_ms: int = 0) -> bool: ...
+    def firings(
+        self, after_ms: int, until_ms: int, limit: int, anchor_ms: int = 0
+    ) -> tuple[list[int], int | None]:
+        """Firings t with after < t <= until, at most `limit` (and 1,000,000); and the year without data that
+        ended the list
+        early, if one did. The GIL is released."""
+
+    def never(self) -> bool:
+        """Known since it was read; exclusions and calendars are not looked at."""
+
+    def at_start(self) -> bool:
+        """Does it fire when the service starts (`@reboot`)?"""
+
+    def same_times(self, other: Cron) -> bool:
+        """Are these the same rules, however written?"""
+
+    def masks(self) -> dict[str, Any] | None:
+        """The bit masks of a single cron expression: `seconds`, `minutes`, `hours`, `days` (bits 1-31),
+        `lasts` (bit n is
+        L-n), `nearest` (nW), `lasts_nearest` (L-nW), `months` (1-12), `weekdays` (bit 0 is Sunday), `nth`
+        (weekdays by
+        first to fifth, and last), `years` (four words from 1970 on, or None), `flags` (1 day and weekday
+        must both
+        fit, 2 any day, 4 any weekday, 32 never). None for anything else."""
+
+    def every(self) -> tuple[int, str] | None:
+        """(length in ms, text) when it is a single `@every`."""
+
+def cron_next_many(crons: list[Cron], after_ms: int, anchor_ms: int = 0) -> bytes:
+    """The next firing of each as a column of int64; -2**63 where there is none. The GIL is released."""
+
+def cron_firings_many(windows: list[tuple[Cron, int, int, int, int]]) -> tuple[bytes, bytes]:
+    """Many windows in one call: (cron, after_ms, until_ms, limit, anchor_ms). Returns two columns of int64:
+    how many
+    firings each has, and all firings one after the other; at most 1,000,000 in all. The GIL is released."""
+
+def cron_names() -> tuple[list[tuple[str, str]], list[str]]:
+    """(dialect, the DST policy of its own engine), and the DST policies."""

@@ -14,6 +14,7 @@ from tests.conformance.run_cel import CaseResult, read_cases, run_case, same_val
 # Case id -> why another answer is right here.
 ARGUED: dict[str, str] = {}
 
+
 @pytest.fixture(scope="module")
 def results(shared_conformance: Path) -> list[CaseResult]:
     folder = shared_conformance / "cel"

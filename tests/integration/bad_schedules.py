@@ -31,7 +31,7 @@ CRONS: Final = [
     ("*/0 * * * *", "CRON_INVALID"),
     ("5-1-2 * * * *", "CRON_INVALID"),
     ("０ ９ * * *", "CRON_INVALID"),
-    ("H * * * *", "CRON_INVALID"),
+    ("R * * * *", "CRON_INVALID"),
     ("@reboot", "CRON_INVALID"),
     ("\x00", "CRON_INVALID"),
     ("* " * 150, "FIELD_INVALID"),

@@ -140,7 +140,8 @@ def test_no_test_sleeps() -> None:
 
 
 def test_files_are_short() -> None:
-    lengths = {path: path.read_text().count("\n") for path in files_ending(".py", ".rs", ".proto", ".pyi")}
+    # Not the contract of the extension: one module has one stub, however many rooms it has.
+    lengths = {path: path.read_text().count("\n") for path in files_ending(".py", ".rs", ".proto")}
     assert {shown(path): lines for path, lines in lengths.items() if lines > FILE_LINES_MAX} == {}
 
 

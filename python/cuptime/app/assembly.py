@@ -54,8 +54,8 @@ from cuptime.groups.registry import OpenGroups
 from cuptime.groups.watch import GroupWatchers
 from cuptime.rules.book import RuleBook
 from cuptime.rules.folder import RuleFolder
-from cuptime.schedules.croniter_engine import CroniterEngine
 from cuptime.schedules.desk import Desk
+from cuptime.schedules.engine import CoreCronEngine
 from cuptime.schedules.planner import Planner
 from cuptime.schedules.registry import Registry
 from cuptime.storage.sqlite.storage import SqliteStorage
@@ -221,7 +221,7 @@ class Node:
         return core.Intake(seed, self._settings.credit_min, self._settings.purchase_limit)
 
     def _schedules(self, base: _Base, tasks: TaskLine) -> _Schedules:
-        desk = Desk(base.storage, base.fence, self._clock, CroniterEngine(), Targets(), tasks)
+        desk = Desk(base.storage, base.fence, self._clock, CoreCronEngine(), Targets(), tasks)
         planner = Planner(desk, self._metrics)
         registry = Registry(desk, planner, base.requests, ScheduleAnswers(), base.last.schedule_seq)
         return _Schedules(desk, planner, registry)

@@ -1,5 +1,6 @@
 //! The only crate that knows Python: batches of plain values in and out, the GIL released.
 //! This file only registers; each room of the core has its own module beside it.
+mod cron;
 mod decision;
 mod dispatch;
 mod gate;
@@ -17,6 +18,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     decision::register(m)?;
     dispatch::register(m)?;
     gate::register(m)?;
+    cron::register(m)?;
     rules::register(m)?;
     // PyO3 lists every name; nobody imports *, and the contract would have to repeat the list.
     m.delattr("__all__")

@@ -9,8 +9,8 @@ from typing import Any
 
 from cuptime.domain.ports import TaskFilter
 from cuptime.domain.values import Schedule, Task, TaskState, Timing, TimingKind
-from cuptime.schedules.croniter_engine import CroniterEngine
 from cuptime.schedules.desk import Desk
+from cuptime.schedules.engine import CoreCronEngine
 from cuptime.schedules.planner import Planner
 from cuptime.schedules.registry import NewSchedule, Registry, ScheduleChange
 from cuptime.schedules.targets import Firing
@@ -92,7 +92,7 @@ class ScheduleRig(Rig):
             line.internal(INTERNAL, self._ran)
 
         await self.boot(prepare)
-        desk = Desk(self.storage, self.fence, self.clock, CroniterEngine(), TextTarget(), self.line)
+        desk = Desk(self.storage, self.fence, self.clock, CoreCronEngine(), TextTarget(), self.line)
         await desk.recover()
         self.planner = Planner(desk, self.metrics)
         self.registry = Spoken(

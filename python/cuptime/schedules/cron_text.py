@@ -1,0 +1,66 @@
+"""What may stand before a cron expression: settings, `NAME=value` each, in any order.
+
+    CRON_TZ=Asia/Shanghai DST=skip_once DIALECT=quartz SEED=report-7 0 H 9 ? * MON-FRI
+
+`CRON_TZ` (or `TZ`) overrides the zone of the schedule; `DIALECT` and `DST` name one of `cron_names()`;
+`SEED` decides what `H`
+becomes. The rest of the text is the expression itself.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Final
+
+from cuptime.core import cron_names
+
+DIALECTS: Final = dict(cron_names()[0])
+"""By name, the DST policy of the dialect's own engine."""
+DST_POLICIES: Final = tuple(cron_names()[1])
+SETTINGS_MAX: Final = 8
+
+_SETTING: Final = re.compile(r"([A-Z_]+)=(\S*)[ \t]+")
+
+
+@dataclass(frozen=True, slots=True)
+class CronText:
+    """A text taken apart. `body_at` is where the expression begins, in characters."""
+
+    body: str
+    body_at: int = 0
+    time_zone: str = ""
+    dialect: str = "ocps"
+    dst: str = "vixie"
+    seed: str = ""
+
+
+def read_text(text: str, dst: str = "vixie") -> CronText:
+    """Takes the settings off; `dst` holds without a setting. Raises ValueError, its text for people."""
+    at = len(text) - len(text.lstrip(" \t"))
+    found = CronText("", dst=dst)
+    for _ in range(SETTINGS_MAX):
+        setting = _SETTING.match(text, at)
+        if setting is None:
+            break
+        at = setting.end()
+        found = _with(found, setting[1], setting[2])
+    return replace(found, body=text[at:], body_at=at)
+
+
+def _with(found: CronText, name: str, value: str) -> CronText:
+    if name in ("CRON_TZ", "TZ"):
+        return replace(found, time_zone=value)
+    if name == "DIALECT":
+        return replace(found, dialect=_one_of(name, value, tuple(DIALECTS)))
+    if name == "DST":
+        return replace(found, dst=_one_of(name, value, DST_POLICIES))
+    if name == "SEED":
+        return replace(found, seed=value)
+    raise ValueError(f"{name}= is not a setting; those are CRON_TZ, DIALECT, DST and SEED")
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise ValueError(f"{name}={value[:32]} is not known; write one of {', '.join(known)}")
+    return value

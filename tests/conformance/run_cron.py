@@ -1,0 +1,159 @@
+"""Runs cron suites against the core: `python tests/conformance/run_cron.py PATH...`
+
+A suite is JSON lines in the form of the conformance folder's README, each case run under its suite's own
+dialect and that
+dialect's own DST policy. A path is a file or a folder (all its `*.jsonl`). Every case that fails is listed
+by its id; the last
+line is `N passed, N failed`. A case that raises anything unforeseen has failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cuptime.core import Cron, CronParseError, CronZone, cron_names
+from cuptime.schedules.zone_files import ZoneError, zone_of
+
+OWN_POLICY = dict(cron_names()[0])
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MS = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What became of one case; `why` is empty when it passed."""
+
+    case_id: str
+    suite: str
+    why: str
+
+
+def _zone(name: str) -> CronZone:
+    if name.startswith("fixed"):
+        sign = -1 if name[5] == "-" else 1
+        hours, minutes = name[6:].split(":")
+        return CronZone.fixed(sign * (int(hours) * 3600 + int(minutes) * 60))
+    return zone_of(name)
+
+
+def _ms(text: str) -> int:
+    """UTC ms of an instant in ISO 8601; times without zone are UTC."""
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=UTC)
+    return (instant - _EPOCH) // _MS
+
+
+def _shown(at_ms: int | None) -> str | None:
+    return None if at_ms is None else (_EPOCH + at_ms * _MS).isoformat()
+
+
+def _cron(case: dict[str, Any], suite: str, expression: str) -> Cron:
+    return Cron(
+        expression,
+        _zone(case.get("tz", "UTC")),
+        dialect=suite,
+        dst=OWN_POLICY[suite],
+        fields=case.get("fields", 0) if suite == "cronos" else 0,
+    )
+
+
+def _judge(case: dict[str, Any], suite: str) -> str:
+    kind = case["kind"]
+    if kind == "reject":
+        try:
+            _cron(case, suite, case["expr"])
+        except CronParseError:
+            return ""
+        return "it is accepted"
+    try:
+        cron = _cron(case, suite, case["expr"])
+    except CronParseError as refusal:
+        return f"it is refused: {refusal.args[0]}"
+    if kind == "accept":
+        return ""
+    if kind in ("equal", "notequal"):
+        same = cron.same_times(_cron(case, suite, case["expr2"]))
+        return "" if same == (kind == "equal") else f"same_times is {same}"
+    if kind == "never" and "from" not in case:
+        return "" if cron.never() else "it fires"
+    from_ms, inclusive = _ms(case["from"]), bool(case.get("incl"))
+    if kind in ("match", "nomatch"):
+        fires = cron.fires_at(from_ms)
+        return "" if fires == (kind == "match") else f"fires_at is {fires}"
+    if kind == "prev":
+        found = cron.previous(from_ms + inclusive)
+    else:
+        found = cron.next_from(from_ms) if inclusive else cron.next(from_ms)
+    wanted = case.get("expect")
+    wanted_ms = None if wanted is None or kind == "never" else _ms(wanted)
+    return "" if found == wanted_ms else f"{_shown(found)}, not {wanted}"
+
+
+def suite_of(case: dict[str, Any], file: Path) -> str:
+    """The dialect of a case: what it says, or what its form says, or its file's name."""
+    named = case.get("dialect") or case.get("suite") or ("ocps" if "level" in case else file.stem)
+    return str(named)
+
+
+def case_id(case: dict[str, Any], number: int, file: Path) -> str:
+    """The case's own id; where it has none, its level, clause and line."""
+    if "id" in case:
+        return str(case["id"])
+    return f"{file.name}:{number} {case.get('level', '')} {case.get('clause', '')} {case.get('expr', '')!r}"
+
+
+def run_case(case: dict[str, Any], suite: str, name: str) -> CaseResult:
+    """Judges one case; a crash is a failure of the case, not of the run."""
+    try:
+        why = _judge(case, suite)
+    except (ValueError, KeyError, ZoneError) as fault:
+        why = f"{type(fault).__name__}: {fault}"
+    return CaseResult(name, suite, why)
+
+
+def read_cases(paths: Iterable[Path]) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Case, suite and id of all cases of the files and folders, in a fixed order."""
+    for path in paths:
+        for file in sorted(path.glob("**/*.jsonl")) if path.is_dir() else [path]:
+            with file.open(encoding="utf-8") as lines:
+                for number, line in enumerate(lines, 1):
+                    if line.strip():
+                        case = json.loads(line)
+                        yield case, suite_of(case, file), case_id(case, number, file)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    arguments = parser.parse_args()
+    missing = [str(path) for path in arguments.paths if not path.exists()]
+    if missing:
+        sys.stderr.write(f"no such suite: {', '.join(missing)}\n")
+        return 2
+    results = [run_case(*case) for case in read_cases(arguments.paths)]
+    lines = [f"FAILED {result.suite} {result.case_id}: {result.why}" for result in results if result.why]
+    counts = {suite: Counter(bool(r.why) for r in results if r.suite == suite) for suite in OWN_POLICY}
+    counts |= {r.suite: Counter(bool(x.why) for x in results if x.suite == r.suite) for r in results}
+    for suite, count in counts.items():
+        if count:
+            lines.append(f"{suite:<12}{count[False]:>6} passed{count[True]:>6} failed")
+    failed = sum(bool(result.why) for result in results)
+    lines.append(f"{len(results) - failed} passed, {failed} failed")
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
