@@ -296,7 +296,7 @@ fn plain(firing: Firing) -> PyResult<Option<i64>> {
 }
 
 fn packed<'py>(py: Python<'py>, column: &[i64]) -> Bound<'py, PyBytes> {
-    let mut bytes = Vec::with_capacity(column.len() * size_of::<i64>());
+    let mut bytes = Vec::with_capacity(size_of_val(column));
     for value in column {
         bytes.extend_from_slice(&value.to_le_bytes());
     }

@@ -81,7 +81,7 @@ fn check_count(
     reading: &Reading,
     wanted: Option<usize>,
 ) -> Result<(), ParseError> {
-    let fits = reading.fields.contains(&count) && wanted.map_or(true, |wanted| wanted == count);
+    let fits = reading.fields.contains(&count) && wanted.is_none_or(|wanted| wanted == count);
     if fits {
         return Ok(());
     }

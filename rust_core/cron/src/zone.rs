@@ -69,7 +69,7 @@ impl Zone {
         let spans = second.body(second_bytes, 8)?;
         let footer = second_bytes.get(second.length(8)..).ok_or(ZoneError("it ends early"))?;
         let rule = match footer {
-            [b'\n', rule @ .., b'\n'] if rule.is_empty() => None,
+            [b'\n', b'\n'] => None,
             [b'\n', rule @ .., b'\n'] => Some(Rule::read(rule).ok_or(ZoneError("its rule is not POSIX"))?),
             _ => return Err(ZoneError("its rule is missing")),
         };
