@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 from cuptime._gen.cuptime.v1 import rider_service_pb2 as riders_pb
 from cuptime._gen.cuptime.v1 import shop_service_pb2 as shops_pb
@@ -14,12 +15,64 @@ from cuptime.dispatch.shops import Shops
 from cuptime.dispatch.values import SHOP_FIELDS, Position, Rider, RiderView, Shop, ShopView, StockChange
 from cuptime.domain.errors import required
 
+_Placed = TypeVar("_Placed", bound="shops_pb.Shop | riders_pb.Rider")
+_Value = TypeVar("_Value")
+_View = TypeVar("_View")
 
-def shop_of(message: shops_pb.Shop, path: str) -> Shop:
-    """The shop as a value; its form is checked by the room. Raises FIELD_REQUIRED without a location."""
+
+def located(message: _Placed, path: str) -> _Placed:
+    """Raises FIELD_REQUIRED without a location; every other field is checked by the room."""
     if not message.HasField("location"):
         raise required(f"{path}.location")
-    return convert.shop_value(message)
+    return message
+
+
+class _Room(Protocol[_Value, _View]):
+    """What both kinds of resource have in common."""
+
+    async def get(self, number: int) -> _View: ...
+    async def upsert(
+        self, values: list[_Value], /, *, request_id: str = "", validate_only: bool = False
+    ) -> list[_View]: ...
+    async def page(self, *, after: int, limit: int) -> list[_View]: ...
+
+
+class _Resources(Generic[_Placed, _Value, _View]):
+    """Upsert, get and list of one kind: `plural` names its collection, `read` and `write` are its messages."""
+
+    def __init__(
+        self,
+        plural: str,
+        room: _Room[_Value, _View],
+        read: Callable[[_Placed], _Value],
+        write: Callable[[_View], _Placed],
+    ) -> None:
+        self._plural = plural
+        self._room = room
+        self._read = read
+        self._write = write
+
+    async def upsert(
+        self, messages: Sequence[_Placed], request_id: str, validate_only: bool
+    ) -> list[_Placed]:
+        values = [
+            self._read(located(message, f"{self._plural}[{index}]")) for index, message in enumerate(messages)
+        ]
+        views = await self._room.upsert(values, request_id=request_id, validate_only=validate_only)
+        return [self._write(view) for view in views]
+
+    async def get(self, name: str) -> _Placed:
+        return self._write(await self._room.get(names.numbered(self._plural, name)))
+
+    async def page(self, page_size: int, page_token: str) -> tuple[list[_Placed], str]:
+        """The resources shown, and the token of the next page."""
+        size = pages.page_size(page_size)
+        after = pages.cursor(self._plural, page_token, 0)
+        views = await self._room.page(after=after, limit=size + 1)
+        shown = [self._write(view) for view in views[:size]]
+        del shown[pages.fit(shown) :]
+        last = names.numbered(self._plural, shown[-1].name) if shown else 0
+        return shown, pages.token(self._plural, last) if len(views) > len(shown) else ""
 
 
 def shop_message(view: ShopView) -> shops_pb.Shop:
@@ -39,13 +92,6 @@ def shop_message(view: ShopView) -> shops_pb.Shop:
         )
     )
     return message
-
-
-def rider_of(message: riders_pb.Rider, path: str) -> Rider:
-    """The rider as a value; its form is checked by the room. Raises FIELD_REQUIRED without a location."""
-    if not message.HasField("location"):
-        raise required(f"{path}.location")
-    return convert.rider_value(message)
 
 
 def rider_message(view: RiderView) -> riders_pb.Rider:
@@ -68,28 +114,22 @@ class ShopEndpoints:
 
     def __init__(self, shops: Shops) -> None:
         self._shops = shops
+        self._resources = _Resources[shops_pb.Shop, Shop, ShopView](
+            "shops", shops, convert.shop_value, shop_message
+        )
 
     async def batch_upsert_shops(
         self, request: shops_pb.BatchUpsertShopsRequest, call: Call
     ) -> shops_pb.BatchUpsertShopsResponse:
-        shops = [shop_of(shop, f"shops[{index}]") for index, shop in enumerate(request.shops)]
-        views = await self._shops.upsert(
-            shops, request_id=request.request_id, validate_only=request.validate_only
-        )
-        return shops_pb.BatchUpsertShopsResponse(shops=[shop_message(view) for view in views])
+        shops = await self._resources.upsert(request.shops, request.request_id, request.validate_only)
+        return shops_pb.BatchUpsertShopsResponse(shops=shops)
 
     async def get_shop(self, request: shops_pb.GetShopRequest, call: Call) -> shops_pb.GetShopResponse:
-        view = await self._shops.get(names.numbered("shops", request.name))
-        return shops_pb.GetShopResponse(shop=shop_message(view))
+        return shops_pb.GetShopResponse(shop=await self._resources.get(request.name))
 
     async def list_shops(self, request: shops_pb.ListShopsRequest, call: Call) -> shops_pb.ListShopsResponse:
-        size = pages.page_size(request.page_size)
-        after = pages.cursor("shops", request.page_token, 0)
-        views = await self._shops.page(after=after, limit=size + 1)
-        shown = [shop_message(view) for view in views[:size]]
-        del shown[pages.fit(shown) :]
-        token = pages.token("shops", shown[-1].shop_id) if len(views) > len(shown) else ""
-        return shops_pb.ListShopsResponse(shops=shown, next_page_token=token)
+        shops, token = await self._resources.page(request.page_size, request.page_token)
+        return shops_pb.ListShopsResponse(shops=shops, next_page_token=token)
 
     async def update_shop(
         self, request: shops_pb.UpdateShopRequest, call: Call
@@ -103,7 +143,7 @@ class ShopEndpoints:
         if "location" not in fields:
             message.location.SetInParent()
         view = await self._shops.update(
-            shop_of(message, "shop"),
+            convert.shop_value(located(message, "shop")),
             fields,
             etag=etag_of(request.etag) or 0,
             request_id=request.request_id,
@@ -134,29 +174,24 @@ class RiderEndpoints:
 
     def __init__(self, riders: Riders) -> None:
         self._riders = riders
+        self._resources = _Resources[riders_pb.Rider, Rider, RiderView](
+            "riders", riders, convert.rider_value, rider_message
+        )
 
     async def batch_upsert_riders(
         self, request: riders_pb.BatchUpsertRidersRequest, call: Call
     ) -> riders_pb.BatchUpsertRidersResponse:
-        riders = [rider_of(rider, f"riders[{index}]") for index, rider in enumerate(request.riders)]
-        views = await self._riders.upsert(
-            riders, request_id=request.request_id, validate_only=request.validate_only
-        )
-        return riders_pb.BatchUpsertRidersResponse(riders=[rider_message(view) for view in views])
+        riders = await self._resources.upsert(request.riders, request.request_id, request.validate_only)
+        return riders_pb.BatchUpsertRidersResponse(riders=riders)
 
     async def get_rider(self, request: riders_pb.GetRiderRequest, call: Call) -> riders_pb.GetRiderResponse:
-        view = await self._riders.get(names.numbered("riders", request.name))
-        return riders_pb.GetRiderResponse(rider=rider_message(view))
+        return riders_pb.GetRiderResponse(rider=await self._resources.get(request.name))
 
     async def list_riders(
         self, request: riders_pb.ListRidersRequest, call: Call
     ) -> riders_pb.ListRidersResponse:
-        size = pages.page_size(request.page_size)
-        after = pages.cursor("riders", request.page_token, 0)
-        views = await self._riders.page(after=after, limit=size + 1)
-        token = pages.token("riders", views[size - 1].rider.rider_id) if len(views) > size else ""
-        shown = [rider_message(view) for view in views[:size]]
-        return riders_pb.ListRidersResponse(riders=shown, next_page_token=token)
+        riders, token = await self._resources.page(request.page_size, request.page_token)
+        return riders_pb.ListRidersResponse(riders=riders, next_page_token=token)
 
     async def stream_positions(
         self, requests: AsyncIterator[riders_pb.StreamPositionsRequest], call: Call

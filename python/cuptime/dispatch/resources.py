@@ -190,6 +190,37 @@ class Resources:
             for shop in shops
         ]
 
+    async def shop_views_after(self, fresh: Sequence[Shop]) -> list[ShopView]:
+        """What `shop_views` will say of these when their change is durable; under the lock. So the answer can be kept
+        in the very commit of the change. Where more is reserved than there was, the excess is not seen."""
+        day_ms = self.counters.pack_out_day_ms()
+        keys: list[str] = []
+        grown: list[int] = []
+        for shop in fresh:
+            before = self.shops.get(shop.shop_id)
+            stock = self.stock.get(shop.shop_id, {})
+            keys += [capacity_key(shop.shop_id, day_ms), fridge_key(shop.shop_id)]
+            grown.append(shop.daily_capacity - (before.daily_capacity if before else 0))
+            grown.append(shop.fridge_slots - (before.fridge_slots if before else 0))
+            for sku, on_hand in shop.stock:
+                keys.append(stock_key(shop.shop_id, sku))
+                grown.append(on_hand - max(0, stock.get(sku, 0)))
+        now = await self.counters.gate.free(keys)
+        free = iter([max(0, left + more) for left, more in zip(now, grown, strict=True)])
+        return [
+            ShopView(shop, next(free), next(free), tuple((sku, n, next(free)) for sku, n in shop.stock))
+            for shop in fresh
+        ]
+
+    async def rider_views_after(self, fresh: Sequence[Rider]) -> list[RiderView]:
+        """As `shop_views_after`."""
+        before = [self.riders.get(rider.rider_id) for rider in fresh]
+        now = await self.counters.gate.free([load_key(rider.rider_id) for rider in fresh])
+        return [
+            RiderView(rider, max(0, left + rider.max_load - (old.max_load if old else 0)))
+            for rider, old, left in zip(fresh, before, now, strict=True)
+        ]
+
     async def rider_views(self, rider_ids: Sequence[int]) -> list[RiderView]:
         """Riders with what is left of their load. Raises RIDER_NOT_FOUND."""
         riders = [self.rider(rider_id) for rider_id in rider_ids]
@@ -230,10 +261,10 @@ class Resources:
         input_: object,
         make: Callable[[], Awaitable[Made]],
         follow: Callable[[], Awaitable[None]],
-    ) -> None:
+    ) -> bytes:
         """Commits a change under the lock, then has memory follow it; a repeat changes nothing. Both go to their end
-        even when the caller hangs up."""
-        await to_the_end(self._change(method, request_id, input_, make, follow))
+        even when the caller hangs up. The answer that `make` gave, or for a repeat the first one."""
+        return await to_the_end(self._change(method, request_id, input_, make, follow))
 
     async def _change(
         self,
@@ -242,11 +273,11 @@ class Resources:
         input_: object,
         make: Callable[[], Awaitable[Made]],
         follow: Callable[[], Awaitable[None]],
-    ) -> None:
+    ) -> bytes:
         committed: list[Committed] = []
         async with self.counters.lock:
             try:
-                await self._requests.once(
+                answer = await self._requests.once(
                     request_id, method, fingerprint_of(input_), make, after=committed.append
                 )
             except Exception as fault:
@@ -255,6 +286,7 @@ class Resources:
                 raise
             if committed:
                 await follow()
+        return answer
 
     def levels(self, shop: Shop) -> list[tuple[str, int]]:
         """The stock as given, and NOT_OFFERED for what the shop had before."""

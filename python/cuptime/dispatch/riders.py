@@ -6,6 +6,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cuptime.dispatch.answers import packed, rider_views
 from cuptime.dispatch.counters import load_key
 from cuptime.dispatch.ports import Timers
 from cuptime.dispatch.positions import Positions
@@ -58,7 +59,8 @@ class Riders:
                 replace(rider, etag=next_etag(self._own.riders.get(rider.rider_id)), updated_ms=now_ms)
                 for rider in riders
             ]
-            return [PutRiders([self._rider_row(rider) for rider in kept])], b""
+            answer = packed(await self._own.rider_views_after(kept))
+            return [PutRiders([self._rider_row(rider) for rider in kept])], answer
 
         async def follow() -> None:
             for rider in kept:
@@ -68,8 +70,7 @@ class Riders:
             await self._own.feed_riders(ids)
 
         kept: list[Rider] = []
-        await self._own.change("BatchUpsertRiders", request_id, riders, make, follow)
-        return await self._own.rider_views(ids)
+        return rider_views(await self._own.change("BatchUpsertRiders", request_id, riders, make, follow))
 
     async def page(self, *, after: int, limit: int) -> list[RiderView]:
         """By id, from `after` (exclusive) on."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
+from cuptime.dispatch.answers import packed, shop_views
 from cuptime.dispatch.counters import fridge_key, stock_key
 from cuptime.dispatch.resources import Resources, check_room, next_etag
 from cuptime.dispatch.values import (
@@ -60,13 +61,10 @@ class Shops:
             kept[:] = fresh
             stock = [StockRow(shop.shop_id, sku, n) for shop in fresh for sku, n in self._own.levels(shop)]
             writes: list[Write] = [PutShops([self._shop_row(shop) for shop in fresh])]
-            return ([*writes, PutStock(stock)] if stock else writes), b""
+            return ([*writes, PutStock(stock)] if stock else writes), await self._answer(fresh)
 
         kept: list[Shop] = []
-        await self._own.change(
-            "BatchUpsertShops", request_id, shops, make, lambda: self._own.take_shops(kept)
-        )
-        return await self._own.shop_views(ids)
+        return await self._changed("BatchUpsertShops", request_id, shops, make, kept)
 
     async def update(
         self,
@@ -105,16 +103,13 @@ class Shops:
         async def make() -> Made:
             shop = merged()
             kept[:] = [replace(shop, etag=next_etag(shop), updated_ms=self._own.clock.now_ms())]
-            return [PutShops([self._shop_row(kept[0])])], b""
+            return [PutShops([self._shop_row(kept[0])])], await self._answer(kept)
 
         kept: list[Shop] = []
         if validate_only:
             return self._view_as_given(merged())
         fingerprint = (changed, sorted(mask), etag)
-        await self._own.change(
-            "UpdateShop", request_id, fingerprint, make, lambda: self._own.take_shops(kept)
-        )
-        return (await self._own.shop_views([changed.shop_id]))[0]
+        return (await self._changed("UpdateShop", request_id, fingerprint, make, kept))[0]
 
     async def adjust_stock(
         self, changes: Sequence[StockChange], *, request_id: str = "", validate_only: bool = False
@@ -129,19 +124,34 @@ class Shops:
             now_ms = self._own.clock.now_ms()
             kept[:] = [replace(shop, etag=next_etag(shop), updated_ms=now_ms) for shop in kept]
             stock = [StockRow(shop.shop_id, sku, n) for shop in kept for sku, n in shop.stock]
-            return [PutShops([self._shop_row(shop) for shop in kept]), PutStock(stock)], b""
+            rows = [self._shop_row(shop) for shop in kept]
+            return [PutShops(rows), PutStock(stock)], await self._answer(kept)
 
         kept: list[Shop] = []
         if validate_only:
             async with self._own.counters.lock:
                 await self._check_taken(self._adjusted(changes))
             return await self._own.shop_views(ids)
-        await self._own.change("AdjustStock", request_id, changes, make, lambda: self._own.take_shops(kept))
-        return await self._own.shop_views(ids)
+        return await self._changed("AdjustStock", request_id, changes, make, kept)
 
     async def page(self, *, after: int, limit: int) -> list[ShopView]:
         """By id, from `after` (exclusive) on."""
         return await self._own.shop_views(sorted(i for i in self._own.shops if i > after)[:limit])
+
+    async def _answer(self, fresh: Sequence[Shop]) -> bytes:
+        return packed(await self._own.shop_views_after(fresh))
+
+    async def _changed(
+        self,
+        method: str,
+        request_id: str,
+        input_: object,
+        make: Callable[[], Awaitable[Made]],
+        kept: list[Shop],
+    ) -> list[ShopView]:
+        """`make` puts the shops as they shall be into `kept`."""
+        answer = await self._own.change(method, request_id, input_, make, lambda: self._own.take_shops(kept))
+        return shop_views(answer)
 
     def _shop_row(self, shop: Shop) -> ShopRow:
         return ShopRow(

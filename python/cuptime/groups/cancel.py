@@ -53,6 +53,7 @@ class Cancellations:
             self._check(order)
         else:
             await to_the_end(self._cancel(await self._groups.get(group_id), order.order_id, request_id))
+        # A cancelled order never changes again: a repeat reads what the first call read.
         return await self._groups.order(group_id, number)
 
     async def _cancel(self, group: Group, order_id: int, request_id: str) -> None:

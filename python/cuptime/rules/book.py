@@ -221,7 +221,8 @@ class RuleBook:
             fingerprint = fingerprint_of(built.source, note)
             answer = await self._requests.once(request_id, method, fingerprint, make, committed.append)
             if not committed:
-                return await self.get(int(answer))
+                # As the first answer said it, whatever was published since.
+                return replace(await self.get(int(answer)), active=True)
             row = made[0]
             if self._live.revision:
                 self._older[self._live.revision] = self._live.rules

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cuptime.dispatch.counters import day_of
-from cuptime.dispatch.values import DAY_MS, FAR_MS, Position, StockChange, open_window_ms
+from cuptime.dispatch.values import DAY_MS, FAR_MS, Position, ShopView, StockChange, open_window_ms
 from cuptime.domain.errors import CuptimeError, Reason
 from tests.unit.dispatch.rig import COFFEE, COLD_BREW, HOUR_MS, START_MS, Morning, rider, shop
 
@@ -70,6 +70,35 @@ async def test_upserts_count_etags_and_answer_repeats(morning: Morning) -> None:
     with pytest.raises(CuptimeError) as missing:
         await morning.shops.get(10)
     assert missing.value.reason is Reason.SHOP_NOT_FOUND
+
+
+async def test_a_repeat_gets_the_first_answer_whatever_came_between(morning: Morning) -> None:
+    """Also after a restart; and the first answer is what a read says after it."""
+    calls = {
+        "new": lambda: morning.shops.upsert([shop(9)], request_id="new"),
+        "known": lambda: morning.shops.upsert([shop(1, daily_capacity=500)], request_id="known"),
+        "update": lambda: morning.shops.update(
+            shop(1, fridge_slots=3), ["fridge_slots"], request_id="update"
+        ),
+        "adjust": lambda: morning.shops.adjust_stock([StockChange(1, COFFEE, -2)], request_id="adjust"),
+        "riders": lambda: morning.riders.upsert([rider(1, max_load=7), rider(8)], request_id="riders"),
+    }
+    await morning.full_group(10_001)
+    first: dict[str, Any] = {}
+    for name, call in calls.items():
+        first[name] = await call()
+        views = first[name] if isinstance(first[name], list) else [first[name]]
+        for view in views:
+            if isinstance(view, ShopView):
+                assert view == await morning.shops.get(view.shop.shop_id)
+            else:
+                assert view == await morning.riders.get(view.rider.rider_id)
+    await morning.full_group(10_002)
+    await morning.shops.upsert([shop(1), shop(9, paused=True)])
+    await morning.riders.upsert([rider(1, paused=True)])
+    assert {name: await call() for name, call in calls.items()} == first
+    await morning.reboot()
+    assert {name: await call() for name, call in calls.items()} == first
 
 
 async def test_a_commit_that_fails_changes_nothing_in_memory(morning: Morning) -> None:

@@ -173,6 +173,21 @@ async def test_cancelling_after_the_decision_releases_what_it_held(morning: Morn
     await morning.audit()
 
 
+async def test_a_repeated_cancellation_gets_the_first_answer(morning: Morning) -> None:
+    """While the group is open, after its decision, and after a restart."""
+    await morning.groups.create(new_group(10_001))
+    await morning.submit(10_001, 1)
+    first = await morning.cancellations.cancel(10_001, 1, request_id="open")
+    await morning.groups.complete(10_001, force=True)
+    await morning.full_group(10_002)
+    second = await morning.cancellations.cancel(10_002, 2, request_id="closed")
+    assert await morning.cancellations.cancel(10_001, 1, request_id="open") == first
+    await morning.reboot()
+    assert await morning.cancellations.cancel(10_001, 1, request_id="open") == first
+    assert await morning.cancellations.cancel(10_002, 2, request_id="closed") == second
+    await morning.audit()
+
+
 async def test_cancelling_between_completion_and_decision(morning: Morning) -> None:
     """The decision line is busy with another group for as long as the test wants."""
     async with morning.line.quiet():

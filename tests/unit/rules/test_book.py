@@ -146,7 +146,8 @@ async def test_roll_back_is_a_new_revision_with_the_old_content(shelf: Shelf) ->
     await shelf.book.publish(rule("two"))
     row = await shelf.book.roll_back(1, request_id="back")
     assert (row.revision, row.digest, row.source) == (3, first.digest, first.source)
-    assert (await shelf.book.roll_back(1, request_id="back")).revision == 3
+    await shelf.book.publish(rule("three"))
+    assert await shelf.book.roll_back(1, request_id="back") == row
     with pytest.raises(CuptimeError) as unknown:
         await shelf.book.roll_back(99)
     assert unknown.value.reason is Reason.RULE_REVISION_NOT_FOUND
