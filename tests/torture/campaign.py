@@ -25,7 +25,7 @@ from cuptime._gen.cuptime.v1 import rule_service_pb2 as rules_pb
 from cuptime._gen.cuptime.v1 import schedule_service_pb2 as schedules_pb
 from cuptime._gen.cuptime.v1 import shop_service_pb2 as shops_pb
 from cuptime._gen.cuptime.v1 import task_service_pb2 as tasks_pb
-from cuptime.app.morning import audit, plan
+from cuptime.app.morning import audit, left, plan
 from cuptime.app.morning.client import reason_of, unanswered
 from cuptime.app.morning.load import TASK_QUEUE
 from cuptime.app.morning.records import Records
@@ -38,6 +38,8 @@ TRY_TIMEOUT_S: Final = 3.0
 TRIES_MAX: Final = 200
 GROUPS_OPEN: Final = 12
 LOOK_S: Final = 0.005
+CANCELLED_SHARE: Final = 0.04
+REPEATED_SHARE: Final = 0.05
 PACE_S: Final = 0.02
 """Between two batches of tasks: the rate of the load."""
 _CHANNEL: Final = (
@@ -81,6 +83,8 @@ class Campaign:
         self.open_groups: list[plan.PlannedGroup] = []
         self.outcome = Outcome()
         self.stopping = False
+        self.between: dict[int, Callable[[], None]] = {}
+        """What else happens before the n-th kill."""
         self._channel: grpc.aio.Channel | None = None
 
     async def run(self, kills: int, acknowledged_between: int) -> Outcome:
@@ -93,8 +97,10 @@ class Campaign:
         callers = [asyncio.create_task(self._caller()) for _ in range(CALLERS)]
         callers.append(asyncio.create_task(self._enqueuer()))
         try:
-            for _ in range(kills):
+            for number in range(kills):
                 await self._until_acknowledged(acknowledged_between, callers)
+                if number in self.between:
+                    await asyncio.to_thread(self.between[number])
                 # Somewhere inside whatever is under way just then.
                 await asyncio.sleep(self.rng.random() * 0.02)
                 await asyncio.to_thread(self._kill_and_restart)
@@ -103,6 +109,7 @@ class Campaign:
             await asyncio.gather(*callers)
             await self._complete_groups()
             await self._settle(worker)
+            await left.write_down(self._channel, self.records)
         finally:
             for running in (*callers, *working):
                 running.cancel()
@@ -189,7 +196,10 @@ class Campaign:
                 continue
             self.records.write("order", request.request_id, answer.order.name)
             self.outcome.counts["acknowledged"] += 1
-            if self.rng.random() < 0.05:
+            draw = self.rng.random()
+            if draw < CANCELLED_SHARE:
+                await self._take_back(planned, request, answer.order.name)
+            elif draw < CANCELLED_SHARE + REPEATED_SHARE:
                 await self._again(request, answer.order.name)
 
     async def _again(self, request: groups_pb.SubmitOrderRequest, name: str) -> None:
@@ -199,16 +209,53 @@ class Campaign:
         if answer.order.name != name:
             self.records.write("wrong", request.request_id, name, answer.order.name)
 
+    async def _take_back(
+        self, planned: plan.PlannedGroup, request: groups_pb.SubmitOrderRequest, name: str
+    ) -> None:
+        """Cancels an acknowledged order, sometimes twice; in an open group its seat is free for somebody else."""
+        cancel = groups_pb.CancelOrderRequest(name=name, request_id=self.campus.request_id())
+        self.records.write("cancelling", name)
+        try:
+            first = await self._call("GroupService/CancelOrder", cancel, groups_pb.CancelOrderResponse)
+        except grpc.aio.AioRpcError as error:
+            # A group that failed at its deadline released the order before.
+            if reason_of(error) != "STATE_CONFLICT" or planned.ends == "fill":
+                self.records.write("wrong", cancel.request_id, "cancelled", reason_of(error))
+            return
+        self.records.write("cancelled", name)
+        self.outcome.counts["cancelled"] += 1
+        read = groups_pb.GetGroupRequest(name=f"groups/{planned.group_id}")
+        found = await self._call("GroupService/GetGroup", read, groups_pb.GetGroupResponse)
+        if found.group.state == groups_pb.Group.STATE_OPEN:
+            planned.sent -= 1
+            if planned not in self.open_groups:
+                self.open_groups.append(planned)
+        if self.rng.random() < 0.2:
+            again = await self._call("GroupService/CancelOrder", cancel, groups_pb.CancelOrderResponse)
+            if again != first:
+                self.records.write("wrong", cancel.request_id, str(first), str(again))
+            await self._again(request, name)
+
     async def _a_group(self) -> plan.PlannedGroup:
-        if len(self.open_groups) < GROUPS_OPEN:
+        while len(self.open_groups) < GROUPS_OPEN:
             planned = self.campus.group()
             request = groups_pb.CreateGroupRequest(
                 group=self.campus.group_message(planned, self.clock.now_ms()),
                 request_id=self.campus.request_id(),
             )
-            await self._call("GroupService/CreateGroup", request, groups_pb.CreateGroupResponse)
+            try:
+                await self._call("GroupService/CreateGroup", request, groups_pb.CreateGroupResponse)
+            except grpc.aio.AioRpcError as error:
+                # On a busy machine its deadline may pass while the server is away; then it was never opened.
+                if (
+                    reason_of(error) != "FIELD_INVALID"
+                    or request.group.deadline_time_ms > self.clock.now_ms()
+                ):
+                    raise
+                continue
             self.open_groups.append(planned)
             self.outcome.counts["groups"] += 1
+            break
         return self.rng.choice(self.open_groups)
 
     async def _enqueuer(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real_servers import RedisServer
 from tests.torture.campaign import Campaign, Outcome
 
 
@@ -19,6 +20,17 @@ def _check(outcome: Outcome, kills: int, acknowledged: int) -> None:
     assert findings.counts["decisions assigned"] >= acknowledged // 2
     assert findings.counts["tasks executed by workers"] >= kills
     assert outcome.counts["sent again"] > 0
+    assert outcome.counts["cancelled"] > 0
+    assert findings.counts["shops and riders compared"] > 0
+
+
+def _tell(outcome: Outcome, record_property: Callable[[str, object], None]) -> None:
+    restarts = sorted(outcome.restart_ms)
+    restart_ms = {"p50": restarts[len(restarts) // 2], "max": restarts[-1]}
+    record_property("counts", outcome.findings.counts)
+    record_property("restart_ms", restart_ms)
+    print(f"\n{outcome.kills} kills; restart {restart_ms} ms; clients {dict(outcome.counts)}")
+    print(f"audit {outcome.findings.counts}; violations {outcome.findings.violations}")
 
 
 @pytest.mark.slow
@@ -35,7 +47,25 @@ async def test_hundreds_of_kills_lose_nothing(
     tmp_path: Path, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
     outcome = await Campaign(tmp_path, seed=seed).run(kills=200, acknowledged_between=300)
-    restarts = sorted(outcome.restart_ms)
-    record_property("counts", outcome.findings.counts)
-    record_property("restart_ms", {"p50": restarts[len(restarts) // 2], "max": restarts[-1]})
+    _tell(outcome, record_property)
     _check(outcome, 200, 200 * 300)
+
+
+@pytest.mark.torture
+@pytest.mark.redis
+@pytest.mark.timeout(1_800)
+async def test_kills_with_redis_as_the_gate_lose_nothing(
+    tmp_path: Path, own_redis: RedisServer, record_property: Callable[[str, object], None]
+) -> None:
+    """Redis lives on while the server is killed, and is killed itself now and then: it is no truth."""
+    campaign = Campaign(tmp_path, 4, "--redis", own_redis.url)
+
+    def restart_redis() -> None:
+        own_redis.kill()
+        own_redis.start()
+
+    campaign.between[10] = restart_redis
+    campaign.between[30] = restart_redis
+    outcome = await campaign.run(kills=50, acknowledged_between=200)
+    _tell(outcome, record_property)
+    _check(outcome, 50, 50 * 200)

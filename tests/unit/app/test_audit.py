@@ -81,6 +81,8 @@ def test_kept_promises_pass(database: Path) -> None:
         ("UPDATE stock SET on_hand = 1", "sold more than once"),
         ("DELETE FROM stock", "shop without their SKU"),
         ("UPDATE riders SET max_load = 0", "over their load"),
+        ("UPDATE orders SET state = 2", "cancelled that nobody took back"),
+        ("UPDATE orders SET state = 2", "still hold a shop and a rider"),
     ],
 )
 def test_what_is_planted_is_found(database: Path, harm: str, found: str) -> None:
@@ -129,6 +131,10 @@ async def test_only_a_retry_of_its_own_that_will_run_is_a_wait(
         (lambda told: told.executed.update({"k": 2}), "tasks executed twice"),
         (lambda told: told.decisions.update({NAME: {"shops/3", "shops/4"}}), "two different shops"),
         (lambda told: told.twice.append("a"), "two different orders"),
+        (lambda told: told.cancelled.add(NAME), "taken back and not cancelled"),
+        (lambda told: told.shops.append([3, 0, 1, []]), "shops/3: 1 orders free, not 0"),
+        (lambda told: told.shops.append([3, 0, 0, [["tea", 1]]]), "shops/3: 1 of tea free, not 0"),
+        (lambda told: told.riders.append([4, 1]), "riders/4: load 1 free, not 0"),
     ],
 )
 def test_broken_words_are_found(database: Path, spoil: Callable[[Told], object], found: str) -> None:

@@ -29,8 +29,9 @@ from cuptime._gen.cuptime.v1 import rule_service_pb2 as rules_pb
 from cuptime._gen.cuptime.v1 import schedule_service_pb2 as schedules_pb
 from cuptime._gen.cuptime.v1 import shop_service_pb2 as shops_pb
 from cuptime._gen.cuptime.v1 import task_service_pb2 as tasks_pb
-from cuptime.app.morning import audit, plan, report
+from cuptime.app.morning import audit, left, plan, report
 from cuptime.app.morning.client import Message, channel
+from cuptime.app.morning.records import Records
 from cuptime.app.morning.worker import SHEETS_QUEUE
 from cuptime.app.served import ServedProcess
 from cuptime.domain.clock import SystemClock
@@ -52,6 +53,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--keep", metavar="DIR", help="keep the database, records and report in DIR (must be empty)"
     )
+    parser.add_argument(
+        "--redis", metavar="URL", help="live counters in this Redis (redis://…) instead of in process"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON too")
     return parser.parse_args()
 
@@ -67,7 +71,7 @@ class Run:
         self.records.mkdir(parents=True)
         self.processes: list[subprocess.Popen[str]] = []
         self.progress: dict[str, dict[str, Any]] = {}
-        self.server = ServedProcess(folder)
+        self.server = ServedProcess(folder, *(("--redis", parsed.redis) if parsed.redis else ()))
 
     async def run(self) -> report.Morning:
         self.server.start()
@@ -86,6 +90,10 @@ class Run:
             assert worker.stdin is not None
             worker.stdin.close()
             await reading
+            left_records = Records(self.records / "left.jsonl")
+            async with channel(self.server.address) as connection:
+                await left.write_down(connection, left_records)
+            left_records.close()
             metrics = self.server.metrics()
             failed = [name for name, process in loads if process.wait(5) != 0]
         finally:

@@ -21,6 +21,9 @@ _ADMITTED, _CANCELLED, _RELEASED = 1, 2, 3
 _GROUP_OPEN, _GROUP_COMPLETED, _GROUP_FAILED, _GROUP_DECIDED = 1, 2, 3, 4
 _ASSIGNED: Final = 1
 _TASK_EXECUTED: Final = 4
+_STANDING: Final = "(SELECT d.* FROM decisions d JOIN assignments a USING (order_id, sequence))"
+_DAY_MS: Final = 86_400_000
+_PACK_OUT_AFTER_MS: Final = 18 * 60_000
 
 
 @dataclass(slots=True)
@@ -32,6 +35,13 @@ class Told:
     refused: dict[str, str] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     wrong: list[list[Any]] = field(default_factory=list)
+    cancelling: set[str] = field(default_factory=set)
+    """Orders that somebody tried to take back."""
+    cancelled: set[str] = field(default_factory=set)
+    shops: list[list[Any]] = field(default_factory=list)
+    """(shop_id, asked_ms, capacity left, ((SKU, cups left), ...)) at rest."""
+    riders: list[list[Any]] = field(default_factory=list)
+    """(rider_id, load left) at rest."""
     tasks: set[str] = field(default_factory=set)
     executed: Counter[str] = field(default_factory=Counter)
     """Executions by idempotency key."""
@@ -57,6 +67,14 @@ class Findings:
             self.violations.append(f"{what}: {len(wrong)}, for example {shown}")
 
 
+_NAMES: Final = {
+    "unknown": "unknown", "cancelling": "cancelling", "cancelled": "cancelled", "task": "tasks",
+    "acknowledged": "acknowledged",
+}  # fmt: skip
+_LINES: Final = {"wrong": "wrong", "shop": "shops", "rider": "riders"}
+"""Where a record of a kind goes in `Told`: its name into a set, or all its fields into a list."""
+
+
 def told(folder: Path) -> Told:
     """Reads every record file."""
     found = Told()
@@ -68,17 +86,13 @@ def told(folder: Path) -> Told:
                 found.twice.append(f"{fields[0]} -> {before} and {fields[1]}")
         elif kind == "refused":
             found.refused[fields[0]] = fields[1]
-        elif kind == "unknown":
-            found.unknown.add(fields[0])
-        elif kind == "wrong":
-            found.wrong.append(fields)
-        elif kind == "task":
-            found.tasks.add(fields[0])
+        elif kind in _NAMES:
+            getattr(found, _NAMES[kind]).add(fields[0])
+        elif kind in _LINES:
+            getattr(found, _LINES[kind]).append(fields)
         elif kind == "executed":
             found.executed[fields[0]] += 1
             found.lateness_ms.append(fields[2])
-        elif kind == "acknowledged":
-            found.acknowledged.add(fields[0])
         elif kind == "decision":
             if fields[1] == "ASSIGNED":
                 found.decisions.setdefault(fields[0], set()).add(fields[5])
@@ -105,9 +119,11 @@ class Audit:
         try:
             self._engine()
             self._orders()
+            self._cancelled()
             self._groups()
             self._decisions()
             self._capacities()
+            self._given_back()
             self._tasks()
         finally:
             self._db.close()
@@ -152,6 +168,62 @@ class Audit:
         stray = [request_id for request_id in names if request_id not in known]
         if not self._repeats_allowed:
             self.findings.check("orders stored that no client was told of", stray)
+
+    def _cancelled(self) -> None:
+        """Taken back = cancelled, and nothing else is; what a cancelled order held is free."""
+        cancelled = {
+            f"groups/{group_id}/orders/{order_id & ((1 << _NUMBER_BITS) - 1)}"
+            for group_id, order_id in self._rows(
+                "SELECT g.group_id, o.order_id FROM orders o JOIN groups g"
+                f" ON g.group_seq = o.order_id >> {_NUMBER_BITS} WHERE o.state = ?",
+                _CANCELLED,
+            )
+        }
+        told = self._told
+        self.findings.counts["orders cancelled"] = len(cancelled)
+        self.findings.check("orders taken back and not cancelled", sorted(told.cancelled - cancelled))
+        self.findings.check("orders cancelled that nobody took back", sorted(cancelled - told.cancelling))
+        held = self._rows(
+            "SELECT a.order_id FROM assignments a JOIN orders o ON o.order_id = a.order_id WHERE o.state = ?",
+            _CANCELLED,
+        )
+        self.findings.check("cancelled orders that still hold a shop and a rider", held)
+
+    def _given_back(self) -> None:
+        """What the service says is left is what there is less what stands assigned."""
+        limits = dict(self._rows("SELECT shop_id, daily_capacity FROM shops"))
+        on_hand = {(shop, sku): n for shop, sku, n in self._rows("SELECT shop_id, sku, on_hand FROM stock")}
+        cups = {
+            (shop, sku): n
+            for shop, sku, n in self._rows(
+                f"SELECT shop_id, sku, sum(quantity) FROM {_STANDING} GROUP BY shop_id, sku"
+            )
+        }
+        days = {
+            (shop, day): n
+            for shop, day, n in self._rows(
+                f"SELECT shop_id, pack_out_ms / {_DAY_MS}, count(*) FROM {_STANDING} GROUP BY 1, 2"
+            )
+        }
+        wrong = []
+        for shop_id, asked_ms, capacity_free, stock in self._told.shops:
+            wanted = limits[shop_id] - days.get((shop_id, (asked_ms + _PACK_OUT_AFTER_MS) // _DAY_MS), 0)
+            if capacity_free != wanted:
+                wrong.append(f"shops/{shop_id}: {capacity_free} orders free, not {wanted}")
+            for sku, free in stock:
+                wanted = on_hand[shop_id, sku] - cups.get((shop_id, sku), 0)
+                if free != wanted:
+                    wrong.append(f"shops/{shop_id}: {free} of {sku} free, not {wanted}")
+        rows = self._rows(
+            f"SELECT r.rider_id, r.max_load - count(d.order_id) FROM riders r LEFT JOIN {_STANDING} d"
+            " ON d.rider_id = r.rider_id GROUP BY r.rider_id"
+        )
+        loads = dict(rows)
+        for rider_id, free in self._told.riders:
+            if free != loads[rider_id]:
+                wrong.append(f"riders/{rider_id}: load {free} free, not {loads[rider_id]}")
+        self.findings.counts["shops and riders compared"] = len(self._told.shops) + len(self._told.riders)
+        self.findings.check("counters that are not what storage says", wrong)
 
     def _groups(self) -> None:
         counted = self._rows(
@@ -218,36 +290,35 @@ class Audit:
 
     def _capacities(self) -> None:
         """What stands assigned never exceeds what there is."""
-        standing = "(SELECT d.* FROM decisions d JOIN assignments a USING (order_id, sequence))"
         over = self._rows(
-            f"SELECT s.shop_id, count(*), s.daily_capacity FROM {standing} d JOIN shops s ON s.shop_id = d.shop_id"
+            f"SELECT s.shop_id, count(*), s.daily_capacity FROM {_STANDING} d JOIN shops s ON s.shop_id = d.shop_id"
             " GROUP BY d.shop_id, d.pack_out_ms / 86400000 HAVING count(*) > s.daily_capacity"
         )
         self.findings.check("shops over their daily capacity", over)
         over = self._rows(
-            f"SELECT k.shop_id, k.sku, sum(d.quantity), k.on_hand FROM {standing} d"
+            f"SELECT k.shop_id, k.sku, sum(d.quantity), k.on_hand FROM {_STANDING} d"
             " JOIN stock k ON k.shop_id = d.shop_id AND k.sku = d.sku"
             " GROUP BY k.shop_id, k.sku HAVING sum(d.quantity) > k.on_hand"
         )
         self.findings.check("stock sold more than once", over)
         unknown = self._rows(
-            f"SELECT d.order_id FROM {standing} d LEFT JOIN stock k ON k.shop_id = d.shop_id AND k.sku = d.sku"
+            f"SELECT d.order_id FROM {_STANDING} d LEFT JOIN stock k ON k.shop_id = d.shop_id AND k.sku = d.sku"
             " WHERE k.sku IS NULL"
         )
         self.findings.check("orders given to a shop without their SKU", unknown)
         over = self._rows(
-            f"SELECT r.rider_id, count(*), r.max_load FROM {standing} d JOIN riders r ON r.rider_id = d.rider_id"
+            f"SELECT r.rider_id, count(*), r.max_load FROM {_STANDING} d JOIN riders r ON r.rider_id = d.rider_id"
             " GROUP BY d.rider_id HAVING count(*) > r.max_load"
         )
         self.findings.check("riders over their load", over)
-        self._fridges(standing)
+        self._fridges()
 
-    def _fridges(self, standing: str) -> None:
+    def _fridges(self) -> None:
         """A cold order holds its slot from its decision to its pick-up: the most held at any instant."""
         slots = dict(self._rows("SELECT shop_id, fridge_slots FROM shops"))
         edges: dict[int, list[tuple[int, int]]] = {}
         for shop_id, from_ms, until_ms in self._rows(
-            f"SELECT shop_id, decided_ms, pickup_ms FROM {standing} WHERE cold = 1"
+            f"SELECT shop_id, decided_ms, pickup_ms FROM {_STANDING} WHERE cold = 1"
         ):
             edges.setdefault(shop_id, []).extend(((from_ms, 1), (until_ms, -1)))
         over = []

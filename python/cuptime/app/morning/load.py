@@ -33,6 +33,8 @@ ACTIVE_GROUPS: Final = 50
 SPOILED_SHARE: Final = 0.06
 SCARCE_SHARE: Final = 0.002
 REPEAT_SHARE: Final = 0.01
+CANCEL_SHARE: Final = 0.01
+"""Of the orders that were admitted, soon after."""
 STREAM_BATCH: Final = 16
 ATOMIC_BATCH: Final = 5
 CALL_TIMEOUT_S: Final = 10.0
@@ -313,10 +315,33 @@ class Load:
         assert planned is not None
         self.counts["admitted"] += 1
         planned.admitted += 1
+        if self.campus.chance() < CANCEL_SHARE:
+            # Not counted among the seats taken from now on: nobody may think that the group is full.
+            planned.admitted -= 1
+            self._spawn(self._take_back(planned, name))
         self.records.write("order", entry.request.request_id, name)
         self.acknowledged.append((entry.request, name))
         if planned.admitted >= planned.capacity:
             self.full.append(planned.group_id)
+
+    async def _take_back(self, planned: plan.PlannedGroup, name: str) -> None:
+        """Cancels an order; while its group is open, its seat is for somebody else."""
+        self.records.write("cancelling", name)
+        cancel = groups_pb.CancelOrderRequest(name=name, request_id=self.campus.request_id())
+        read = groups_pb.GetGroupRequest(name=f"groups/{planned.group_id}")
+        try:
+            await self.stub.cancel_order(cancel, timeout=CALL_TIMEOUT_S)
+            self.records.write("cancelled", name)
+            self.counts["cancelled"] += 1
+            found = await self.stub.get_group(read, timeout=CALL_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            if unanswered(error):
+                self.counts["unanswered"] += 1
+            elif reason_of(error) != "STATE_CONFLICT" or not self._past_deadline(planned):
+                self._wrong(cancel.request_id, "cancelled", reason_of(error))
+            return
+        if found.group.state == groups_pb.Group.STATE_OPEN:
+            self._give_back(planned)
 
     def _past_deadline(self, planned: plan.PlannedGroup) -> bool:
         return planned.ends != "fill" and self.clock.now_ms() >= planned.deadline_ms
@@ -413,6 +438,10 @@ class _Stub:
         self.submit_order = unary(
             "GroupService", "SubmitOrder", pb.SubmitOrderRequest, pb.SubmitOrderResponse
         )
+        self.cancel_order = unary(
+            "GroupService", "CancelOrder", pb.CancelOrderRequest, pb.CancelOrderResponse
+        )
+        self.get_group = unary("GroupService", "GetGroup", pb.GetGroupRequest, pb.GetGroupResponse)
         self.batch_submit_orders = unary(
             "GroupService", "BatchSubmitOrders", pb.BatchSubmitOrdersRequest, pb.BatchSubmitOrdersResponse
         )

@@ -2,6 +2,9 @@
 
 - `["order", request_id, name]`: an order was acknowledged.
 - `["refused", request_id, reason]`: an order was refused; it must not be stored.
+- `["cancelling", name]`, `["cancelled", name]`: an order was to be taken back; the service said that it was.
+- `["shop", shop_id, asked_ms, capacity_free, [[sku, free], ...]]`, `["rider", rider_id, load_free]`: what the service
+  said was left, after everything came to rest.
 - `["wrong", request_id, wanted, got]`: an answer that was not the one the plan wanted.
 - `["task", name]`: a task was acknowledged.
 - `["executed", idempotency_key, task, lateness_ms]`: a worker executed a task.
