@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 from tests.real_servers import RedisServer, ServerMissing
 
 REPO = Path(__file__).resolve().parent.parent
 _POLL_S = 0.002
+_GRACE_S = 60.0
 _T = TypeVar("_T")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Behind every test's timeout, which fails it: when not even that ends it (a teardown that hangs, a call that never
+    comes back from C), all stacks are printed and the run ends, so that nobody waits for it and everybody sees why."""
+    marker = item.get_closest_marker("timeout")
+    limit_s = float(
+        item.config.getoption("timeout")
+        or (marker.args[0] if marker and marker.args else item.config.getini("timeout") or 120)
+    )
+    _end_the_run_after(limit_s + _GRACE_S, item.config)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    """pytest stops the clock for a test that failed, and its teardown is still to come."""
+    if isinstance(node, pytest.Item):
+        _end_the_run_after(_GRACE_S, node.config)
+
+
+def _end_the_run_after(seconds: float, config: pytest.Config) -> None:
+    faulthandler.dump_traceback_later(seconds, exit=True, file=config.stash[fault_handler_stderr_fd_key])
 
 
 def _outside(variable: str, name: str) -> Path:

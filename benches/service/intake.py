@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from benches.service.figures import Row
-from benches.service.process import Bench, cpu_s, load, open_park, served
+from benches.service.process import Bench, cpu_s, first_line, load, open_park, served
 
 INTAKE_PARK: Final = 150_000
 """The largest park that the limits of a shop allow; nothing is decided in it."""
@@ -35,8 +35,7 @@ def bare_pipe(bench: Bench, name: str) -> Iterator[tuple[str, int]]:
         [sys.executable, "-m", "benches.service.bare_pipe", str(folder)], stdout=subprocess.PIPE, text=True
     )
     try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["grpc"], process.pid
+        yield json.loads(first_line(process))["grpc"], process.pid
     finally:
         process.kill()
         process.wait()

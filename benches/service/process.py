@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,9 +45,8 @@ class LoadProcess:
 
     def ready(self) -> None:
         """Returns when its requests are made."""
-        assert self._process.stdout is not None
-        if self._process.stdout.readline().strip() != "ready":
-            raise RuntimeError(f"the load process «{self._mode}» did not get ready")
+        if first_line(self._process).strip() != "ready":
+            raise RuntimeError(f"the load process «{self._mode}» did not get ready within {PREPARE_S:.0f} s")
 
     def go(self) -> None:
         assert self._process.stdin is not None
@@ -68,6 +68,17 @@ class LoadProcess:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    """What a process says first; one that says nothing within PREPARE_S is killed, and said nothing."""
+    assert process.stdout is not None
+    watchdog = threading.Timer(PREPARE_S, process.kill)
+    watchdog.start()
+    try:
+        return process.stdout.readline()
+    finally:
+        watchdog.cancel()
 
 
 _ROOT: Final = Path(__file__).resolve().parents[2]

@@ -262,7 +262,11 @@ async def test_no_oversell_among_processes(redis_url: str, repo: Path) -> None:
             sys.executable, "-m", "tests.contract.gate_worker", redis_url, park, gate.epoch, str(number), "7",
             cwd=repo, stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        output, _ = await process.communicate()
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), 60)
+        except TimeoutError:
+            process.kill()
+            raise AssertionError(f"worker {number} did not end within 60 s") from None
         assert process.returncode == 0
         report: dict[str, list[dict[str, object]]] = json.loads(output)
         return report

@@ -182,7 +182,8 @@ def test_threads_share_a_set() -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
+        assert not thread.is_alive(), "an evaluation did not end within 60 s"
     assert answers == [wanted] * 4
     assert all(count == (f"r{i:02}", 240, 4 * (59 - i), 0) for i, count in enumerate(rules.counters()))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import threading
+import time
 from array import array
 from collections import Counter
 
@@ -195,11 +196,13 @@ def test_threads_share_one_wheel_and_every_timer_comes_out_once() -> None:
         thread.start()
     seen: list[int] = []
     now_ms = START_MS
+    until = time.monotonic() + 60
     while any(thread.is_alive() for thread in threads) or len(timers):
+        assert time.monotonic() < until, f"{len(timers)} timers left after 60 s"
         now_ms = min(now_ms + 1, START_MS + 4_000)
         seen += [id_ for id_, _ in fallen_due(timers, now_ms)[0]]
     for thread in threads:
-        thread.join()
+        thread.join(60)
     # The first id of each batch may fire between the two armings, and then again; no other id may.
     times = Counter(seen)
     assert all(count == 1 or id_ % 500 == 0 for id_, count in times.items())

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import apsw
@@ -122,10 +123,13 @@ asyncio.run(main())
         [sys.executable, "-c", program, str(file)], cwd=repo, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )  # fmt: skip
     assert server.stdout is not None
-    assert server.stdout.readline() == "open\n"
+    watchdog = threading.Timer(30, server.kill)
+    watchdog.start()
+    assert server.stdout.readline() == "open\n", "the other server did not open within 30 s"
+    watchdog.cancel()
     assert f"pid {server.pid}" in await refused(file)
     server.send_signal(signal.SIGKILL)
-    server.communicate()
+    server.communicate(timeout=30)
     await (await opened(file)).close()
 
 
