@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cuptime.domain.values import (
+    CatchUp,
     DecisionRow,
     Group,
     GroupState,
@@ -15,6 +16,7 @@ from cuptime.domain.values import (
     RiderRow,
     RuleRevisionRow,
     Schedule,
+    SchedulePolicy,
     ScheduleState,
     ShopRow,
     StockRow,
@@ -95,6 +97,8 @@ def schedule(seq: int, **changes: object) -> Schedule:
         "timing": Timing(TimingKind.CRON, "0 10 * * 3", 11, "Asia/Shanghai", 12, 13), "target": b"\x01",
         "state": ScheduleState.ACTIVE, "generation": 1, "anchor_ms": 14, "planned_until_ms": 15, "next_ms": 16,
         "fire_count": 17, "note": "每周三", "created_ms": 18, "updated_ms": 19,
+        "policy": SchedulePolicy(5, 6, CatchUp.BOUNDED, 7, 8), "labels": (("park", "minhang"), ("shop", "3")),
+        "run_count": 20, "missed_count": 21,
     }  # fmt: skip
     return Schedule(**(fields | changes))  # type: ignore[arg-type]
 

@@ -9,6 +9,7 @@ from cuptime.domain.limits import FORGET_ROWS_MAX
 from cuptime.domain.ports import Sequences, TaskFilter
 from cuptime.domain.values import (
     Outcome,
+    SchedulePolicy,
     ScheduleState,
     TaskState,
 )
@@ -314,15 +315,39 @@ async def test_advancing_schedules(shard: Shard) -> None:
     await shard.do(InsertSchedule(rows.schedule(1)), InsertSchedule(rows.schedule(2)))
     finished = int(ScheduleState.FINISHED)
     await shard.do(
-        AdvanceSchedules([(1, 1, 900, 950, 4, finished), (2, 7, 900, 950, 4, finished), (404, 1, 1, 1, 1, 1)])
+        AdvanceSchedules(
+            [(1, 1, 900, 950, 4, finished, 3), (2, 7, 900, 950, 4, finished, 3), (404, 1, 1, 1, 1, 1, 0)]
+        )
     )
     advanced = rows.schedule(
-        1, planned_until_ms=900, next_ms=950, fire_count=21, state=ScheduleState.FINISHED
+        1,
+        planned_until_ms=900,
+        next_ms=950,
+        fire_count=21,
+        state=ScheduleState.FINISHED,
+        run_count=24,
+        missed_count=24,
     )
     assert await shard.storage.schedules(after=0, limit=9) == [advanced, rows.schedule(2)]
     assert await shard.storage.schedules(after=1, limit=9) == [rows.schedule(2)]
     assert await shard.storage.schedules(after=0, limit=1) == [advanced]
     assert await shard.storage.schedules(after=0, limit=9, state=ScheduleState.FINISHED) == [advanced]
+
+
+async def test_schedules_by_label(shard: Shard) -> None:
+    plain = rows.schedule(1, labels=(), policy=SchedulePolicy())
+    other = rows.schedule(2, labels=(("park", "min"), ("q", "hang=3")))
+    await shard.do(InsertSchedule(plain), InsertSchedule(other), InsertSchedule(rows.schedule(3)))
+
+    async def found(key: str, value: str) -> list[int]:
+        listed = await shard.storage.schedules(after=0, limit=9, label=(key, value))
+        return [schedule.schedule_seq for schedule in listed]
+
+    assert await found("park", "minhang") == [3]
+    assert await found("park", "min") == [2]
+    assert await found("q", "hang=3") == [2]
+    assert await found("ark", "min") == []
+    assert await shard.storage.schedule("s1") == plain
 
 
 # --- rules, requests, counts --------------------------------------------------------------------------------------

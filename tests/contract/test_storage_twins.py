@@ -138,7 +138,7 @@ WRITES: st.SearchStrategy[Write] = st.one_of(
     st.builds(CancelTasksOfSchedule, st.integers(0, 2), FEW, AT),
     st.builds(InsertSchedule, schedules),
     st.builds(ReplaceSchedule, schedules, FEW),
-    st.builds(AdvanceSchedules, many(st.tuples(FEW, FEW, AT, AT, FEW, st.sampled_from([1, 2, 3])))),
+    st.builds(AdvanceSchedules, many(st.tuples(FEW, FEW, AT, AT, FEW, st.sampled_from([1, 2, 3]), FEW))),
     st.builds(InsertRuleRevision, st.builds(rows.revision, st.integers(0, 6))),
     st.builds(RememberRequest, st.builds(rows.request, FEW, expires_ms=AT)),
     st.builds(ForgetRequests, AT, AT),

@@ -129,7 +129,8 @@ CASES: Final[dict[str, list[Bad]]] = {
     "ScheduleService/ListSchedules": [
         *page_faults(),
         of_another_list(),
-        beyond("schedules/0"),
+        beyond("schedules/0/"),
+        Bad("label form", {"label": "Park=x"}, "FIELD_INVALID", "label"),
         Bad("state 9", {"state": 9}, "FIELD_INVALID", "state"),
     ],
     "ScheduleService/PreviewSchedule": [

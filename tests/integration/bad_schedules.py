@@ -126,6 +126,27 @@ _TARGET_FAULTS: Final = [
 ]
 
 
+_POLICY_FAULTS: Final = [
+    Bad("max_runs -1", {"max_runs": -1}, "FIELD_INVALID", "policy.max_runs"),
+    Bad("max_runs HUGE", {"max_runs": HUGE}, "FIELD_INVALID", "policy.max_runs"),
+    Bad("jitter -1", {"jitter_ms": -1}, "FIELD_INVALID", "policy.jitter_ms"),
+    Bad("jitter HUGE", {"jitter_ms": HUGE}, "FIELD_INVALID", "policy.jitter_ms"),
+    Bad("catch_up 77", {"catch_up": 77}, "FIELD_INVALID", "policy.catch_up"),
+    Bad("window -1", {"catch_up_window_ms": -1}, "FIELD_INVALID", "policy.catch_up_window_ms"),
+    Bad("window HUGE", {"catch_up_window_ms": HUGE}, "FIELD_INVALID", "policy.catch_up_window_ms"),
+    Bad("no limit", {"catch_up": 4}, "FIELD_REQUIRED", "policy.catch_up_limit"),
+    Bad("a limit of ALL", {"catch_up_limit": 4}, "FIELD_CONTRADICTION", "policy.catch_up_limit"),
+    Bad("limit 1001", {"catch_up": 4, "catch_up_limit": 1_001}, "FIELD_INVALID", "policy.catch_up_limit"),
+]
+_LABEL_FAULTS: Final = [
+    Bad("an upper key", {"Key": "v"}, "FIELD_INVALID", "labels"),
+    Bad("an empty key", {"": "v"}, "FIELD_INVALID", "labels"),
+    Bad("a long value", {"k": LONG}, "FIELD_INVALID", "labels"),
+    Bad("a line break", {"k": "a\nb=c"}, "FIELD_INVALID", "labels"),
+    Bad("17 labels", {f"k{n}": "v" for n in range(17)}, "FIELD_INVALID", "labels"),
+]
+
+
 REGISTER: Final = [
     Bad("empty", {}, "FIELD_REQUIRED", "schedule"),
     *faults(
@@ -142,6 +163,8 @@ REGISTER: Final = [
     ),
     *below("schedule.", TIMING_FAULTS + _NEVER, lambda timing: _schedule(**timing)),
     *below("schedule.", _TARGET_FAULTS, lambda target: changed(_schedule(), "schedule.target", target)),
+    *below("schedule.", _POLICY_FAULTS, lambda policy: changed(_schedule(), "schedule.policy", policy)),
+    *below("schedule.", _LABEL_FAULTS, lambda labels: changed(_schedule(), "schedule.labels", labels)),
 ]
 
 
@@ -173,6 +196,8 @@ UPDATE_SCHEDULE: Final = [
     ),
     *below("schedule.", TIMING_FAULTS + _NEVER, lambda timing: _schedule_update("timing", timing=timing)),
     *below("schedule.", _TARGET_FAULTS, lambda target: _schedule_update("target", target=target)),
+    *below("schedule.", _POLICY_FAULTS, lambda policy: _schedule_update("policy", policy=policy)),
+    *below("schedule.", _LABEL_FAULTS, lambda labels: _schedule_update("labels", labels=labels)),
 ]
 SCHEDULE_NAMES: Final = names("schedules", "schedules/absent", "SCHEDULE_NOT_FOUND")
 GONE: Final = Bad("an ended one", {"name": "schedules/gone"}, "SCHEDULE_NOT_FOUND", None)

@@ -20,6 +20,7 @@ from cuptime.domain.values import (
     OrderRow,
     RuleRevisionRow,
     Schedule,
+    SchedulePolicy,
     Task,
     Timing,
     TimingKind,
@@ -126,8 +127,26 @@ def schedule(value: Schedule) -> schedules_pb.Schedule:
     return message
 
 
+_PLAIN_POLICY: Final = SchedulePolicy()
+
+
+def _policy(value: SchedulePolicy) -> schedules_pb.SchedulePolicy:
+    return schedules_pb.SchedulePolicy(
+        max_runs=value.max_runs,
+        jitter_ms=value.jitter_ms,
+        catch_up=int(value.catch_up),  # type: ignore[arg-type]
+        catch_up_window_ms=value.catch_up_window_ms,
+        catch_up_limit=value.catch_up_limit,
+    )
+
+
 def _schedule_less_target(value: Schedule) -> schedules_pb.Schedule:
+    plain = value.policy == _PLAIN_POLICY
     return schedules_pb.Schedule(
+        policy=None if plain else _policy(value.policy),
+        labels=dict(value.labels),
+        run_count=value.run_count,
+        missed_count=value.missed_count,
         name=f"schedules/{value.schedule_id}",
         schedule_id=value.schedule_id,
         timing=timing(value.timing),

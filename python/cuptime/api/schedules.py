@@ -24,8 +24,17 @@ from cuptime.domain.limits import (
     TASK_RETRIES_DEFAULT,
     TASK_RETRIES_MAX,
 )
-from cuptime.domain.values import DstPolicy, Schedule, ScheduleState, Timing, TimingKind
+from cuptime.domain.values import (
+    CatchUp,
+    DstPolicy,
+    Schedule,
+    SchedulePolicy,
+    ScheduleState,
+    Timing,
+    TimingKind,
+)
 from cuptime.groups.life import check_group
+from cuptime.schedules.policies import check_label
 from cuptime.schedules.registry import NOTE_CHARS_MAX, NewSchedule, Registry, ScheduleChange
 from cuptime.schedules.targets import Firing
 from cuptime.tasks.form import NewTask, check_new
@@ -37,7 +46,8 @@ _KINDS: Final = {
     "after_ms": TimingKind.AFTER,
     "every_ms": TimingKind.EVERY,
 }
-UPDATE_FIELDS: Final = frozenset({"timing", "target", "note"})
+_PLAIN: Final = SchedulePolicy()
+UPDATE_FIELDS: Final = frozenset({"timing", "target", "note", "policy", "labels"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +137,17 @@ def timing_of(message: pb.Timing, field: str) -> Timing:
     )
 
 
+def policy_of(message: pb.SchedulePolicy, field: str) -> SchedulePolicy:
+    """The policy as a value. Raises FIELD_INVALID; the registry looks at the rest."""
+    try:
+        catch_up = CatchUp(message.catch_up or CatchUp.ALL)
+    except ValueError:
+        raise invalid(f"{field}.catch_up", "a catch-up policy of the list", message.catch_up) from None
+    return SchedulePolicy(
+        message.max_runs, message.jitter_ms, catch_up, message.catch_up_window_ms, message.catch_up_limit
+    )
+
+
 def _check_template(template: pb.GroupTemplate, now_ms: int, field: str) -> None:
     """What a firing could not open is refused now. Raises FIELD_*."""
     check_range(f"{field}.first_group_id", template.first_group_id, GROUP_ID_MIN, 2**62)
@@ -197,6 +218,8 @@ class ScheduleEndpoints:
             timing_of(wanted.timing, "schedule.timing"),
             target_of(wanted.target, self._clock.now_ms(), "schedule.target"),
             wanted.note,
+            policy_of(wanted.policy, "schedule.policy") if wanted.HasField("policy") else _PLAIN,
+            tuple(sorted(wanted.labels.items())),
         )
         with below("schedule", "timing"):
             return await self._registry.register(
@@ -214,6 +237,8 @@ class ScheduleEndpoints:
             timing=timing_of(wanted.timing, "schedule.timing") if "timing" in fields else None,
             target=target_of(wanted.target, now_ms, "schedule.target") if "target" in fields else None,
             note=wanted.note if "note" in fields else None,
+            policy=policy_of(wanted.policy, "schedule.policy") if "policy" in fields else None,
+            labels=tuple(sorted(wanted.labels.items())) if "labels" in fields else None,
         )
         with below("schedule", "timing"):
             return await self._registry.update(
@@ -254,9 +279,14 @@ class ScheduleEndpoints:
             except ValueError:
                 raise invalid("state", "a state of a schedule", request.state) from None
         size = pages.page_size(request.page_size)
-        list_name = f"schedules/{request.state}"
+        label = None
+        if request.label:
+            key, _, value = request.label.partition("=")
+            check_label(key, value, "label")
+            label = (key, value)
+        list_name = f"schedules/{request.state}/{request.label}"
         after = pages.cursor(list_name, request.page_token, 0)
-        found = await self._registry.schedules(after=after, limit=size + 1, state=state)
+        found = await self._registry.schedules(after=after, limit=size + 1, state=state, label=label)
         shown = [convert.schedule(schedule) for schedule in found[:size]]
         del shown[pages.fit(shown) :]
         token = pages.token(list_name, found[len(shown) - 1].schedule_seq) if len(found) > len(shown) else ""

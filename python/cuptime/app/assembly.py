@@ -14,6 +14,7 @@ import structlog
 from cuptime import core
 from cuptime.api.bodies import WireBodies
 from cuptime.api.call import Wrapper
+from cuptime.api.cron_door import CronDoor
 from cuptime.api.dispatch import DispatchEndpoints
 from cuptime.api.groups import GroupEndpoints, group_of
 from cuptime.api.resources import RiderEndpoints, ShopEndpoints
@@ -24,7 +25,7 @@ from cuptime.api.server import RAW_METHODS, GrpcServer
 from cuptime.api.tasks import ScheduleIds, TaskEndpoints
 from cuptime.api.workers import WorkerEndpoints
 from cuptime.app.core_parts import rule_tools
-from cuptime.app.http import MetricsServer
+from cuptime.app.http import HttpServer
 from cuptime.app.settings import Settings
 from cuptime.coordination.single import SingleNode
 from cuptime.dispatch import desk as dispatch_desk
@@ -284,21 +285,24 @@ class Node:
         storage, line, feed = base.storage, dispatch.line, dispatch.line.feed
         interventions = Interventions(line, dispatch.releases, base.bodies, base.requests)
         schedule_ids = ScheduleIds(storage.schedule_by_seq)
+        schedule_endpoints = ScheduleEndpoints(schedules.registry, self._clock)
         endpoints = {
             "GroupService": GroupEndpoints(groups.room, groups.intake, groups.cancellations),
             "DispatchService": DispatchEndpoints(storage, Decisions(line), feed, interventions),
             "ShopService": ShopEndpoints(Shops(dispatch.resources)),
             "RiderService": RiderEndpoints(dispatch.riders),
-            "ScheduleService": ScheduleEndpoints(schedules.registry, self._clock),
+            "ScheduleService": schedule_endpoints,
             "TaskService": TaskEndpoints(tasks, schedule_ids, storage.schedule),
             "WorkerService": WorkerEndpoints(tasks, schedule_ids),
             "RuleService": RuleEndpoints(book),
         }
         addresses: dict[str, str] = {}
         if self._settings.metrics:
-            door = MetricsServer(self._metrics.registry)
+            cron = CronDoor(schedule_endpoints, self._clock, self._metrics.call)
+            door = HttpServer(self._metrics.registry, cron.routes())
             addresses["metrics"] = await door.start(self._settings.metrics)
             stack.push_async_callback(door.stop)
+            stack.callback(cron.drain)
         wrapper = Wrapper(self._clock, self._metrics, RAW_METHODS)
         server = GrpcServer(wrapper, endpoints, reflect=self._settings.reflection)
         stack.push_async_callback(server.stop, self._settings.drain_grace_s)

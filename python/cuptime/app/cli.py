@@ -166,6 +166,13 @@ def _timing(
     return {**chosen, **policy, "time_zone": zone}
 
 
+def _labels(given: list[str] | None) -> dict[str, str]:
+    pairs = [text.partition("=") for text in given or ()]
+    if any(not parted for _, parted, _ in pairs):
+        raise typer.BadParameter("a label is key=value")
+    return {key: value for key, _, value in pairs}
+
+
 @schedules_app.command("register")
 def register_schedule(
     schedule_id: str,
@@ -177,6 +184,20 @@ def register_schedule(
     after: After = None,
     zone: Zone = "UTC",
     dst: Dst = "",
+    max_runs: Annotated[int, typer.Option(min=0, help="Firings in all; 0 is no limit. 最多触发次数。")] = 0,
+    jitter: Annotated[
+        int, typer.Option(min=0, help="Milliseconds over which firings are spread. 抖动毫秒数。")
+    ] = 0,
+    catch_up: Annotated[
+        str, typer.Option(help="Missed firings: all (default), latest, none, bounded. 错过的触发如何补。")
+    ] = "",
+    catch_up_window: Annotated[
+        int, typer.Option(min=0, help="Milliseconds; older ones are not caught up. 补跑窗口。")
+    ] = 0,
+    catch_up_limit: Annotated[
+        int, typer.Option(min=0, help="For bounded: so many of the latest. 最多补几次。")
+    ] = 0,
+    label: Annotated[list[str] | None, typer.Option(help="key=value; may be repeated. 标签。")] = None,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """Register a schedule whose firings make tasks. 注册定时计划。
@@ -189,6 +210,14 @@ def register_schedule(
         "schedule_id": schedule_id,
         "timing": _timing(cron, every, at, after, zone, dst),
         "target": {"task": {"queue": queue, "payload": payload.encode()}},
+        "policy": {
+            "max_runs": max_runs,
+            "jitter_ms": jitter,
+            "catch_up": f"CATCH_UP_{catch_up.upper()}" if catch_up else 0,
+            "catch_up_window_ms": catch_up_window,
+            "catch_up_limit": catch_up_limit,
+        },
+        "labels": _labels(label),
     }
     client.show("ScheduleService/RegisterSchedule", address, schedule=schedule, request_id=client.fresh_id())
 
@@ -196,13 +225,14 @@ def register_schedule(
 @schedules_app.command("list")
 def list_schedules(
     limit: Annotated[int, typer.Option(min=1, max=1_000)] = 50,
+    label: Annotated[str, typer.Option(help="Only those with this label: key=value. 按标签筛选。")] = "",
     address: Address = DEFAULT_ADDRESS,
     as_json: AsJson = False,
 ) -> None:
     """List schedules. 列出定时计划。"""
     from cuptime.app import client
 
-    client.show_schedules(address, limit, as_json)
+    client.show_schedules(address, limit, as_json, label)
 
 
 @schedules_app.command("get")

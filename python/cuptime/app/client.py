@@ -105,8 +105,8 @@ def show_tasks(address: str, filter_text: str, limit: int, as_json: bool) -> Non
     Console().print(table)
 
 
-def show_schedules(address: str, limit: int, as_json: bool) -> None:
-    schedules = _all("ScheduleService/ListSchedules", address, "schedules", limit)
+def show_schedules(address: str, limit: int, as_json: bool, label: str = "") -> None:
+    schedules = _all("ScheduleService/ListSchedules", address, "schedules", limit, label=label)
     if as_json:
         print("[" + ",\n".join(_json(schedule) for schedule in schedules) + "]")
         return

@@ -1,21 +1,22 @@
-"""The HTTP door for machines that look: /metrics, in the same event loop as gRPC."""
+"""The HTTP door: /metrics, and the routes that are given to it, in the same event loop as gRPC."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Sequence
 
 import uvicorn
 from prometheus_client import CollectorRegistry, make_asgi_app
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.routing import BaseRoute, Mount
 
 
-class MetricsServer:
-    """Serves /metrics of one registry."""
+class HttpServer:
+    """Serves /metrics of one registry, and some routes."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        app = Starlette(routes=[Mount("/metrics", app=make_asgi_app(registry))])
+    def __init__(self, registry: CollectorRegistry, routes: Sequence[BaseRoute] = ()) -> None:
+        app = Starlette(routes=[Mount("/metrics", app=make_asgi_app(registry)), *routes])
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1

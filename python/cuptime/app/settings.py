@@ -17,7 +17,10 @@ class Settings(BaseSettings):
     listen: str = Field(
         default="127.0.0.1:7000", description="Address of the gRPC door; port 0 takes a free one."
     )
-    metrics: str = Field(default="127.0.0.1:7001", description="Address of /metrics; empty turns it off.")
+    metrics: str = Field(
+        default="127.0.0.1:7001",
+        description="Address of the HTTP door: /metrics and /v1/cron; empty turns it off.",
+    )
     rules: Path | None = Field(
         default=None, description="Folder of rule files (*.yaml), watched; none by default."
     )

@@ -17,6 +17,8 @@ REQUEST_ID_CHARS_MAX: Final = 64
 REQUEST_ID_WINDOW_MS: Final = 24 * 3_600_000
 REQUEST_IDS_KEPT_MAX: Final = 2_000_000
 DEADLINE_DEFAULT_MS: Final = 5_000
+HTTP_BODY_BYTES_MAX: Final = 256 * 1024
+HTTP_CALLS_MAX: Final = 500
 FILTER_CHARS_MAX: Final = 1_000
 
 # --- intake -----------------------------------------------------------------------------------------------------
@@ -70,6 +72,12 @@ FIRINGS_PER_WINDOW_MAX: Final = 30_000
 EVERY_MIN_MS: Final = 10
 PREVIEW_MAX: Final = 1_000
 CRON_CHARS_MAX: Final = 200
+SCHEDULE_LABELS_MAX: Final = 16
+MISFIRE_MS: Final = 1_000
+CATCH_UP_WINDOW_DEFAULT_MS: Final = 300_000
+CATCH_UP_WINDOW_MAX_MS: Final = 7 * 86_400_000
+CATCH_UP_LIMIT_MAX: Final = 1_000
+JITTER_MAX_MS: Final = 3_600_000
 
 # --- rules ------------------------------------------------------------------------------------------------------
 RULE_SOURCE_BYTES_MAX: Final = 1024 * 1024

@@ -156,7 +156,12 @@ class Storage(Protocol):
 
     async def schedule_by_seq(self, schedule_seq: int) -> Schedule | None: ...
     async def schedules(
-        self, *, after: int, limit: int, state: ScheduleState | None = None
+        self,
+        *,
+        after: int,
+        limit: int,
+        state: ScheduleState | None = None,
+        label: tuple[str, str] | None = None,
     ) -> list[Schedule]: ...
     async def rule_revision(self, revision: int | None) -> RuleRevisionRow | None:
         """None is the active one."""

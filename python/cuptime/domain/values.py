@@ -209,6 +209,30 @@ class Timing:
     dst: DstPolicy = DstPolicy.VIXIE
 
 
+class CatchUp(IntEnum):
+    """Which missed firings (more than `MISFIRE_MS` late) still fire, when they are not older than the window."""
+
+    ALL = 1
+    LATEST = 2
+    NONE = 3
+    BOUNDED = 4
+    """The latest few."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulePolicy:
+    """How a schedule fires, beside when. 0 is none, or the default."""
+
+    max_runs: int = 0
+    """Firings in all; then it is FINISHED. What a change cancels before its time does not count."""
+    jitter_ms: int = 0
+    """A firing is due up to so much after its nominal time, always the same for the same nominal time."""
+    catch_up: CatchUp = CatchUp.ALL
+    catch_up_window_ms: int = 0
+    catch_up_limit: int = 0
+    """For BOUNDED."""
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     schedule_seq: int
@@ -227,6 +251,13 @@ class Schedule:
     note: str
     created_ms: int
     updated_ms: int
+    policy: SchedulePolicy = SchedulePolicy()
+    labels: tuple[tuple[str, str], ...] = ()
+    """Sorted by key."""
+    run_count: int = 0
+    """Firings planned and not cancelled by a change, since the timing was set."""
+    missed_count: int = 0
+    """Firings that were missed and not caught up."""
 
 
 @dataclass(frozen=True, slots=True)

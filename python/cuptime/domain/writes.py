@@ -240,10 +240,11 @@ class ReplaceSchedule:
 
 @dataclass(frozen=True, slots=True)
 class AdvanceSchedules:
-    """The planner's watermark. Rows of (schedule_seq, generation, planned_until_ms, next_ms, fired, state); a row whose
-    generation is not the stored one is left out."""
+    """The planner's watermark. Rows of (schedule_seq, generation, planned_until_ms, next_ms, fired, state, missed);
+    `fired` is added to fire_count and run_count, `missed` to missed_count. A row whose generation is not the stored one
+    is left out."""
 
-    rows: Sequence[tuple[int, int, int, int, int, int]]
+    rows: Sequence[tuple[int, int, int, int, int, int, int]]
 
 
 # --- rules, requests, ownership -----------------------------------------------------------------------------------

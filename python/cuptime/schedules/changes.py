@@ -123,13 +123,19 @@ class Changes:
         if changed is None:
             return Change(before, [])
         carried: list[int] = []
-        if before.state is changed.state is ScheduleState.ACTIVE:
+        goes_on = before.state is changed.state is ScheduleState.ACTIVE
+        if goes_on or (before.policy.max_runs and before.state is ScheduleState.ACTIVE):
             # While a running schedule changes, none of its firings may slip between reading and committing.
             held.append(before.schedule_seq)
             await self._desk.line.hold(before.schedule_seq)
             now_ms = self._desk.clock.now_ms()
-            if changed.timing == before.timing:
-                carried = await self._waiting(before, now_ms)
+            waiting = await self._waiting(before)
+            if goes_on and changed.timing == before.timing:
+                carried = sorted(task.nominal_ms for task in waiting if task.nominal_ms <= now_ms)
+            lost = sum(not task.retry_count for task in waiting) - len(carried)
+            changed = replace(changed, run_count=max(0, before.run_count - max(0, lost)))
+        if changed.timing != before.timing:
+            changed = replace(changed, run_count=0)
         anchor_ms = now_ms if changed.timing != before.timing else changed.anchor_ms
         schedule, tasks, next_ms = self._replanned(before, changed, anchor_ms, carried, now_ms)
         writes: list[Write] = [ReplaceSchedule(schedule, before.generation)]
@@ -221,14 +227,13 @@ class Changes:
         tasks = self._desk.tasks(schedule, times, schedule.fire_count)
         return replace(plan.schedule, fire_count=schedule.fire_count + len(times)), tasks, next_ms
 
-    async def _waiting(self, schedule: Schedule, now_ms: int) -> list[int]:
-        """Nominal times that have come but wait still, for their trigger or for a retry: the new generation keeps
-        them."""
+    async def _waiting(self, schedule: Schedule) -> list[Task]:
+        """Firings that have not come yet, or that wait for their trigger or for a retry. Those whose time has come are
+        kept by the new generation."""
         if not schedule.fire_count:
             return []
         where = TaskFilter(state=TaskState.SCHEDULED, schedule_seq=schedule.schedule_seq)
-        tasks = await self._desk.storage.tasks(where, after=0, limit=WAITING_READ_MAX)
-        return sorted(task.nominal_ms for task in tasks if task.nominal_ms <= now_ms)
+        return await self._desk.storage.tasks(where, after=0, limit=WAITING_READ_MAX)
 
 
 def horizon_ms(now_ms: int) -> int:

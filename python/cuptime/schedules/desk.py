@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.limits import CATCH_UP_WINDOW_DEFAULT_MS, MISFIRE_MS
 from cuptime.domain.ports import CronEngine, Storage, TaskFilter
 from cuptime.domain.turns import Turns
-from cuptime.domain.values import Fence, Schedule, Task, TaskState
-from cuptime.schedules.book import Book
+from cuptime.domain.values import CatchUp, Fence, Schedule, ScheduleState, Task, TaskState
+from cuptime.domain.writes import MoveTasks, ReplaceSchedule
+from cuptime.schedules.book import LOAD_PAGE, Book
 from cuptime.schedules.targets import TargetPort
-from cuptime.schedules.window import firing_task
+from cuptime.schedules.window import due_ms_of, firing_task, kept_of, latest
 from cuptime.tasks.line import TaskLine
 
 GENERATIONS_HELD_MAX: Final = 100_000
@@ -41,6 +43,45 @@ class Desk:
     async def recover(self) -> None:
         """From storage into memory; before the planner starts and before callers are let in."""
         await self.book.load(self.storage)
+        for page in self.book.pages(LOAD_PAGE):
+            for schedule in page:
+                if schedule.policy.catch_up is not CatchUp.ALL and schedule.state is ScheduleState.ACTIVE:
+                    await self._drop_missed(schedule)
+
+    async def _drop_missed(self, schedule: Schedule) -> None:
+        """What was planned before an outage and is late now is missed as well, and under a policy that does not keep
+        it, it is cancelled and counted."""
+        now_ms, policy = self.clock.now_ms(), schedule.policy
+        late_until_ms = now_ms - MISFIRE_MS
+        where = TaskFilter(state=TaskState.SCHEDULED, schedule_seq=schedule.schedule_seq)
+        late = [
+            task
+            for task in await self.storage.tasks(where, after=0, limit=WAITING_READ_MAX)
+            # A retry was not missed: its firing was triggered.
+            if task.due_ms < late_until_ms and not task.retry_count
+        ]
+        if not late:
+            return
+        later = latest(self.engine, schedule, schedule.planned_until_ms, late_until_ms, kept_of(policy))
+        oldest_ms = now_ms - (policy.catch_up_window_ms or CATCH_UP_WINDOW_DEFAULT_MS)
+        keep = max(0, kept_of(policy) - len(later))
+        late.sort(key=lambda task: task.nominal_ms)
+        kept = {task.task_id for task in late[len(late) - keep :] if task.nominal_ms >= oldest_ms}
+        rows = [(task.task_id, task.due_ms) for task in late if task.task_id not in kept]
+        counted = replace(
+            schedule,
+            run_count=schedule.run_count - len(rows),
+            missed_count=schedule.missed_count + len(rows),
+        )
+        await self.storage.commit(
+            self.fence,
+            [
+                ReplaceSchedule(counted, schedule.generation),
+                MoveTasks(TaskState.CANCELLED, (TaskState.SCHEDULED,), rows, now_ms, ""),
+            ],
+        )
+        self.line.disarmed([task_id for task_id, _ in rows])
+        self.book.put(counted)
 
     def note_change(self, schedule: Schedule) -> None:
         """After the commit of a change, in the schedule's turn."""
@@ -84,6 +125,14 @@ class Desk:
         """The tasks of some firings."""
         now_ms = self.clock.now_ms()
         return [
-            firing_task(self.targets, schedule, nominal_ms, first_number + k, self.line.next_id(), now_ms)
+            firing_task(
+                self.targets,
+                schedule,
+                nominal_ms,
+                due_ms_of(self.engine, schedule, nominal_ms),
+                first_number + k,
+                self.line.next_id(),
+                now_ms,
+            )
             for k, nominal_ms in enumerate(times)
         ]

@@ -157,7 +157,7 @@ class Planner:
         if plan.skipped:
             self.skipped += plan.skipped
             _log.warning(
-                "schedule %s: %d firings were missed too long ago and are skipped",
+                "schedule %s: %d firings were missed and are not caught up",
                 schedule.schedule_id,
                 plan.skipped,
             )
@@ -183,6 +183,7 @@ class Planner:
                     plan.schedule.next_ms,
                     len(plan.times),
                     int(plan.schedule.state),
+                    plan.skipped,
                 )
                 for plan in current
             ]

@@ -18,18 +18,20 @@ from typing import Final
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.limits import PREVIEW_MAX, SCHEDULES_MAX
 from cuptime.domain.requests import Requests, fingerprint_of
-from cuptime.domain.values import Schedule, ScheduleState, Timing
+from cuptime.domain.values import Schedule, SchedulePolicy, ScheduleState, Timing
 from cuptime.domain.writes import InsertSchedule, InsertTasks, Write
 from cuptime.schedules.answers import AnswerPort
 from cuptime.schedules.changes import Change, Changes, not_found
 from cuptime.schedules.desk import Desk
 from cuptime.schedules.planner import Planner
+from cuptime.schedules.policies import check_labels, check_policy
 
 SCHEDULE_ID_FORM: Final = re.compile(r"[a-z][a-z0-9._-]{0,62}")
 NOTE_CHARS_MAX: Final = 1_000
 PREVIEW_AT_ONCE: Final = 20
 TARGET_BYTES_MAX: Final = 96 * 1024
 PREVIEW_DEFAULT: Final = 5
+_PLAIN: Final = SchedulePolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class NewSchedule:
     timing: Timing
     target: bytes
     note: str = ""
+    policy: SchedulePolicy = _PLAIN
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class ScheduleChange:
     timing: Timing | None = None
     target: bytes | None = None
     note: str | None = None
+    policy: SchedulePolicy | None = None
+    labels: tuple[tuple[str, str], ...] | None = None
 
 
 class Registry:
@@ -102,13 +108,15 @@ class Registry:
         request_id: str = "",
         validate_only: bool = False,
     ) -> bytes:
-        """Sets timing, target or note. A new timing counts from now (its anchor), and brings a finished schedule back.
-        Firings that were due before the change and not yet triggered are kept when the timing is. Raises as
-        :meth:`register`, SCHEDULE_NOT_FOUND, and ETAG_MISMATCH when `etag` is not the generation."""
+        """Sets what the change names. A new timing counts from now (its anchor), its runs from 0, and it brings a
+        finished schedule back. Firings that were due before the change and not yet triggered are kept when the timing
+        is. Raises as :meth:`register`, SCHEDULE_NOT_FOUND, and ETAG_MISMATCH when `etag` is not the generation."""
         if change.timing is not None:
             self._desk.engine.check(change.timing)
         _check_note(change.note)
         _check_target(change.target)
+        check_policy(change.policy)
+        check_labels(change.labels)
 
         def changed(before: Schedule, now_ms: int) -> Schedule:
             state = before.state
@@ -124,6 +132,8 @@ class Registry:
                 target=before.target if change.target is None else change.target,
                 note=before.note if change.note is None else change.note,
                 state=state,
+                policy=change.policy or before.policy,
+                labels=before.labels if change.labels is None else change.labels,
             )
 
         return await self._changes.change(
@@ -177,10 +187,15 @@ class Registry:
         return self._changes.seen(schedule)
 
     async def schedules(
-        self, *, after: int, limit: int, state: ScheduleState | None = None
+        self,
+        *,
+        after: int,
+        limit: int,
+        state: ScheduleState | None = None,
+        label: tuple[str, str] | None = None,
     ) -> list[Schedule]:
         """By sequence, from `after` (exclusive) on."""
-        rows = await self._desk.storage.schedules(after=after, limit=limit, state=state)
+        rows = await self._desk.storage.schedules(after=after, limit=limit, state=state, label=label)
         return [self._changes.seen(schedule) for schedule in rows]
 
     async def preview(self, subject: str | Timing, *, count: int = 0, after_ms: int = 0) -> list[int]:
@@ -226,6 +241,8 @@ class Registry:
             note=new.note,
             created_ms=now_ms,
             updated_ms=now_ms,
+            policy=new.policy,
+            labels=new.labels,
         )
 
     def _check(self, new: NewSchedule) -> None:
@@ -238,13 +255,18 @@ class Registry:
         self._desk.engine.check(new.timing)
         _check_target(new.target)
         _check_note(new.note)
+        check_policy(new.policy)
+        check_labels(new.labels)
 
 
 _timing_key = attrgetter(*(column.name for column in columns_of(Timing)))
 
 
 def _fingerprint(new: NewSchedule) -> int:
-    return fingerprint_of((new.schedule_id, *_timing_key(new.timing), new.note), new.target)
+    told = (new.schedule_id, *_timing_key(new.timing), new.note, new.labels)
+    if new.policy == _PLAIN:
+        return fingerprint_of(told, new.target)
+    return fingerprint_of(told, new.target, new.policy)
 
 
 def _check_note(note: str | None) -> None:

@@ -8,7 +8,7 @@ import urllib.request
 
 import pytest
 
-from cuptime.app.http import MetricsServer
+from cuptime.app.http import HttpServer
 from cuptime.telemetry.metrics import PrometheusMetrics
 
 
@@ -23,7 +23,7 @@ def _get(address: str, path: str) -> tuple[int, str]:
 async def test_metrics_are_served_and_nothing_else() -> None:
     metrics = PrometheusMetrics()
     metrics.orders_admitted(2)
-    door = MetricsServer(metrics.registry)
+    door = HttpServer(metrics.registry)
     address = await door.start("127.0.0.1:0")
     try:
         code, text = await asyncio.to_thread(_get, address, "/metrics")
@@ -32,6 +32,6 @@ async def test_metrics_are_served_and_nothing_else() -> None:
         for path in ("/", "/admin", "/metrics-else"):
             assert (await asyncio.to_thread(_get, address, path))[0] == 404
         with pytest.raises(OSError, match="in use"):
-            await MetricsServer(metrics.registry).start(address)
+            await HttpServer(metrics.registry).start(address)
     finally:
         await door.stop()

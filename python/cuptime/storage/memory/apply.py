@@ -361,12 +361,13 @@ def _replace_schedule(tables: Tables, write: ReplaceSchedule) -> tuple[int, ...]
 
 
 def _advance_schedules(tables: Tables, write: AdvanceSchedules) -> tuple[int, ...]:
-    for schedule_seq, generation, planned_until_ms, next_ms, fired, state in write.rows:
+    for schedule_seq, generation, planned_until_ms, next_ms, fired, state, missed in write.rows:
         stored = tables.schedules.get(schedule_seq)
         if stored is not None and stored.generation == generation:
             advanced = replace(
                 stored, planned_until_ms=planned_until_ms, next_ms=next_ms,
                 fire_count=stored.fire_count + fired, state=ScheduleState(state),
+                run_count=stored.run_count + fired, missed_count=stored.missed_count + missed,
             )  # fmt: skip
             tables.schedules.put(schedule_seq, advanced)
     return _NONE

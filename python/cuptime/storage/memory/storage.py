@@ -223,9 +223,18 @@ class MemoryStorage:
         return self._tables.schedules.get(schedule_seq)
 
     async def schedules(
-        self, *, after: int, limit: int, state: ScheduleState | None = None
+        self,
+        *,
+        after: int,
+        limit: int,
+        state: ScheduleState | None = None,
+        label: tuple[str, str] | None = None,
     ) -> list[Schedule]:
-        rows = (row for row in self._tables.schedules.values() if state in (None, row.state))
+        rows = (
+            row
+            for row in self._tables.schedules.values()
+            if state in (None, row.state) and (label is None or label in row.labels)
+        )
         return page(rows, lambda row: row.schedule_seq, after, limit)
 
     # --- reads: rules, requests, counts -----------------------------------------------------------------------------

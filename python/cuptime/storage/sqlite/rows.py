@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import fields as columns_of
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, TypeAlias
 
 from cuptime.domain.values import (
+    CatchUp,
     DecisionRow,
     DstPolicy,
     Group,
@@ -16,6 +20,7 @@ from cuptime.domain.values import (
     Outcome,
     RuleRevisionRow,
     Schedule,
+    SchedulePolicy,
     ScheduleState,
     Task,
     TaskContext,
@@ -94,13 +99,47 @@ def schedule_row(schedule: Schedule) -> Row:
         timing.time_zone, timing.start_ms, timing.end_ms, schedule.target, schedule.state, schedule.generation,
         schedule.anchor_ms, schedule.planned_until_ms, schedule.next_ms, schedule.fire_count, schedule.note,
         schedule.created_ms, schedule.updated_ms, timing.dst,
+        _policy_text(schedule.policy), label_lines(schedule.labels), schedule.run_count, schedule.missed_count,
     )  # fmt: skip
 
 
 def schedule_of(row: Row) -> Schedule:
     """From the part `schedule_columns`."""
     timing = Timing(TimingKind(row[2]), row[3], row[4], row[5], row[6], row[7], DstPolicy(row[18]))
-    return Schedule(row[0], row[1], timing, row[8], ScheduleState(row[9]), *row[10:18])
+    return Schedule(
+        row[0], row[1], timing, row[8], ScheduleState(row[9]), row[10], row[11], row[12], row[13], row[14], row[15],
+        row[16], row[17], _policy_of(row[19]), _labels_of(row[20]), row[21], row[22],
+    )  # fmt: skip
+
+
+@lru_cache(1_024)
+def _policy_text(policy: SchedulePolicy) -> str:
+    fields = {column.name: getattr(policy, column.name) for column in columns_of(policy)}
+    told = {name: value for name, value in fields.items() if value != getattr(_PLAIN, name)}
+    return json.dumps(told) if told else ""
+
+
+@lru_cache(1_024)
+def _policy_of(text: str) -> SchedulePolicy:
+    if not text:
+        return _PLAIN
+    told: dict[str, Any] = json.loads(text)
+    if "catch_up" in told:
+        told["catch_up"] = CatchUp(told["catch_up"])
+    return SchedulePolicy(**told)
+
+
+_PLAIN = SchedulePolicy()
+
+
+def label_lines(labels: tuple[tuple[str, str], ...]) -> str:
+    """A line for each, such that one is found whole: neither keys nor values have line breaks."""
+    return "\n" + "".join(f"{key}={value}\n" for key, value in labels) if labels else ""
+
+
+def _labels_of(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = (line.partition("=") for line in text.split("\n") if line)
+    return tuple((key, value) for key, _, value in pairs)
 
 
 def revision_of(row: Row) -> RuleRevisionRow:

@@ -39,6 +39,7 @@ from cuptime.storage.sqlite.reader import Readers
 from cuptime.storage.sqlite.rows import (
     decision_of,
     group_of,
+    label_lines,
     order_of,
     revision_of,
     schedule_of,
@@ -251,9 +252,15 @@ class SqliteStorage:
         return await self._readers.row("schedule_by_seq", (schedule_seq,), schedule_of)
 
     async def schedules(
-        self, *, after: int, limit: int, state: ScheduleState | None = None
+        self,
+        *,
+        after: int,
+        limit: int,
+        state: ScheduleState | None = None,
+        label: tuple[str, str] | None = None,
     ) -> list[Schedule]:
-        bindings = (after, limit, None if state is None else int(state))
+        line = None if label is None else label_lines((label,))
+        bindings = (after, limit, None if state is None else int(state), line)
         return await self._readers.rows("schedules", bindings, schedule_of)
 
     # --- reads: rules, requests, counts -----------------------------------------------------------------------------

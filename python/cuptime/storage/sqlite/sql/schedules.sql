@@ -2,22 +2,25 @@
 
 -- part: schedule_columns
 schedule_seq, schedule_id, timing_kind, expression, value_ms, time_zone, start_ms, end_ms, target, state, generation,
-anchor_ms, planned_until_ms, next_ms, fire_count, note, created_ms, updated_ms, dst
+anchor_ms, planned_until_ms, next_ms, fire_count, note, created_ms, updated_ms, dst,
+policy, labels, run_count, missed_count
 
 -- name: insert_schedule
 INSERT INTO schedules ({schedule_columns}, epoch)
-SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20
+SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
+    ?22, ?23, ?24
 WHERE ?10 = 4 OR NOT EXISTS (SELECT 1 FROM schedules WHERE schedule_id = ?2 AND state != 4);
 
 -- name: replace_schedule
 UPDATE schedules
 SET ({schedule_columns}, epoch) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-    ?20)
-WHERE schedule_seq = ?1 AND generation = ?21;
+    ?20, ?21, ?22, ?23, ?24)
+WHERE schedule_seq = ?1 AND generation = ?25;
 
 -- name: advance_schedule
 UPDATE schedules
-SET planned_until_ms = ?3, next_ms = ?4, fire_count = fire_count + ?5, state = ?6, epoch = ?7
+SET planned_until_ms = ?3, next_ms = ?4, fire_count = fire_count + ?5, state = ?6, epoch = ?8,
+    run_count = run_count + ?5, missed_count = missed_count + ?7
 WHERE schedule_seq = ?1 AND generation = ?2;
 
 -- name: schedule_live
@@ -31,7 +34,8 @@ SELECT {schedule_columns} FROM schedules WHERE schedule_seq = ?;
 
 -- name: schedules
 SELECT {schedule_columns} FROM schedules
-WHERE schedule_seq > ?1 AND (?3 IS NULL OR state = ?3) ORDER BY schedule_seq LIMIT ?2;
+WHERE schedule_seq > ?1 AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR instr(labels, ?4) > 0)
+ORDER BY schedule_seq LIMIT ?2;
 
 -- name: last_schedule_seq
 SELECT coalesce(max(schedule_seq), 0) FROM schedules;

@@ -1,0 +1,171 @@
+"""How a schedule fires beside when: runs, jitter, catch-up; over outages, changes and restarts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.values import CatchUp, Schedule, SchedulePolicy, ScheduleState, Timing
+from cuptime.schedules.registry import NewSchedule, ScheduleChange
+from tests.unit.schedules.desk_rig import ScheduleRig, at, cron, every
+from tests.unit.tasks.rig import START_MS
+from tests.unit.tasks.test_leases import crash
+
+MINUTE = 60_000
+
+
+async def register(rig: ScheduleRig, timing: Timing, policy: SchedulePolicy) -> Schedule:
+    return await rig.registry.register(NewSchedule("s", timing, b"tea", policy=policy))
+
+
+def minutes(rig: ScheduleRig) -> list[int]:
+    return sorted((fired.nominal_ms - START_MS) // MINUTE for fired in rig.fired)
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------
+async def test_after_its_last_run_a_schedule_is_finished(rig: ScheduleRig) -> None:
+    await register(rig, every(MINUTE), SchedulePolicy(max_runs=7))
+    await rig.pass_ms(20 * MINUTE)
+    assert minutes(rig) == [1, 2, 3, 4, 5, 6, 7]
+    schedule = await rig.registry.get("s")
+    assert (schedule.state, schedule.run_count) == (ScheduleState.FINISHED, 7)
+
+
+@pytest.mark.parametrize("end", ["pause", "update", "crash"])
+async def test_runs_that_a_change_cancelled_do_not_count(rig: ScheduleRig, end: str) -> None:
+    await register(rig, every(MINUTE), SchedulePolicy(max_runs=7))
+    await rig.pass_ms(2 * MINUTE)
+    if end == "pause":
+        await rig.registry.pause("s")
+        await rig.registry.resume("s")
+    elif end == "update":
+        await rig.registry.update("s", ScheduleChange(note="x"))
+        await rig.registry.update("s", ScheduleChange(target=b"coffee"))
+    else:
+        await crash(rig)
+        await rig.start()
+    await rig.pass_ms(20 * MINUTE)
+    assert minutes(rig) == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_a_new_timing_counts_its_runs_anew(rig: ScheduleRig) -> None:
+    await register(rig, every(MINUTE), SchedulePolicy(max_runs=2))
+    await rig.pass_ms(5 * MINUTE)
+    await rig.registry.update("s", ScheduleChange(timing=every(2 * MINUTE)))
+    await rig.pass_ms(20 * MINUTE)
+    assert minutes(rig) == [1, 2, 7, 9]
+
+
+# --- jitter -------------------------------------------------------------------------------------------------------
+async def test_jitter_is_the_same_for_the_same_nominal_time_and_ends_before_the_next(
+    rig: ScheduleRig,
+) -> None:
+    await register(rig, every(1_000), SchedulePolicy(jitter_ms=600_000))
+    await rig.pass_ms(10_500)
+    await crash(rig)
+    await rig.start()
+    await rig.registry.update("s", ScheduleChange(note="planned anew"))
+    await rig.pass_ms(50_000)
+    late = {fired.nominal_ms: fired.at_ms - fired.nominal_ms for fired in rig.fired}
+    assert sorted(late) == [START_MS + 1_000 * k for k in range(1, len(rig.fired) + 1)]
+    assert all(0 <= one < 1_000 for one in late.values())
+    assert len(set(late.values())) > 20
+    first = {fired.nominal_ms: fired.at_ms for fired in rig.fired}
+    rig.fired.clear()
+    other = ScheduleRig()
+    await other.start()
+    await register(other, every(1_000), SchedulePolicy(jitter_ms=600_000))
+    await other.pass_ms(60_500)
+    again = {fired.nominal_ms: fired.at_ms for fired in other.fired}
+    assert all(again[nominal_ms] == at_ms for nominal_ms, at_ms in first.items())
+
+
+# --- catch-up -----------------------------------------------------------------------------------------------------
+PLANNED = [2, 3, 4, 5]
+"""The window of the pass at minute 1: planned before the outage, due in it."""
+
+
+@pytest.mark.parametrize(
+    ("policy", "caught_up", "missed"),
+    [
+        (SchedulePolicy(), [*PLANNED, *range(56, 62)], None),
+        (SchedulePolicy(catch_up_window_ms=20 * MINUTE), [*PLANNED, *range(41, 62)], None),
+        (SchedulePolicy(catch_up=CatchUp.LATEST), [60, 61], 58),
+        (SchedulePolicy(catch_up=CatchUp.BOUNDED, catch_up_limit=3), [58, 59, 60, 61], 56),
+        (
+            SchedulePolicy(catch_up=CatchUp.BOUNDED, catch_up_limit=900, catch_up_window_ms=4 * MINUTE),
+            [57, 58, 59, 60, 61],
+            55,
+        ),
+        (SchedulePolicy(catch_up=CatchUp.NONE), [61], 59),
+    ],
+)
+async def test_what_an_outage_of_an_hour_missed(
+    rig: ScheduleRig, policy: SchedulePolicy, caught_up: list[int], missed: int | None
+) -> None:
+    await register(rig, cron("* * * * *"), policy)
+    offset_ms = MINUTE - START_MS % MINUTE if START_MS % MINUTE else 0
+    await rig.pass_ms(offset_ms + MINUTE)
+    before = minutes(rig)
+    rig.fired.clear()
+    await crash(rig)
+    rig.clock.advance(60 * MINUTE)
+    await rig.start()
+    await rig.pass_ms(0)
+    assert [minute for minute in minutes(rig) if minute not in before] == caught_up
+    if missed is not None:
+        assert (await rig.registry.get("s")).missed_count == missed
+    await rig.pass_ms(MINUTE)
+    assert minutes(rig)[-1] == 62
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "fires"), [(CatchUp.ALL, True), (CatchUp.LATEST, True), (CatchUp.NONE, False)]
+)
+async def test_a_one_shot_that_was_missed(rig: ScheduleRig, catch_up: CatchUp, fires: bool) -> None:
+    await register(rig, at(START_MS + 2 * MINUTE), SchedulePolicy(catch_up=catch_up))
+    await crash(rig)
+    rig.clock.advance(4 * MINUTE)
+    await rig.start()
+    await rig.pass_ms(5 * MINUTE)
+    assert len(rig.fired) == fires
+    schedule = await rig.registry.get("s")
+    assert (schedule.state, schedule.missed_count) == (ScheduleState.FINISHED, int(not fires))
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("policy", "reason", "field"),
+    [
+        (SchedulePolicy(max_runs=-1), Reason.FIELD_INVALID, "max_runs"),
+        (SchedulePolicy(jitter_ms=3_600_001), Reason.FIELD_INVALID, "jitter_ms"),
+        (SchedulePolicy(catch_up_window_ms=-1), Reason.FIELD_INVALID, "catch_up_window_ms"),
+        (SchedulePolicy(catch_up_limit=1), Reason.FIELD_CONTRADICTION, "catch_up_limit"),
+        (SchedulePolicy(catch_up=CatchUp.BOUNDED), Reason.FIELD_REQUIRED, "catch_up_limit"),
+    ],
+)
+async def test_bad_policies(rig: ScheduleRig, policy: SchedulePolicy, reason: Reason, field: str) -> None:
+    for make in (
+        lambda: register(rig, every(1_000), policy),
+        lambda: rig.registry.update("s", ScheduleChange(policy=policy)),
+    ):
+        with pytest.raises(CuptimeError) as refused:
+            await make()
+        assert (refused.value.reason, refused.value.field) == (reason, f"schedule.policy.{field}")
+
+
+async def test_a_policy_and_labels_survive_a_restart_and_change(rig: ScheduleRig) -> None:
+    policy = SchedulePolicy(3, 40, CatchUp.BOUNDED, 5_000, 6)
+    labels = (("park", "minhang"),)
+    new = NewSchedule("s", every(MINUTE), b"tea", policy=policy, labels=labels)
+    first = await rig.registry.register(new)
+    await crash(rig)
+    await rig.start()
+    assert replace(await rig.registry.get("s"), next_ms=0) == replace(first, next_ms=0)
+    assert [one.schedule_id for one in await rig.registry.schedules(after=0, limit=9, label=labels[0])] == [
+        "s"
+    ]
+    changed = await rig.registry.update("s", ScheduleChange(policy=SchedulePolicy(), labels=()))
+    assert (changed.policy, changed.labels) == (SchedulePolicy(), ())
