@@ -24,6 +24,7 @@ from tests.integration.bad_places import (
 )
 from tests.integration.bad_rules import PUBLISH
 from tests.integration.bad_schedules import (
+    BACKFILL,
     GONE,
     REGISTER,
     SCHEDULE_NAMES,
@@ -125,6 +126,8 @@ CASES: Final[dict[str, list[Bad]]] = {
         Bad("a long note", {"name": "schedules/present", "note": LONG}, "FIELD_INVALID", "note"),
     ],
     "ScheduleService/ResumeSchedule": [*SCHEDULE_NAMES, GONE, SCHEDULE_REQUEST_ID],
+    "ScheduleService/TriggerSchedule": [*SCHEDULE_NAMES, GONE, SCHEDULE_REQUEST_ID],
+    "ScheduleService/BackfillSchedule": BACKFILL,
     "ScheduleService/GetSchedule": SCHEDULE_NAMES,
     "ScheduleService/ListSchedules": [
         *page_faults(),

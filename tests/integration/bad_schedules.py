@@ -204,3 +204,26 @@ GONE: Final = Bad("an ended one", {"name": "schedules/gone"}, "SCHEDULE_NOT_FOUN
 SCHEDULE_REQUEST_ID: Final = Bad(
     "request_id", {"name": "schedules/present", "request_id": "\t"}, "FIELD_INVALID", "request_id"
 )
+
+
+def _backfill_good() -> dict[str, Any]:
+    return {"name": "schedules/present", "start_time_ms": 1_000, "end_time_ms": 2_000}
+
+
+BACKFILL: Final = [
+    *faults(
+        _backfill_good,
+        [
+            ("name", None, "FIELD_REQUIRED", None),
+            ("name", "schedules/UP", "FIELD_INVALID", None),
+            ("name", "schedules/absent", "SCHEDULE_NOT_FOUND", ""),
+            ("start_time_ms", None, "FIELD_INVALID", None),
+            ("start_time_ms", -1, "FIELD_INVALID", None),
+            ("start_time_ms", 2_000, "FIELD_CONTRADICTION", "end_time_ms"),
+            ("end_time_ms", None, "FIELD_INVALID", None),
+            ("end_time_ms", HUGE, "FIELD_INVALID", None),
+            ("end_time_ms", 4_000_000_000_000, "FIELD_INVALID", None),
+            ("request_id", " ", "FIELD_INVALID", None),
+        ],
+    ),
+]

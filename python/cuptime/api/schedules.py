@@ -34,6 +34,7 @@ from cuptime.domain.values import (
     TimingKind,
 )
 from cuptime.groups.life import check_group
+from cuptime.schedules.answers import Backfill
 from cuptime.schedules.policies import check_label
 from cuptime.schedules.registry import NOTE_CHARS_MAX, NewSchedule, Registry, ScheduleChange
 from cuptime.schedules.targets import Firing
@@ -97,6 +98,16 @@ class ScheduleAnswers:
 
     def packed(self, schedule: Schedule) -> bytes:
         return convert.schedule_answer(schedule)
+
+    def backfilled(self, schedule: Schedule, told: Backfill) -> bytes:
+        counts = pb.BackfillScheduleResponse(
+            firing_count=told.firings,
+            existing_count=told.existing,
+            first_time_ms=told.first_ms,
+            last_time_ms=told.last_ms,
+        )
+        # Two messages one after the other are one with the fields of both.
+        return convert.schedule_answer(schedule) + counts.SerializeToString()
 
 
 def timing_of(message: pb.Timing, field: str) -> Timing:
@@ -266,6 +277,22 @@ class ScheduleEndpoints:
 
     async def resume_schedule(self, request: pb.ResumeScheduleRequest, call: Call) -> bytes:
         return await self._registry.resume(names.schedule(request.name), request_id=request.request_id)
+
+    async def trigger_schedule(self, request: pb.TriggerScheduleRequest, call: Call) -> bytes:
+        return await self._registry.by_hand.trigger(
+            names.schedule(request.name), request_id=request.request_id, validate_only=request.validate_only
+        )
+
+    async def backfill_schedule(self, request: pb.BackfillScheduleRequest, call: Call) -> bytes:
+        for field in ("start_time_ms", "end_time_ms"):
+            check_range(field, getattr(request, field), 1, INSTANT_MS_MAX)
+        return await self._registry.by_hand.backfill(
+            names.schedule(request.name),
+            request.start_time_ms,
+            request.end_time_ms,
+            request_id=request.request_id,
+            validate_only=request.validate_only,
+        )
 
     async def get_schedule(self, request: pb.GetScheduleRequest, call: Call) -> pb.GetScheduleResponse:
         schedule = await self._registry.get(names.schedule(request.name))

@@ -282,6 +282,41 @@ def pause_schedule(
     client.show("ScheduleService/PauseSchedule", address, name=name, note=note, request_id=client.fresh_id())
 
 
+@schedules_app.command("trigger")
+def trigger_schedule(schedule_id: str, address: Address = DEFAULT_ADDRESS) -> None:
+    """Fire a schedule once, now. 立即触发一次。"""
+    from cuptime.app import client
+
+    name = f"schedules/{schedule_id}"
+    client.show("ScheduleService/TriggerSchedule", address, name=name, request_id=client.fresh_id())
+
+
+@schedules_app.command("backfill")
+def backfill_schedule(
+    schedule_id: str,
+    start: Annotated[int, typer.Option(help="The first instant (UTC milliseconds).")],
+    end: Annotated[int, typer.Option(help="The first instant not meant any more (UTC milliseconds).")],
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only say what it would cost. 只看代价。")
+    ] = False,
+    address: Address = DEFAULT_ADDRESS,
+) -> None:
+    """Fire what a schedule would have fired in a time that is past. 回填过去一段时间的触发。
+
+    Example: `cuptime schedules backfill open-park --start 1800000000000 --end 1800003600000 --preview`
+    """
+    from cuptime.app import client
+
+    fields = {"name": f"schedules/{schedule_id}", "start_time_ms": start, "end_time_ms": end}
+    client.show(
+        "ScheduleService/BackfillSchedule",
+        address,
+        **fields,
+        validate_only=preview,
+        request_id=client.fresh_id(),
+    )
+
+
 @schedules_app.command("resume")
 def resume_schedule(schedule_id: str, address: Address = DEFAULT_ADDRESS) -> None:
     """Let a paused schedule fire again. 恢复定时计划。"""

@@ -3,9 +3,21 @@ again to every repeat, exactly as they were, also after a restart."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from cuptime.domain.values import Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """What a backfill costs, or did."""
+
+    firings: int
+    existing: int
+    """Firings of the time that have their task already."""
+    first_ms: int
+    last_ms: int
 
 
 class AnswerPort(Protocol):
@@ -13,4 +25,8 @@ class AnswerPort(Protocol):
 
     def packed(self, schedule: Schedule) -> bytes:
         """The answer that shows the schedule like this. Pure."""
+        ...
+
+    def backfilled(self, schedule: Schedule, told: Backfill) -> bytes:
+        """The answer to a backfill. Pure."""
         ...

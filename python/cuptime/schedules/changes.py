@@ -41,6 +41,8 @@ class Change:
     """Is the first write the cancelling of the old generation's tasks?"""
     next_ms: int | None = None
     """The next firing to be shown, when it is known."""
+    answer: bytes | None = None
+    """When it is not the schedule alone."""
 
 
 class Changes:
@@ -71,10 +73,12 @@ class Changes:
         async def made(now_ms: int) -> Change:
             return make(now_ms)
 
-        return await to_the_end(self._commit(schedule_id, "RegisterSchedule", fingerprint, request_id, made))
+        return await to_the_end(self.commit(schedule_id, "RegisterSchedule", fingerprint, request_id, made))
 
     def shown(self, change: Change) -> bytes:
-        """The answer to a change that is not made."""
+        """The answer to a change."""
+        if change.answer is not None:
+            return change.answer
         return self._answers.packed(self.seen(change.schedule, change.next_ms))
 
     async def change(
@@ -99,7 +103,7 @@ class Changes:
                     async with self._desk.turns.turn(schedule_id):
                         return self.shown(await make(self._desk.clock.now_ms()))
                 fingerprint = fingerprint_of(schedule_id, *asked) if request_id else 0
-                return await self._commit(schedule_id, method, fingerprint, request_id, make)
+                return await self.commit(schedule_id, method, fingerprint, request_id, make)
             finally:
                 for schedule_seq in held:
                     self._desk.line.release(schedule_seq)
@@ -146,7 +150,7 @@ class Changes:
             writes.append(InsertTasks(tasks))
         return Change(schedule, writes, tasks, cancels, next_ms)
 
-    async def _commit(
+    async def commit(
         self,
         schedule_id: str,
         method: str,

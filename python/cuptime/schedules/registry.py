@@ -21,6 +21,7 @@ from cuptime.domain.requests import Requests, fingerprint_of
 from cuptime.domain.values import Schedule, SchedulePolicy, ScheduleState, Timing
 from cuptime.domain.writes import InsertSchedule, InsertTasks, Write
 from cuptime.schedules.answers import AnswerPort
+from cuptime.schedules.by_hand import ByHand
 from cuptime.schedules.changes import Change, Changes, not_found
 from cuptime.schedules.desk import Desk
 from cuptime.schedules.planner import Planner
@@ -71,6 +72,7 @@ class Registry:
         """`last_schedule_seq` is `Sequences.schedule_seq` of the storage."""
         self._desk = desk
         self._changes = Changes(desk, planner, requests, answers)
+        self.by_hand = ByHand(desk, self._changes, answers)
         self._sequence = itertools.count(last_schedule_seq + 1)
         desk.line.generations(desk.generations.get)
 

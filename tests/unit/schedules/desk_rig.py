@@ -9,6 +9,7 @@ from typing import Any
 
 from cuptime.domain.ports import TaskFilter
 from cuptime.domain.values import Schedule, Task, TaskState, Timing, TimingKind
+from cuptime.schedules.answers import Backfill
 from cuptime.schedules.desk import Desk
 from cuptime.schedules.engine import CoreCronEngine
 from cuptime.schedules.planner import Planner
@@ -44,6 +45,9 @@ class TextAnswers:
 
     def packed(self, schedule: Schedule) -> bytes:
         return pickle.dumps(schedule)
+
+    def backfilled(self, schedule: Schedule, told: Backfill) -> bytes:
+        return pickle.dumps(told)
 
 
 class Spoken:
