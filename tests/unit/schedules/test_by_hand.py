@@ -164,25 +164,10 @@ async def test_64_callers_change_one_another_while_time_passes(rig: ScheduleRig)
             for _ in range(seed % 4):
                 await asyncio.sleep(0)
             try:
-                await act(name, step, turn)
+                await act(rig, live, name, step, turn)
             except CuptimeError as refusal:
                 if refusal.reason not in EXPECTED:
                     raise
-
-    async def act(name: str, step: str, turn: int) -> None:
-        registry: Any = rig.registry
-        if step == "register":
-            made = await rig.register(name, every(500 + 250 * (turn % 3)))
-        elif step == "timing":
-            made = await registry.update(name, ScheduleChange(timing=every(400 + 300 * (turn % 3))))
-        elif step == "note":
-            made = await registry.update(name, ScheduleChange(note=str(turn)))
-        elif step == "trigger":
-            await registry.raw.by_hand.trigger(name)
-            return
-        else:
-            made = await getattr(registry, step)(name)
-        live.setdefault(made.schedule_seq, []).append((made.generation, made.updated_ms))
 
     async def time_passes() -> None:
         for _ in range(40):
@@ -207,3 +192,21 @@ def check(rig: ScheduleRig, live: dict[int, list[tuple[int, int]]]) -> None:
         generations = dict(live.get(fired.schedule_seq, [(1, 0)]))
         later = [at_ms for generation, at_ms in generations.items() if generation > fired.generation]
         assert not later or fired.at_ms <= min(later), "an old generation fired after its end"
+
+
+async def act(
+    rig: ScheduleRig, live: dict[int, list[tuple[int, int]]], name: str, step: str, turn: int
+) -> None:
+    registry: Any = rig.registry
+    if step == "register":
+        made = await rig.register(name, every(500 + 250 * (turn % 3)))
+    elif step == "timing":
+        made = await registry.update(name, ScheduleChange(timing=every(400 + 300 * (turn % 3))))
+    elif step == "note":
+        made = await registry.update(name, ScheduleChange(note=str(turn)))
+    elif step == "trigger":
+        await registry.raw.by_hand.trigger(name)
+        return
+    else:
+        made = await getattr(registry, step)(name)
+    live.setdefault(made.schedule_seq, []).append((made.generation, made.updated_ms))
