@@ -1,11 +1,21 @@
-//! Nanoseconds per order, per rule compiled, per row filled. One thread; the best of many slices, because a shared machine
-//! only ever adds time. The targets are in the issue; today's matcher is a scan, so the cost grows with the rules.
+//! Nanoseconds per order of the matcher, native, by shape and number of rules; compile time, index size, explanations.
+//! One thread; the best of many slices, because a shared machine only ever adds time. With `CUPTIME_BENCH_JSON` set
+//! the figures are also written there.
+//!
+//! `cargo bench -p cuptime-rules`; `make bench-rules` prints these beside the peers. With an argument `count:N` it
+//! only evaluates a fixed number of orders against N rules, for an instruction counter.
+use std::fmt::Write as _;
 use std::time::Instant;
 
 use cuptime_rules::{Action, Columns, Limits, Mode, RuleSet, RuleSource, Schema, Tally, Type};
 
 const ROWS: usize = 1_000;
-const SLICES: usize = 20;
+const SLICES: usize = 30;
+const SLICES_LARGE: usize = 8;
+
+const SLOTS: [&str; 4] = ["morning", "noon", "evening", "night"];
+const TIERS: [&str; 5] = ["new", "bronze", "silver", "gold", "black"];
+const KINDS: [&str; 3] = ["COFFEE", "TEA", "JUICE"];
 
 fn schema() -> Schema {
     let names = [
@@ -13,23 +23,52 @@ fn schema() -> Schema {
         ("order.time_slot", Type::String),
         ("user.tier", Type::String),
         ("order.amount_cents", Type::Int),
-        ("group.size", Type::Int),
+        ("order.quantity", Type::Int),
+        ("user.city", Type::String),
+        ("shop.code", Type::String),
+        ("order.kind", Type::String),
+        ("order.distance_m", Type::Double),
     ];
     Schema::new(names.into_iter().map(|(name, ty)| (name.to_string(), ty)).collect())
 }
 
-/// Four shapes in turn: a range and an equality, two slots, a membership, a disjunction.
-fn condition(i: usize) -> String {
-    let slot = ["morning", "noon", "evening"][i % 3];
-    match i % 4 {
-        0 => format!("user.credit_score >= {} && order.time_slot == '{slot}'", 90 + i % 10),
-        1 => format!("user.tier == 't{}' && order.amount_cents >= {}", i % 50, i * 37 % 10_000),
-        2 => format!("order.time_slot in ['s{}', 'noon'] && group.size > {}", i % 20, i % 40),
-        _ => format!("(user.tier == 't{}' || user.credit_score >= 99) && group.size == {}", i % 50, i % 40),
+/// The conditions of a shape; numbers vary with `i` so that few rules are alike.
+fn condition(shape: &str, i: usize) -> String {
+    let (slot, tier, kind) = (SLOTS[i % 4], TIERS[i / 3 % 5], KINDS[i / 7 % 3]);
+    let (shop, city) = (i * 7 % 200, i * 3 % 20);
+    match shape {
+        "equality" => format!(
+            "user.tier == '{tier}' && user.city == 'c{city}' && shop.code == 's{shop}' && order.time_slot == '{slot}'"
+        ),
+        "ranges" => format!("user.credit_score >= {} && order.time_slot == '{slot}'", 600 + i * 13 % 400),
+        _ => match i * 37 % 20 {
+            0..=5 => {
+                format!("user.credit_score >= {} && order.time_slot == '{slot}'", 800 + i * 13 % 200)
+            }
+            6..=10 => format!(
+                "user.tier == '{tier}' && user.city == 'c{city}' && order.amount_cents >= {}",
+                i * 17 % 100 * 100
+            ),
+            11..=14 => format!(
+                "shop.code in ['s{shop}', 's{}', 's{}'] && order.time_slot == '{slot}'",
+                (shop + 11) % 200,
+                (shop + 57) % 200
+            ),
+            15..=17 => format!(
+                "order.quantity >= {} && order.quantity < {} && order.kind == '{kind}' && order.distance_m < {}.0",
+                i % 10,
+                i % 10 + 3,
+                i % 30 * 100
+            ),
+            _ => format!(
+                "(user.tier == '{tier}' || user.credit_score >= {}) && shop.code == 's{shop}'",
+                800 + i * 13 % 200
+            ),
+        },
     }
 }
 
-fn rules(count: usize) -> Vec<RuleSource> {
+fn rules(shape: &str, count: usize) -> Vec<RuleSource> {
     let one = |i: usize| RuleSource {
         id: format!("r{i:06}"),
         name: String::new(),
@@ -37,7 +76,7 @@ fn rules(count: usize) -> Vec<RuleSource> {
         enabled: true,
         valid_from_ms: None,
         valid_to_ms: None,
-        condition: condition(i),
+        condition: condition(shape, i),
         action: Action { kind: "assign_rider_priority".into(), value: "1".into() },
     };
     (0..count).map(one).collect()
@@ -45,12 +84,22 @@ fn rules(count: usize) -> Vec<RuleSource> {
 
 fn fill(columns: &mut Columns) {
     columns.clear();
-    for i in 0..ROWS as i64 {
-        columns.push_int(0, 80 + i % 21);
-        columns.push_str(1, ["morning", "noon", "evening"][(i % 3) as usize]);
-        columns.push_str(2, ["t1", "t7", "t30", "t45"][(i % 4) as usize]);
-        columns.push_int(3, i * 97 % 10_000);
-        columns.push_int(4, i % 40);
+    // A multiplicative walk, so that neighbours are unlike each other and the branches cannot be learnt.
+    let mut state = 12_345usize;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for _ in 0..ROWS {
+        columns.push_int(0, 550 + next(450) as i64);
+        columns.push_str(1, SLOTS[next(4)]);
+        columns.push_str(2, TIERS[next(5)]);
+        columns.push_int(3, next(10_000) as i64);
+        columns.push_int(4, next(14) as i64);
+        columns.push_str(5, &format!("c{}", next(20)));
+        columns.push_str(6, &format!("s{}", next(200)));
+        columns.push_str(7, KINDS[next(3)]);
+        columns.push_double(8, next(3_000) as f64);
         columns.end_row();
     }
 }
@@ -66,32 +115,80 @@ fn best(slices: usize, mut work: impl FnMut()) -> f64 {
     best
 }
 
-fn main() {
+/// All orders once; how many rules matched.
+fn ask(set: &RuleSet, columns: &Columns, mode: Mode, matches: &mut Vec<u32>, tally: &mut Tally) -> usize {
+    let mut hits = 0;
+    for row in 0..ROWS {
+        matches.clear();
+        set.evaluate(columns, row, 0, mode, matches, tally);
+        hits += matches.len();
+    }
+    hits
+}
+
+fn measure(shape: &str, count: usize, json: &mut String) {
     let (schema, limits) = (schema(), Limits::default());
+    let slices = if count > 1_000 { SLICES_LARGE } else { SLICES };
+    let compile_us = best(2, || drop(RuleSet::compile(rules(shape, count), &schema, &limits))) / 1e3;
+    let Ok(set) = RuleSet::compile(rules(shape, count), &schema, &limits) else { return };
+    let mut columns = set.columns();
+    fill(&mut columns);
+    let (mut tally, mut matches, mut hits) = (Tally::new(&set), Vec::new(), 0);
+    let per_row = ROWS as f64;
+    let first = best(slices, || {
+        ask(&set, &columns, Mode::First, &mut matches, &mut tally);
+    }) / per_row;
+    let collect =
+        best(slices, || hits = ask(&set, &columns, Mode::Collect, &mut matches, &mut tally)) / per_row;
+    let explain = best(3, || drop(set.explain(&columns, 0, 0))) / 1e3;
+    let (hits, compile) = (hits as f64 / per_row, compile_us / count as f64);
+    let index_kb = set.index_bytes() as f64 / 1024.0;
     println!(
-        "{:>7} {:>12} {:>14} {:>11} {:>13} {:>12} {:>14}",
-        "rules", "first ns", "collect ns", "hits/order", "compile us", "fill ns/row", "explain us"
+        "{shape:<9}{count:>8}{first:>10.0}{collect:>12.0}{hits:>12.2}{compile:>13.2}{:>12.1}{index_kb:>10.0}{explain:>12.0}",
+        compile_us / 1e3
     );
-    for count in [1, 10, 100, 1_000, 10_000] {
-        let slices = if count > 1_000 { 3 } else { SLICES };
-        let compile = best(3, || drop(RuleSet::compile(rules(count), &schema, &limits))) / 1e3 / count as f64;
-        let Ok(set) = RuleSet::compile(rules(count), &schema, &limits) else { return };
-        let mut columns = set.columns();
-        let filled = best(SLICES, || fill(&mut columns)) / ROWS as f64;
-        let (mut tally, mut matches, mut hits) = (Tally::new(&set), Vec::new(), 0);
-        let mut per_order = |mode| {
-            best(slices, || {
-                hits = 0;
-                for row in 0..ROWS {
-                    matches.clear();
-                    set.evaluate(&columns, row, 0, mode, &mut matches, &mut tally);
-                    hits += matches.len();
-                }
-            }) / ROWS as f64
+    let _ = writeln!(
+        json,
+        "{{\"shape\":\"{shape}\",\"rules\":{count},\"first_ns\":{first:.1},\"collect_ns\":{collect:.1},\"hits\":{hits:.3},\
+         \"compile_us_per_rule\":{compile:.3},\"load_ms\":{:.3},\"index_kb\":{index_kb:.1},\"explain_us\":{explain:.1}}}",
+        compile_us / 1e3
+    );
+}
+
+fn main() {
+    if let Some(count) = std::env::args().find_map(|a| a.strip_prefix("count:").and_then(|n| n.parse().ok()))
+    {
+        let Ok(set) = RuleSet::compile(rules("equality", count), &schema(), &Limits::default()) else {
+            return;
         };
-        let (first, collect) = (per_order(Mode::First), per_order(Mode::Collect));
-        let explain = best(3, || drop(set.explain(&columns, 0, 0))) / 1e3;
-        let hits = hits as f64 / ROWS as f64;
-        println!("{count:>7} {first:>12.0} {collect:>14.0} {hits:>11.2} {compile:>13.2} {filled:>12.0} {explain:>14.0}");
+        let mut columns = set.columns();
+        fill(&mut columns);
+        let (mut tally, mut matches) = (Tally::new(&set), Vec::new());
+        let hits: usize = (0..20).map(|_| ask(&set, &columns, Mode::Collect, &mut matches, &mut tally)).sum();
+        println!("{count} rules, {} orders, {hits} hits", 20 * ROWS);
+        return;
+    }
+    println!(
+        "{:<9}{:>8}{:>10}{:>12}{:>12}{:>13}{:>12}{:>10}{:>12}",
+        "shape",
+        "rules",
+        "first ns",
+        "collect ns",
+        "hits/order",
+        "us per rule",
+        "load ms",
+        "index KB",
+        "explain us"
+    );
+    let mut json = String::new();
+    for shape in ["mixed", "equality", "ranges"] {
+        for count in [1, 10, 100, 1_000, 10_000, 100_000] {
+            measure(shape, count, &mut json);
+        }
+    }
+    if let Ok(path) = std::env::var("CUPTIME_BENCH_JSON") {
+        if let Err(error) = std::fs::write(&path, json) {
+            println!("{path}: {error}");
+        }
     }
 }

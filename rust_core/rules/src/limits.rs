@@ -24,6 +24,8 @@ pub struct Limits {
     pub made_len_max: usize,
     /// Rules in a set.
     pub rules_max: usize,
+    /// Rules from which on a set has an index; fewer are faster scanned.
+    pub index_rules_min: usize,
     /// Bytes of a rule's identifier.
     pub rule_id_bytes_max: usize,
     /// Diagnostics reported for one condition, and conditions' worth of them for one set.
@@ -43,6 +45,7 @@ impl Default for Limits {
             macro_steps_max: 100_000,
             made_len_max: 1 << 20,
             rules_max: 100_000,
+            index_rules_min: 17,
             rule_id_bytes_max: 256,
             diagnostics_max: 100,
         }

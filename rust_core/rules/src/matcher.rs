@@ -1,18 +1,22 @@
 //! Rule sets: many conditions compiled together, and which of them match an order.
 //!
 //! Rules are kept in rank order: priority first (a smaller number is a higher priority), then identifier.
-//! A [`RuleIndex`] is a rank, so matches come out in order and the first match is the smallest index. Today every
-//! active rule is evaluated in turn; an index over the leaves of the compiled programs replaces that
-//! scan without changing this interface.
+//! A [`RuleIndex`] is a rank, so matches come out in order and the first match is the smallest index. A few rules are
+//! evaluated one after the other; from [`Limits::index_rules_min`] on a predicate index (`index/mod.rs`) says which
+//! can match at all. Both give the same matches and the same counters: [`RuleSet::scan`] is the oracle.
+use std::sync::Arc;
+
 use crate::check::{self, Options, Program};
 use crate::diagnostic::{Code, Diagnostic, Position, Span};
 use crate::digest;
 use crate::eval::{Evaluation, Facts};
 use crate::explain::{self, Verdict};
+use crate::index::Index;
 use crate::limits::Limits;
 use crate::parser;
 use crate::program::Fault;
 use crate::schema::{Schema, Type};
+use crate::tally::Tally;
 use crate::Columns;
 
 /// A rule's rank in its set, from 0.
@@ -90,55 +94,14 @@ pub enum Mode {
     Collect,
 }
 
-/// What happened to one rule over some evaluations.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RuleTally {
-    /// Times its condition was evaluated.
-    pub evaluated: u64,
-    /// Times it was true.
-    pub hits: u64,
-    /// Times it had no value; such a rule does not match.
-    pub errors: u64,
-}
-
-/// Counters by rank, owned by the caller: one per thread, folded into one per batch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    rules: Vec<RuleTally>,
-}
-
-impl Tally {
-    /// Counters at zero for `set`.
-    pub fn new(set: &RuleSet) -> Tally {
-        Tally { rules: vec![RuleTally::default(); set.len()] }
-    }
-
-    /// Counters in rank order.
-    pub fn rules(&self) -> &[RuleTally] {
-        &self.rules
-    }
-
-    /// Adds `other`, counted on the same set, and leaves it at zero.
-    pub fn fold(&mut self, other: &mut Tally) {
-        if self.rules.len() < other.rules.len() {
-            self.rules.resize(other.rules.len(), RuleTally::default());
-        }
-        for (mine, theirs) in self.rules.iter_mut().zip(&mut other.rules) {
-            mine.evaluated += theirs.evaluated;
-            mine.hits += theirs.hits;
-            mine.errors += theirs.errors;
-            *theirs = RuleTally::default();
-        }
-    }
-}
-
 /// A compiled, immutable rule set. `Send` and `Sync`: share it in an `Arc`.
 #[derive(Clone, Debug)]
 pub struct RuleSet {
     rules: Vec<Rule>,
     schema: Schema,
     limits: Limits,
-    digest: String,
+    digest: Arc<str>,
+    index: Option<Arc<Index>>,
 }
 
 impl RuleSet {
@@ -181,7 +144,10 @@ impl RuleSet {
             return Err(found);
         }
         compiled.sort_by(|a, b| (a.source.priority, &a.source.id).cmp(&(b.source.priority, &b.source.id)));
-        Ok(RuleSet { rules: compiled, schema: schema.clone(), limits: limits.clone(), digest })
+        let indexed = compiled.len() >= limits.index_rules_min;
+        let index = indexed.then(|| Arc::new(Index::build(compiled.iter().map(|r| &r.program.root))));
+        let digest = Arc::from(digest);
+        Ok(RuleSet { rules: compiled, schema: schema.clone(), limits: limits.clone(), digest, index })
     }
 
     /// Rules in rank order: `rules()[index]` is the rule of a [`RuleIndex`].
@@ -214,6 +180,19 @@ impl RuleSet {
         &self.digest
     }
 
+    pub(crate) fn shared_digest(&self) -> &Arc<str> {
+        &self.digest
+    }
+
+    pub(crate) fn index(&self) -> Option<&Index> {
+        self.index.as_deref()
+    }
+
+    /// Bytes of the index; 0 for a set that is scanned.
+    pub fn index_bytes(&self) -> usize {
+        self.index.as_deref().map_or(0, Index::bytes)
+    }
+
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -231,21 +210,55 @@ impl RuleSet {
         matches: &mut Vec<RuleIndex>,
         tally: &mut Tally,
     ) {
-        if tally.rules.len() < self.rules.len() {
-            tally.rules.resize(self.rules.len(), RuleTally::default());
-        }
+        let Some(index) = &self.index else {
+            return self.scan(columns, row, now_ms, mode, matches, tally);
+        };
+        tally.ask(self, now_ms);
+        let Tally { rules: counts, active, scratch, .. } = tally;
+        let Some(active) = active else { return };
         let mut evaluation = Evaluation::new(Facts::Row { columns, row }, &self.limits);
-        for ((index, rule), count) in self.rules.iter().enumerate().zip(&mut tally.rules) {
-            if !rule.is_active(now_ms) {
+        index.candidates(columns, row, &active.row, scratch, |rank, sure| {
+            let (Some(rule), Some(count)) = (self.rules.get(rank as usize), counts.get_mut(rank as usize))
+            else {
+                return true;
+            };
+            match if sure { Ok(true) } else { evaluation.condition(&rule.program.root) } {
+                Ok(false) => return true,
+                Ok(true) => count.hits += 1,
+                Err(_) => {
+                    count.errors += 1;
+                    return true;
+                }
+            }
+            matches.push(rank);
+            mode == Mode::Collect
+        });
+    }
+
+    /// As [`RuleSet::evaluate`], asking every active rule in turn. The plain twin of the index.
+    pub fn scan(
+        &self,
+        columns: &Columns,
+        row: usize,
+        now_ms: i64,
+        mode: Mode,
+        matches: &mut Vec<RuleIndex>,
+        tally: &mut Tally,
+    ) {
+        tally.ask(self, now_ms);
+        let Tally { rules: counts, active, .. } = tally;
+        let Some(active) = active else { return };
+        let mut evaluation = Evaluation::new(Facts::Row { columns, row }, &self.limits);
+        for ((rank, rule), count) in self.rules.iter().enumerate().zip(counts) {
+            if !active.has(rank) {
                 continue;
             }
-            count.evaluated += 1;
             match evaluation.condition(&rule.program.root) {
                 Ok(false) => {}
                 Ok(true) => {
                     count.hits += 1;
                     // Ranks are bounded by `Limits::rules_max`, far below 2^32.
-                    matches.push(index as RuleIndex);
+                    matches.push(rank as RuleIndex);
                     if mode == Mode::First {
                         return;
                     }

@@ -1,10 +1,12 @@
 //! Properties: printing and parsing are inverse, nothing panics, leaves agree with the general evaluator.
 use cuptime_rules::ast::{BinaryOp, Bind, Expr, ExprKind, Fold, FoldKind, Literal};
 use cuptime_rules::{
-    compile, compile_rule, parse, Action, Columns, Facts, Limits, Mode, Options, Outcome, RuleSet,
-    RuleSource, Schema, Span, Tally, Type, Value,
+    compile, compile_rule, parse, Facts, Limits, Mode, Options, Outcome, RuleSet, Span, Tally, Value,
 };
 use proptest::prelude::*;
+
+mod made;
+use made::{columns_of, conditions, config, rows, rule, schema, Row};
 
 fn node(kind: ExprKind) -> Expr {
     Expr { kind, span: Span::default(), height: 1 }
@@ -105,19 +107,6 @@ fn trees() -> impl Strategy<Value = Expr> {
             }),
         ]
     })
-}
-
-fn schema() -> Schema {
-    let types = [
-        ("i", "int"),
-        ("d", "double"),
-        ("b", "bool"),
-        ("s", "string"),
-        ("l", "list(string)"),
-        ("m", "string?"),
-        ("o.p", "string"),
-    ];
-    Schema::new(types.iter().map(|(n, t)| ((*n).to_string(), Type::parse(t).unwrap())).collect())
 }
 
 /// Pieces of the language, well-formed and not, to be strung together.
@@ -232,76 +221,6 @@ fn soup() -> impl Strategy<Value = String> {
     prop::collection::vec(prop::sample::select(pieces), 0..40).prop_map(|p| p.join(" "))
 }
 
-/// Conditions over the schema that always compile.
-fn conditions() -> impl Strategy<Value = String> {
-    let relation = || prop::sample::select(vec!["==", "!=", "<", "<=", ">", ">="]);
-    let word = || prop::sample::select(vec!["", "a", "ab", "b", "咖啡"]);
-    let whole = || prop::sample::select(vec![i64::MIN, -1, 0, 1, 7, i64::MAX]);
-    let double = prop::sample::select(vec!["-1.5", "0.0", "-0.0", "7.0", "1e300"]);
-    let leaf = prop_oneof![
-        (relation(), whole()).prop_map(|(op, v)| format!("i {op} {v}")),
-        (relation(), whole()).prop_map(|(op, v)| format!("{v} {op} i")),
-        (relation(), double).prop_map(|(op, v)| format!("d {op} {v}")),
-        (relation(), word()).prop_map(|(op, v)| format!("s {op} '{v}'")),
-        (prop::sample::select(vec!["==", "!="]), word()).prop_map(|(op, v)| format!("m {op} '{v}'")),
-        prop::collection::vec(word(), 0..4).prop_map(|all| format!("s in ['{}']", all.join("', '"))),
-        prop::collection::vec(word(), 1..4).prop_map(|all| format!("m in ['{}']", all.join("', '"))),
-        prop::collection::vec(whole(), 0..4).prop_map(|all| format!("i in {all:?}")),
-        (prop::sample::select(vec!["startsWith", "endsWith", "contains", "matches"]), word())
-            .prop_map(|(f, v)| format!("s.{f}('{v}')")),
-        Just("b".to_string()),
-        Just("b == false".to_string()),
-        Just("has(o.p)".to_string()),
-        Just("o.p > s".to_string()),
-        Just("m == null".to_string()),
-        Just("1 / i > 0".to_string()),
-        Just("l.exists(x, x == s)".to_string()),
-        Just("s in l".to_string()),
-    ];
-    leaf.prop_recursive(4, 24, 4, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 2..4).prop_map(|all| format!("({})", all.join(" && "))),
-            prop::collection::vec(inner.clone(), 2..4).prop_map(|all| format!("({})", all.join(" || "))),
-            inner.clone().prop_map(|e| format!("!({e})")),
-            (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
-        ]
-    })
-}
-
-type Row = (
-    Option<i64>,
-    Option<f64>,
-    Option<bool>,
-    Option<&'static str>,
-    Option<Vec<&'static str>>,
-    Option<&'static str>,
-);
-
-fn rows() -> impl Strategy<Value = Row> {
-    let word = || prop::option::of(prop::sample::select(vec!["", "a", "ab", "b", "咖啡", "z"]));
-    (
-        prop::option::of(prop::sample::select(vec![i64::MIN, -1, 0, 1, 7, i64::MAX])),
-        prop::option::of(prop::sample::select(vec![-1.5, 0.0, 7.0, f64::NAN, f64::INFINITY])),
-        prop::option::of(any::<bool>()),
-        word(),
-        prop::option::of(prop::collection::vec(prop::sample::select(vec!["a", "咖啡"]), 0..3)),
-        word(),
-    )
-}
-
-fn columns_of(row: &Row) -> Columns {
-    let mut columns = Columns::new(&schema());
-    row.0.iter().for_each(|v| columns.push_int(0, *v));
-    row.1.iter().for_each(|v| columns.push_double(1, *v));
-    row.2.iter().for_each(|v| columns.push_bool(2, *v));
-    row.3.iter().for_each(|v| columns.push_str(3, v));
-    row.3.iter().for_each(|v| columns.push_str(6, v));
-    row.4.iter().for_each(|v| columns.push_str_list(4, v.iter().copied()));
-    row.5.iter().for_each(|v| columns.push_str(5, v));
-    columns.end_row();
-    columns
-}
-
 fn values_of(row: &Row) -> Vec<Option<Value>> {
     vec![
         row.0.map(Value::Int),
@@ -312,25 +231,6 @@ fn values_of(row: &Row) -> Vec<Option<Value>> {
         Some(row.5.map_or(Value::Null, Value::str)),
         row.3.map(Value::str),
     ]
-}
-
-fn rule(condition: &str) -> RuleSource {
-    RuleSource {
-        id: "r".into(),
-        name: String::new(),
-        priority: 0,
-        enabled: true,
-        valid_from_ms: None,
-        valid_to_ms: None,
-        condition: condition.into(),
-        action: Action { kind: String::new(), value: String::new() },
-    }
-}
-
-/// `PROPTEST_CASES` asks for more.
-fn config() -> ProptestConfig {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(600);
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 proptest! {
