@@ -64,6 +64,17 @@ torture: setup $(STAMPS)/test ## Kills, floods and power cuts for minutes; not p
 torture-cron: setup $(STAMPS)/test ## 10,000 random cron expressions against the minute-by-minute oracle (CUPTIME_CRON_EXPRESSIONS, _SEED).
 	@$(PY) -m pytest -m torture --timeout 3600 -s tests/unit/schedules/test_cron_oracle.py $(ARGS)
 
+.PHONY: rules-campaign
+rules-campaign: setup $(STAMPS)/test ## A million pairs of rule and order: index = scan = Google's CEL; the parser against any text.
+	@PROPTEST_CASES=40000 cargo test -p cuptime-rules --profile thorough --test properties --test index
+	@CUPTIME_RULE_PAIRS=1000000 $(PY) -m pytest -s --timeout 1800 tests/conformance/test_rules_against_google.py
+
+.PHONY: bench-rules
+bench-rules: setup $(STAMPS)/test $(STAMPS)/bench ## What an order costs against 1 to 100,000 rules, native and from Python, beside peers.
+	@mkdir -p benches/out
+	@CUPTIME_BENCH_JSON=$(CURDIR)/benches/out/rules_native.json cargo bench --quiet -p cuptime-rules --bench rules
+	@PYTHONPATH=. $(PY) benches/rules_peers.py $(ARGS)
+
 .PHONY: bench
 bench: setup $(STAMPS)/test $(STAMPS)/bench ## All benches, ours beside the peers; figures as JSON in benches/out.
 	@scripts/run_benches.sh $(ARGS)

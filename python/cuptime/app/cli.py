@@ -349,5 +349,37 @@ def check_rules(
     raise typer.Exit(check(paths))
 
 
+@rules_app.command("test")
+def test_rules(
+    paths: Annotated[list[Path], typer.Argument(help="Rule files, or folders of *.yaml.")],
+) -> None:
+    """Run the tests beside the rules and say which rules they leave uncovered. 运行规则自带的测试。
+
+    Example: `cuptime rules test ./rules`
+    """
+    from cuptime.app.rules_check import test
+
+    raise typer.Exit(test(paths))
+
+
+@rules_app.command("explain")
+def explain_rules(
+    paths: Annotated[list[Path], typer.Argument(help="Rule files, or folders of *.yaml.")],
+    fact: Annotated[list[str], typer.Option(help="A fact of the order, as user.tier=gold.")],
+    at: Annotated[str, typer.Option(help="The instant that validity is judged at; now without it.")] = "",
+) -> None:
+    """Say of each rule whether it matches the given facts, and why not. 解释每条规则的结果。
+
+    Example: `cuptime rules explain ./rules --fact user.tier=gold --fact order.quantity=2`
+    """
+    from datetime import datetime
+
+    from cuptime.app.rules_check import explain
+    from cuptime.domain.clock import SystemClock
+
+    at_ms = int(datetime.fromisoformat(at).timestamp() * 1_000) if at else SystemClock().now_ms()
+    raise typer.Exit(explain(paths, fact, at_ms))
+
+
 if __name__ == "__main__":
     app()

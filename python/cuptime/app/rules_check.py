@@ -1,14 +1,21 @@
-"""`cuptime rules check`: the checks of the server, without a server."""
+"""`cuptime rules check`, `test` and `explain`: what the server would say of rule files, without a server."""
 
 from __future__ import annotations
 
 import sys
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from cuptime.app.core_parts import rule_tools
 from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX
-from cuptime.rules.compiled import build
+from cuptime.rules.compiled import Built, build
+from cuptime.rules.diagnostic import Diagnostic
+from cuptime.rules.source import Scalar
+from cuptime.rules.trials import facts_of
+
+CARET_COLUMNS_MAX = 200
+"""Longer lines are not shown below their fault."""
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:
@@ -18,23 +25,100 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def check(paths: Sequence[Path]) -> int:
-    """0 when all files together are a good rule set; else 1, with every fault as `file:line:column: code: message`."""
+def _sources(paths: Sequence[Path]) -> list[tuple[str, str]]:
+    """(file name, YAML) of all files; empty when one cannot be read, which is then said."""
     sources = []
     for path in _files(paths):
         try:
             if path.stat().st_size > RULE_SOURCE_BYTES_MAX:
                 print(f"{path}: larger than {RULE_SOURCE_BYTES_MAX} bytes", file=sys.stderr)
-                return 1
+                return []
             sources.append((str(path), path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError) as error:
             print(f"{path}: cannot be read: {error}", file=sys.stderr)
-            return 1
+            return []
     if not sources:
         print("no rule files there; give *.yaml files or folders that have some", file=sys.stderr)
-        return 1
-    built = build(rule_tools(), sources)
-    for fault in built.faults:
+    return sources
+
+
+def _width(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def caret(source: str, line: int, column: int) -> list[str]:
+    """The line of a fault and a caret below its column; nothing when the line is too long to help."""
+    lines = source.removeprefix("\ufeff").splitlines()
+    if not 1 <= line <= len(lines) or len(lines[line - 1]) > CARET_COLUMNS_MAX:
+        return []
+    text = lines[line - 1].replace("\t", " ")
+    return [f"    {text}", f"    {' ' * _width(text[: column - 1])}^"]
+
+
+def _tell(faults: Sequence[Diagnostic], sources: Sequence[tuple[str, str]]) -> None:
+    texts = dict(sources)
+    for fault in faults:
         print(fault, file=sys.stderr)
-    print(f"{len(sources)} files, {built.rule_count} rules, {len(built.faults)} faults")
+        for line in caret(texts.get(fault.file, ""), fault.line, fault.column):
+            print(line, file=sys.stderr)
+
+
+def _built(paths: Sequence[Path]) -> Built | None:
+    """The rule set of some files, its faults told; None when there are no files."""
+    sources = _sources(paths)
+    if not sources:
+        return None
+    built = build(rule_tools(), sources)
+    _tell(built.faults, sources)
+    tests = built.trials.passed + sum(fault.code == "TEST_FAILED" for fault in built.trials.faults)
+    tested = f", {built.trials.passed} tests passed" if tests else ""
+    print(f"{len(sources)} files, {built.rule_count} rules, {len(built.faults)} faults{tested}")
+    return built
+
+
+def check(paths: Sequence[Path]) -> int:
+    """0 when all files together are a good rule set; else 1, with every fault as `file:line:column: code: message`."""
+    built = _built(paths)
+    return 1 if built is None or built.faults else 0
+
+
+def test(paths: Sequence[Path]) -> int:
+    """As `check`; also says which rules no test saw both matching and not matching."""
+    built = _built(paths)
+    if built is None:
+        return 1
+    if built.compiled is not None or built.trials.faults:
+        print(
+            f"covered: {built.trials.covered} of {built.rule_count} rules match in one test and not in another"
+        )
+        for rule in built.trials.uncovered:
+            print(f"  not covered: {rule}")
     return 1 if built.faults else 0
+
+
+def explain(paths: Sequence[Path], facts: Sequence[str], at_ms: int) -> int:
+    """What each rule says of the facts given as `name=value`, in rank order."""
+    built = _built(paths)
+    if built is None or built.compiled is None:
+        return 1
+    written = {}
+    for fact in facts:
+        name, sign, value = fact.partition("=")
+        if not sign:
+            print(f"{fact!r} is not name=value", file=sys.stderr)
+            return 1
+        written[name.strip()] = Scalar(1, 1, value.strip(), "", 0, 0)
+    row, wrong = facts_of(dict(written), rule_tools().schema)
+    for _, message, hint in wrong:
+        print(f"{message}{f' ({hint})' if hint else ''}", file=sys.stderr)
+    if wrong:
+        return 1
+    ids = built.compiled.rule_ids()
+    for rank, outcome, text, _, found, wanted in built.compiled.explain(row, at_ms):
+        why = (
+            f"  {text}: {found}, wanted {wanted}"
+            if outcome == "not_matched"
+            else f"  {found or text}".rstrip()
+        )
+        print(f"{ids[rank]:<40} {outcome:<12}{why}".rstrip())
+    return 0

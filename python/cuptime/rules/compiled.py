@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX
 from cuptime.rules.diagnostic import DIAGNOSTICS_MAX, Diagnostic, suggestion
 from cuptime.rules.source import RuleSource
+from cuptime.rules.trials import Outcome, RuleTest, run
 from cuptime.rules.yaml import RuleFile, merged, position_in, read_rules
 
 RuleColumns = tuple[str, str, int, bool, int | None, int | None, str, str, str]
@@ -24,6 +25,8 @@ class CompiledRules(Protocol):
     @property
     def digest(self) -> str: ...
     def rule_ids(self) -> list[str]: ...
+    def evaluate(self, rows: list[dict[str, object]], now_ms: int, mode: str) -> list[list[int]]: ...
+    def explain(self, row: dict[str, object], now_ms: int) -> list[tuple[int, str, str, int, str, str]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Built:
     faults: list[Diagnostic]
     rule_count: int
     source: str
+    trials: Outcome = field(default_factory=lambda: Outcome([], 0, 0))
+    """What the tests beside the rules came to; empty when the rules themselves are not good."""
 
 
 def build(tools: RuleTools, sources: Sequence[tuple[str, str]]) -> Built:
@@ -59,7 +64,7 @@ def build(tools: RuleTools, sources: Sequence[tuple[str, str]]) -> Built:
     faults = faults + [
         fault for file, rule in pairs if (fault := _action_fault(tools, file, rule)) is not None
     ]
-    text = sources[0][1] if len(sources) == 1 else rendered(pairs)
+    text = sources[0][1] if len(sources) == 1 else rendered(pairs, [t for file in files for t in file.tests])
     size = len(text.encode("utf-8", "surrogatepass"))
     if len(sources) > 1 and size > RULE_SOURCE_BYTES_MAX:
         message = f"together {size} bytes, at most {RULE_SOURCE_BYTES_MAX}"
@@ -71,11 +76,15 @@ def build(tools: RuleTools, sources: Sequence[tuple[str, str]]) -> Built:
         faults = faults + [_of_core(pairs, columns) for columns in getattr(error, "diagnostics", [])]
         if not faults:
             faults = [Diagnostic("BAD_VALUE", "", 1, 1, "", str(error))]
+    trials = Outcome([], 0, 0)
+    if compiled is not None and not faults:
+        trials = run([test for file in files for test in file.tests], compiled, tools.schema)
+        faults = trials.faults
     names = [name for name, _ in sources]
     faults.sort(
         key=lambda fault: (names.index(fault.file) if fault.file in names else 0, fault.line, fault.column)
     )
-    return Built(None if faults else compiled, faults[:DIAGNOSTICS_MAX], len(pairs), text)
+    return Built(None if faults else compiled, faults[:DIAGNOSTICS_MAX], len(pairs), text, trials)
 
 
 def _columns(rule: RuleSource) -> RuleColumns:
@@ -117,7 +126,7 @@ def _of_core(pairs: Sequence[tuple[RuleFile, RuleSource]], columns: Any) -> Diag
 _QUOTED: Final = ("name", "id", "description", "condition", "action")
 
 
-def rendered(pairs: Sequence[tuple[RuleFile, RuleSource]]) -> str:
+def rendered(pairs: Sequence[tuple[RuleFile, RuleSource]], tests: Sequence[RuleTest] = ()) -> str:
     """Rules of several files as the one document that a revision keeps; reading it gives the same rules."""
     lines = ["rules:" if pairs else "rules: []"]
     for file, rule in pairs:
@@ -138,4 +147,23 @@ def rendered(pairs: Sequence[tuple[RuleFile, RuleSource]]) -> str:
         if rule.tags:
             fields.append("tags: " + json.dumps(list(rule.tags), ensure_ascii=False))
         lines += [f"  {'- ' if index == 0 else '  '}{field}" for index, field in enumerate(fields)]
+    if tests:
+        lines.append("tests:")
+    for test in tests:
+        lines += _rendered_test(test)
     return "\n".join(lines) + "\n"
+
+
+def _rendered_test(test: RuleTest) -> list[str]:
+    facts: dict[str, dict[str, object]] = {}
+    for name, value in test.facts.items():
+        group, _, rest = name.partition(".")
+        plain = [part.value for part in value] if isinstance(value, list) else value.value
+        facts.setdefault(group, {})[rest] = plain
+    at = datetime.fromtimestamp(test.at_ms / 1_000, UTC).isoformat(timespec="milliseconds")
+    fields = {"name": test.name, **facts, "at": at, "matches": [entry.value for entry in test.matches]}
+    # JSON is YAML; a number or truth in quotes reads as the same fact.
+    return [
+        f"  {'- ' if index == 0 else '  '}{key}: {json.dumps(value, ensure_ascii=False)}"
+        for index, (key, value) in enumerate(fields.items())
+    ]

@@ -30,6 +30,7 @@ CODES: Final = frozenset(
         "BAD_VALIDITY",
         "UNKNOWN_ACTION",
         "BAD_ACTION",
+        "TEST_FAILED",
     }
 )
 """The codes of faults in the YAML itself; those of conditions are the core's own, in capitals."""

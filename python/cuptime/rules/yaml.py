@@ -10,6 +10,8 @@ The form is:
       - name: high_credit_early_dispatch
         condition: "user.credit_score >= 90 && order.time_slot == 'morning'"
         action: "assign_rider_priority: 1"
+
+and below it, if wanted, `tests:` (see `trials.py`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX, RULE_YAML_DEPTH_MAX, RU
 from cuptime.rules.diagnostic import DIAGNOSTICS_MAX, Diagnostic
 from cuptime.rules.positions import offsets
 from cuptime.rules.source import RuleSource, Scalar, rule_of
+from cuptime.rules.trials import TESTS_MAX, RuleTest, trial_of
 
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -53,6 +56,7 @@ class RuleFile:
     name: str
     source: str
     rules: list[RuleSource] = field(default_factory=list)
+    tests: list[RuleTest] = field(default_factory=list)
     faults: list[Diagnostic] = field(default_factory=list)
 
 
@@ -95,7 +99,9 @@ def _fill(file: RuleFile, root: Node) -> None:
             "BAD_VALUE", root.line, root.column, "the file is not a mapping with the key `rules`", form
         )
     for key, value in root.entries:
-        if key.value != "rules":
+        if key.value == "tests":
+            _fill_tests(file, value)
+        elif key.value != "rules":
             _add(file, "UNKNOWN_KEY", key, f"unknown key `{key.value}` at the top of the file", form)
         elif isinstance(value, Scalar) and value.plain and value.value in ("", "~", "null"):
             continue
@@ -121,6 +127,31 @@ def _fill_rules(file: RuleFile, rules: Sequenced, form: str) -> None:
         file.faults.extend(faults)
         if rule is not None:
             file.rules.append(rule)
+
+
+def _fill_tests(file: RuleFile, value: Node) -> None:
+    if not isinstance(value, Sequenced) or len(value.entries) > TESTS_MAX:
+        _add(file, "BAD_VALUE", value, f"`tests` is a list of at most {TESTS_MAX} tests", "")
+        return
+
+    def add(code: str, node: Node, message: str, hint: str) -> None:
+        _add(file, code, node, message, hint)
+
+    for entry in value.entries:
+        if len(file.faults) >= DIAGNOSTICS_MAX:
+            return
+        if not isinstance(entry, Mapping):
+            _add(file, "BAD_VALUE", entry, "a test is a mapping", "with facts and `matches`")
+            continue
+        pairs: dict[str, object] = {}
+        for key, node in entry.entries:
+            if isinstance(node, Mapping):
+                pairs[key.value] = {name.value: _plain_value(fact) or [] for name, fact in node.entries}
+            else:
+                pairs[key.value] = _plain_value(node)
+        test = trial_of(file.name, entry, pairs, add)
+        if test is not None:
+            file.tests.append(test)
 
 
 def _plain_value(node: Node) -> Scalar | list[Scalar] | list[tuple[Scalar, Scalar]] | None:

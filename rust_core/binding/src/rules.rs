@@ -163,15 +163,7 @@ impl RuleSet {
         now_ms: i64,
         mode: &str,
     ) -> PyResult<Vec<Vec<core::RuleIndex>>> {
-        let mode = match mode {
-            "first" => core::Mode::First,
-            "collect" => core::Mode::Collect,
-            other => {
-                return Err(PyValueError::new_err(format!(
-                    "mode must be 'first' or 'collect', not {other:?}"
-                )))
-            }
-        };
+        let mode = mode_of(mode)?;
         let mut columns = self.inner.columns();
         for row in &rows {
             self.fill(&mut columns, row)?;
@@ -189,6 +181,46 @@ impl RuleSet {
         }))
     }
 
+    /// A whole batch by columns: (starts, ranks) as packed `u32`, the GIL released.
+    fn evaluate_columns<'py>(
+        &self,
+        py: Python<'py>,
+        columns: &Bound<'py, PyDict>,
+        rows: usize,
+        now_ms: i64,
+        mode: &str,
+    ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
+        let mode = mode_of(mode)?;
+        let mut batch = self.inner.columns();
+        let packed: Vec<Packed<'py>> = columns
+            .iter()
+            .map(|(name, cells)| {
+                Packed::read(&self.inner, &mut batch, &name.extract::<String>()?, cells, rows)
+            })
+            .collect::<PyResult<_>>()?;
+        let views: Vec<(usize, View<'_>)> = packed.iter().map(|p| (p.slot, p.view())).collect();
+        let (starts, ranks) = py.detach(|| {
+            for row in 0..rows {
+                for (slot, view) in &views {
+                    view.push(&mut batch, *slot, row);
+                }
+                batch.end_row();
+            }
+            let mut tally = core::Tally::new(&self.inner);
+            let mut matches: Vec<core::RuleIndex> = Vec::new();
+            let mut starts = Vec::with_capacity((rows + 1) * 4);
+            starts.extend_from_slice(&0u32.to_ne_bytes());
+            for row in 0..rows {
+                self.inner.evaluate(&batch, row, now_ms, mode, &mut matches, &mut tally);
+                starts.extend_from_slice(&(matches.len() as u32).to_ne_bytes());
+            }
+            self.fold(&mut tally);
+            let ranks: Vec<u8> = matches.iter().flat_map(|rank| rank.to_ne_bytes()).collect();
+            (starts, ranks)
+        });
+        Ok((PyBytes::new(py, &starts), PyBytes::new(py, &ranks)))
+    }
+
     /// What every rule says about one row, in rank order.
     fn explain(&self, py: Python<'_>, row: Bound<'_, PyDict>, now_ms: i64) -> PyResult<Vec<VerdictTuple>> {
         let mut columns = self.inner.columns();
@@ -203,6 +235,109 @@ impl RuleSet {
         let counted = self.inner.rules().iter().zip(totals.rules());
         counted.map(|(rule, c)| (rule.source().id.as_str(), c.evaluated, c.hits, c.errors)).collect()
     }
+}
+
+fn mode_of(mode: &str) -> PyResult<core::Mode> {
+    match mode {
+        "first" => Ok(core::Mode::First),
+        "collect" => Ok(core::Mode::Collect),
+        other => Err(PyValueError::new_err(format!("mode must be 'first' or 'collect', not {other:?}"))),
+    }
+}
+
+/// Cells of one slot of a batch as Python holds them: packed machine numbers, and texts by their position in a list.
+struct Packed<'py> {
+    slot: usize,
+    kind: core::SlotKind,
+    cells: Bound<'py, PyBytes>,
+    texts: Vec<core::Interned>,
+}
+
+/// [`Packed`] without Python.
+enum View<'a> {
+    Int(&'a [u8]),
+    Double(&'a [u8]),
+    Bool(&'a [u8]),
+    Str(&'a [u8], &'a [core::Interned]),
+}
+
+impl<'py> Packed<'py> {
+    /// Reads `bytes`, or for texts `(bytes of u32, list of texts)`; the texts are copied once, whatever the rows.
+    fn read(
+        set: &core::RuleSet,
+        batch: &mut core::Columns,
+        name: &str,
+        cells: Bound<'py, PyAny>,
+        rows: usize,
+    ) -> PyResult<Packed<'py>> {
+        let slot = set
+            .schema()
+            .slot(name)
+            .ok_or_else(|| PyValueError::new_err(format!("the schema has no {name:?}")))?;
+        let ty = set.schema().ty(slot);
+        let kind = core::SlotKind::of(ty).filter(|kind| *kind != core::SlotKind::StrList);
+        let kind = kind.ok_or_else(|| PyTypeError::new_err(format!("{name} is {ty}: not for columns")))?;
+        let (cells, texts) = if kind == core::SlotKind::Str {
+            let (codes, texts): (Bound<'py, PyBytes>, Vec<String>) = cells.extract()?;
+            let texts: Option<Vec<core::Interned>> = texts.iter().map(|text| batch.intern(text)).collect();
+            (codes, texts.ok_or_else(|| PyValueError::new_err("the batch holds too much text"))?)
+        } else {
+            (cells.extract::<Bound<'py, PyBytes>>()?, Vec::new())
+        };
+        let width = match kind {
+            core::SlotKind::Bool => 1,
+            core::SlotKind::Str => 4,
+            _ => 8,
+        };
+        if Some(cells.as_bytes().len()) != rows.checked_mul(width) {
+            return Err(PyValueError::new_err(format!(
+                "{name} must have {width} bytes for each of {rows} rows"
+            )));
+        }
+        Ok(Packed { slot, kind, cells, texts })
+    }
+
+    fn view(&self) -> View<'_> {
+        let bytes = self.cells.as_bytes();
+        match self.kind {
+            core::SlotKind::Int => View::Int(bytes),
+            core::SlotKind::Double => View::Double(bytes),
+            core::SlotKind::Bool => View::Bool(bytes),
+            core::SlotKind::Str | core::SlotKind::StrList => View::Str(bytes, &self.texts),
+        }
+    }
+}
+
+impl View<'_> {
+    fn push(&self, batch: &mut core::Columns, slot: usize, row: usize) {
+        match self {
+            View::Int(bytes) => {
+                if let Some(v) = cell(bytes, row) {
+                    batch.push_int(slot, i64::from_ne_bytes(v));
+                }
+            }
+            View::Double(bytes) => {
+                if let Some(v) = cell(bytes, row) {
+                    batch.push_double(slot, f64::from_ne_bytes(v));
+                }
+            }
+            View::Bool(bytes) => {
+                if let Some([v]) = cell(bytes, row) {
+                    batch.push_bool(slot, v != 0);
+                }
+            }
+            // A code behind the end of the list: the cell is absent.
+            View::Str(bytes, texts) => {
+                if let Some(text) = cell(bytes, row).and_then(|v| texts.get(u32::from_ne_bytes(v) as usize)) {
+                    batch.push_interned(slot, *text);
+                }
+            }
+        }
+    }
+}
+
+fn cell<const N: usize>(bytes: &[u8], row: usize) -> Option<[u8; N]> {
+    bytes.get(row * N..(row + 1) * N)?.try_into().ok()
 }
 
 fn rule_source(tuple: RuleTuple) -> core::RuleSource {

@@ -42,6 +42,10 @@ struct Text {
     end: u32,
 }
 
+/// A text in the arena of one batch; it means nothing after [`Columns::clear`].
+#[derive(Clone, Copy, Debug)]
+pub struct Interned(Text);
+
 #[derive(Clone, Debug)]
 enum Cells {
     Int(Vec<i64>),
@@ -152,6 +156,22 @@ impl Columns {
         let Some(text) = keep(&mut self.arena, value) else { return };
         if let Some(Column { cells: Cells::Str(cells), present }) = self.columns.get_mut(slot) {
             set(cells, present, rows, text);
+        } else {
+            debug_assert!(false, "slot {slot} is not a string");
+        }
+    }
+
+    /// Copies a text into the arena once, for any number of [`Columns::push_interned`]; `None` once a batch holds 4 GiB.
+    pub fn intern(&mut self, value: &str) -> Option<Interned> {
+        keep(&mut self.arena, value).map(Interned)
+    }
+
+    /// Sets a `string` of the row being filled to a text of this batch that was interned before.
+    #[inline]
+    pub fn push_interned(&mut self, slot: usize, text: Interned) {
+        let rows = self.rows;
+        if let Some(Column { cells: Cells::Str(cells), present }) = self.columns.get_mut(slot) {
+            set(cells, present, rows, text.0);
         } else {
             debug_assert!(false, "slot {slot} is not a string");
         }
@@ -304,12 +324,16 @@ mod tests {
         columns.push_bool(2, true);
         columns.push_double(1, 0.5);
         columns.push_str_list(4, ["a", "bc"]);
+        let text = columns.intern("茶").unwrap();
+        columns.push_interned(3, text);
+        columns.push_interned(5, text);
         assert_eq!(columns.end_row(), 1);
+        assert_eq!((columns.str(3, 1), columns.str(5, 1)), (Some("茶"), Some("茶")));
         assert_eq!(columns.int(0, 0), Some(8));
         assert_eq!(columns.str(3, 0), Some("咖啡"));
         assert_eq!((columns.int(0, 1), columns.bool(2, 0)), (None, None));
         assert_eq!(columns.str_list(4, 1).unwrap().collect::<Vec<_>>(), ["a", "bc"]);
-        assert_eq!(columns.str(5, 1), None);
+        assert_eq!(columns.str(5, 0), None);
         assert_eq!((columns.double(1, 1), columns.rows()), (Some(0.5), 2));
     }
 

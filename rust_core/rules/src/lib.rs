@@ -61,7 +61,7 @@ mod value;
 mod walk;
 
 pub use check::{compile, Options, Program};
-pub use columns::{Columns, SlotKind};
+pub use columns::{Columns, Interned, SlotKind};
 pub use diagnostic::{Code, Diagnostic, Position, Span};
 pub use eval::Facts;
 pub use explain::{Outcome, Verdict};
