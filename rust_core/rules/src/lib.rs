@@ -65,6 +65,7 @@ pub use columns::{Columns, Interned, SlotKind};
 pub use diagnostic::{Code, Diagnostic, Position, Span};
 pub use eval::Facts;
 pub use explain::{Outcome, Verdict};
+pub use index::{Finding, Oddity};
 pub use limits::Limits;
 pub use matcher::{compile_rule, Action, Mode, Rule, RuleIndex, RuleSet, RuleSource};
 pub use overloads::Declaration;

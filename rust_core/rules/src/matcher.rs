@@ -4,6 +4,7 @@
 //! A [`RuleIndex`] is a rank, so matches come out in order and the first match is the smallest index. A few rules are
 //! evaluated one after the other; from [`Limits::index_rules_min`] on a predicate index (`index/mod.rs`) says which
 //! can match at all. Both give the same matches and the same counters: [`RuleSet::scan`] is the oracle.
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::check::{self, Options, Program};
@@ -11,10 +12,10 @@ use crate::diagnostic::{Code, Diagnostic, Position, Span};
 use crate::digest;
 use crate::eval::{Evaluation, Facts};
 use crate::explain::{self, Verdict};
-use crate::index::Index;
+use crate::index::{self, Finding, Index};
 use crate::limits::Limits;
 use crate::parser;
-use crate::program::Fault;
+use crate::program::{Fault, Node};
 use crate::schema::{Schema, Type};
 use crate::tally::Tally;
 use crate::Columns;
@@ -58,7 +59,7 @@ pub struct Rule {
     source: RuleSource,
     /// Its index in the list given to [`RuleSet::compile`].
     source_index: usize,
-    program: Program,
+    program: Arc<Program>,
 }
 
 impl Rule {
@@ -82,6 +83,10 @@ impl Rule {
 
     pub(crate) fn program(&self) -> &Program {
         &self.program
+    }
+
+    pub(crate) fn root(&self) -> &Node {
+        &self.program.root
     }
 }
 
@@ -114,6 +119,25 @@ impl RuleSet {
         schema: &Schema,
         limits: &Limits,
     ) -> Result<RuleSet, Vec<Diagnostic>> {
+        RuleSet::compile_after(None, rules, schema, limits)
+    }
+
+    /// As [`RuleSet::compile`]; conditions that stand in `previous` with the same text are taken over from it.
+    ///
+    /// # Errors
+    /// As [`RuleSet::compile`].
+    pub fn compile_after(
+        previous: Option<&RuleSet>,
+        rules: Vec<RuleSource>,
+        schema: &Schema,
+        limits: &Limits,
+    ) -> Result<RuleSet, Vec<Diagnostic>> {
+        let previous = previous.filter(|set| set.limits == *limits && set.schema.iter().eq(schema.iter()));
+        let known: HashMap<&str, &Arc<Program>> = previous
+            .iter()
+            .flat_map(|set| &set.rules)
+            .map(|rule| (rule.source.condition.as_str(), &rule.program))
+            .collect();
         let mut found = Vec::new();
         if rules.len() > limits.rules_max {
             let message =
@@ -129,7 +153,11 @@ impl RuleSet {
                 let message = format!("the rule identifier {:?} is used twice", source.id);
                 found.push(about_rule(Code::BadRuleId, Some(index), message));
             }
-            match compile_rule(&source.condition, schema, limits) {
+            let program = match known.get(source.condition.as_str()) {
+                Some(program) => Ok(Arc::clone(program)),
+                None => compile_rule(&source.condition, schema, limits).map(Arc::new),
+            };
+            match program {
                 Ok(program) => compiled.push(Rule { source, source_index: index, program }),
                 Err(mut diagnostics) => {
                     diagnostics.iter_mut().for_each(|d| d.rule = Some(index));
@@ -186,6 +214,11 @@ impl RuleSet {
 
     pub(crate) fn index(&self) -> Option<&Index> {
         self.index.as_deref()
+    }
+
+    /// What is odd about the rules, whatever the orders: see [`crate::Oddity`].
+    pub fn findings(&self) -> Vec<Finding> {
+        index::findings(&self.rules, &self.limits)
     }
 
     /// Bytes of the index; 0 for a set that is scanned.

@@ -1,7 +1,9 @@
 //! Rule sets: order, modes, validity, counters, explanation, identity.
 use std::sync::Arc;
 
-use cuptime_rules::{Action, Code, Columns, Limits, Mode, Outcome, RuleSet, RuleSource, Schema, Tally, Type};
+use cuptime_rules::{
+    Action, Code, Columns, Limits, Mode, Oddity, Outcome, RuleSet, RuleSource, Schema, Tally, Type,
+};
 
 const NOW_MS: i64 = 1_795_392_000_000;
 
@@ -257,4 +259,54 @@ fn a_set_is_shared_between_threads() {
     for thread in threads {
         assert_eq!(thread.join().unwrap(), ["r"]);
     }
+}
+
+#[test]
+fn oddities_are_found_on_values_not_on_looks() {
+    let all = set(vec![
+        rule("a", 1, "user.credit_score >= 90"),
+        rule("b", 2, "user.credit_score > 95 && order.time_slot == 'morning'"),
+        rule("c", 3, "user.credit_score > 5 && user.credit_score < 6"),
+        rule("d", 4, "user.credit_score  >= 90"),
+        rule("e", 5, "order.time_slot != 'noon' || order.time_slot == 'noon'"),
+        rule("f", 6, "user.credit_score == 80 || user.credit_score > 100 && order.time_slot in ['x']"),
+        rule("g", 7, "order.time_slot == 'a' && order.time_slot == 'b' || false"),
+        rule("h", 8, "true"),
+    ]);
+    let found: Vec<_> = all.findings().iter().map(|f| (f.rule, f.oddity, f.other)).collect();
+    use Oddity::{AlwaysTrue, Duplicate, NeverTrue, Shadowed};
+    assert_eq!(
+        found,
+        [
+            (1, Shadowed, Some(0)),
+            (2, NeverTrue, None),
+            (3, Duplicate, Some(0)),
+            (4, AlwaysTrue, None),
+            (6, NeverTrue, None),
+        ]
+    );
+}
+
+#[test]
+fn conditions_that_did_not_change_are_taken_over() {
+    let first = set(vec![rule("a", 1, "user.credit_score > 90"), rule("b", 2, "user.credit_score > 80")]);
+    let rules = vec![rule("x", 1, "user.credit_score > 80"), rule("y", 2, "user.credit_score > 70")];
+    let (limits, schema) = (Limits::default(), first.schema().clone());
+    let after = RuleSet::compile_after(Some(&first), rules.clone(), &schema, &limits).unwrap();
+    assert_eq!(after.digest(), RuleSet::compile(rules, &schema, &limits).unwrap().digest());
+    let columns = row(&after);
+    let (mut matches, mut tally) = (Vec::new(), Tally::new(&after));
+    after.evaluate(&columns, 0, NOW_MS, Mode::Collect, &mut matches, &mut tally);
+    assert_eq!(matches, [0, 1]);
+    // Another schema has other slots: nothing is taken over from it.
+    let other = Schema::new(vec![("x".into(), Type::Int), ("user.credit_score".into(), Type::Int)]);
+    let moved =
+        RuleSet::compile_after(Some(&first), vec![rule("a", 1, "user.credit_score > 90")], &other, &limits);
+    let mut columns = moved.as_ref().unwrap().columns();
+    columns.push_int(0, 99);
+    columns.push_int(1, 1);
+    columns.end_row();
+    let (set, mut matches) = (moved.unwrap(), Vec::new());
+    set.evaluate(&columns, 0, NOW_MS, Mode::Collect, &mut matches, &mut Tally::new(&set));
+    assert!(matches.is_empty());
 }

@@ -39,7 +39,7 @@ pub(super) struct Dimension {
 
 /// How a cell becomes a code.
 #[derive(Clone, Debug)]
-enum Cells {
+pub(super) enum Cells {
     Int {
         cuts: Vec<i64>,
         /// Codes of the values from the first cut to the last, when they are near each other.
@@ -53,12 +53,13 @@ enum Cells {
 
 /// Which cells a literal reads; a slot can have two dimensions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Reading {
+pub(super) enum Reading {
     Value,
     Presence,
 }
 
-fn place(literal: &Literal<'_>) -> Option<(usize, Reading)> {
+/// The dimension a literal belongs to; patterns have their own.
+pub(super) fn place(literal: &Literal<'_>) -> Option<(usize, Reading)> {
     match literal.atom {
         Atom::Present(slot) => Some((slot, Reading::Presence)),
         Atom::Leaf(leaf) => match leaf.test {
@@ -211,7 +212,7 @@ fn turns_by_code(turning: &[(u32, Ranges)], codes: u32) -> (Vec<u32>, Vec<u32>) 
 }
 
 impl Cells {
-    fn of(reading: Reading, literals: &[(u32, Literal<'_>)]) -> Cells {
+    pub(super) fn of(reading: Reading, literals: &[(u32, Literal<'_>)]) -> Cells {
         if reading == Reading::Presence {
             return Cells::Present;
         }
@@ -263,8 +264,25 @@ impl Cells {
         }) as u32
     }
 
+    /// The codes that a value can have: between neighbouring whole numbers there is none.
+    pub(super) fn possible(&self) -> Ranges {
+        let codes = self.codes();
+        let Cells::Int { cuts, .. } = self else { return Ranges::whole(codes) };
+        let mut empty: Vec<(u32, u32)> = (1..cuts.len())
+            .filter(|at| cuts[at - 1].checked_add(1) == Some(cuts[*at]))
+            .map(|at| (2 * at as u32, 2 * at as u32 + 1))
+            .collect();
+        if cuts.first() == Some(&i64::MIN) {
+            empty.push((0, 1));
+        }
+        if cuts.last() == Some(&i64::MAX) {
+            empty.push((codes - 1, codes));
+        }
+        Ranges::of(empty).complement(codes)
+    }
+
     /// The codes for which a literal holds.
-    fn ranges(&self, literal: &Literal<'_>) -> Ranges {
+    pub(super) fn ranges(&self, literal: &Literal<'_>) -> Ranges {
         let codes = self.codes();
         let holds = match literal.atom {
             Atom::Present(_) => Ranges::of(vec![(1, 2)]),
@@ -367,7 +385,7 @@ fn double_code(cuts: &[f64], value: f64) -> u32 {
 
 /// Texts to codes: an open table of at most half its slots filled.
 #[derive(Clone, Debug)]
-struct Texts {
+pub(super) struct Texts {
     known: Vec<Arc<str>>,
     /// Code, or the number of codes when free.
     table: Vec<u32>,

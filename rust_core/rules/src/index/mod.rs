@@ -23,10 +23,13 @@
 mod bits;
 mod dimension;
 mod dnf;
+mod findings;
 mod patterns;
 mod ranges;
 
 pub(crate) use bits::Shape;
+pub(crate) use findings::findings;
+pub use findings::{Finding, Oddity};
 
 use bits::{bits_of, BLOCK_WORDS};
 use dimension::Dimension;

@@ -50,6 +50,16 @@ impl Ranges {
         Ranges::of(out)
     }
 
+    /// What is in one or the other.
+    pub(super) fn union(&self, other: &Ranges) -> Ranges {
+        Ranges::of(self.0.iter().chain(&other.0).copied().collect())
+    }
+
+    /// Whether no code is in here.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Where membership changes, from `false` before 0.
     pub(super) fn changes(&self) -> impl Iterator<Item = u32> + '_ {
         self.0.iter().flat_map(|(from, to)| [*from, *to])
@@ -75,6 +85,9 @@ mod tests {
             assert_eq!(codes(&of(&a).intersect(&of(&b))), both);
             let rest: Vec<u32> = (0..8).filter(|c| !a.contains(c)).collect();
             assert_eq!(codes(&of(&a).complement(8)), rest);
+            let either: Vec<u32> = (0..8).filter(|c| a.contains(c) || b.contains(c)).collect();
+            assert_eq!(codes(&of(&a).union(&of(&b))), either);
+            assert_eq!(of(&a).is_empty(), a.is_empty());
         }
     }
 }
