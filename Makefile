@@ -47,7 +47,7 @@ run: setup ## A whole morning against the real service (ARGS="--help" shows what
 
 .PHONY: serve
 serve: setup ## The server, in the foreground, with its data in ./var.
-	@$(PY) -m cuptime.app.cli serve $(ARGS)
+	@$(PY) -m cuptime.app.start serve $(ARGS)
 
 .PHONY: test
 test: setup $(STAMPS)/test ## Rust and Python tests, with real servers. ARGS goes to pytest.

@@ -10,9 +10,9 @@ import sysconfig
 from pathlib import Path
 
 _COMMAND = """#!{python}
-from cuptime.app.cli import app
+from cuptime.app.start import main
 
-app()
+main()
 """
 
 

@@ -410,6 +410,7 @@ class Work:
             "delivered": len(self.delivered),
             "acknowledged": len(self.acknowledged),
             "repeated_after_acknowledgement": self.repeated,
+            "delivered_again": sum(self.delivered.values()) - len(self.delivered),
             "heard_ms": after if self.parsed.keep else [],
         }
 

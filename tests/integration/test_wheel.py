@@ -75,4 +75,4 @@ def test_the_wheel_works_in_a_clean_environment(built: Path, tmp_path: Path) -> 
     seen = json.loads(_run(python, "-I", "-c", _LOOK, cwd=tmp_path))
     assert all(Path(file).is_relative_to(site) for file in seen["files"]), seen["files"]
     assert seen["same"] is True
-    assert seen["command"] == "cuptime.app.cli:app"
+    assert seen["command"] == "cuptime.app.start:main"

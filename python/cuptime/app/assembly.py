@@ -7,14 +7,13 @@ import os
 import signal
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from cuptime import core
 from cuptime.api.bodies import WireBodies
 from cuptime.api.call import Wrapper
-from cuptime.api.cron_door import CronDoor
 from cuptime.api.dispatch import DispatchEndpoints
 from cuptime.api.groups import GroupEndpoints, group_of
 from cuptime.api.resources import RiderEndpoints, ShopEndpoints
@@ -25,7 +24,6 @@ from cuptime.api.server import RAW_METHODS, GrpcServer
 from cuptime.api.tasks import ScheduleIds, TaskEndpoints
 from cuptime.api.workers import WorkerEndpoints
 from cuptime.app.core_parts import rule_tools
-from cuptime.app.http import HttpServer
 from cuptime.app.settings import Settings
 from cuptime.coordination.single import SingleNode
 from cuptime.dispatch import desk as dispatch_desk
@@ -63,6 +61,10 @@ from cuptime.storage.sqlite.storage import SqliteStorage
 from cuptime.tasks.line import TaskLine
 from cuptime.tasks.wheel_loop import LoopWheel
 from cuptime.telemetry.metrics import PrometheusMetrics
+
+if TYPE_CHECKING:
+    from cuptime.api.cron_door import CronDoor
+    from cuptime.app.http import HttpServer
 
 _log = structlog.get_logger("cuptime")
 SHARD: Final = 0
@@ -111,6 +113,8 @@ class Node:
         self._clock = clock
         self._metrics = PrometheusMetrics()
         self._stack = AsyncExitStack()
+        self._cron: CronDoor | None = None
+        self._http: HttpServer | None = None
 
     async def start(self) -> dict[str, str]:
         """Serves when it returns; the addresses bound. Raises what a part raises, with everything undone."""
@@ -297,12 +301,7 @@ class Node:
             "RuleService": RuleEndpoints(book),
         }
         addresses: dict[str, str] = {}
-        if self._settings.metrics:
-            cron = CronDoor(schedule_endpoints, self._clock, self._metrics.call)
-            door = HttpServer(self._metrics.registry, cron.routes())
-            addresses["metrics"] = await door.start(self._settings.metrics)
-            stack.push_async_callback(door.stop)
-            stack.callback(cron.drain)
+        stack.push_async_callback(self._close_http_door)
         wrapper = Wrapper(self._clock, self._metrics, RAW_METHODS)
         server = GrpcServer(wrapper, endpoints, reflect=self._settings.reflection)
         stack.push_async_callback(server.stop, self._settings.drain_grace_s)
@@ -311,7 +310,25 @@ class Node:
         stack.callback(feed.stop)
         host = self._settings.listen.rpartition(":")[0]
         addresses["grpc"] = f"{host}:{await server.start(self._settings.listen)}"
+        if self._settings.metrics:
+            addresses["metrics"] = await self._open_http_door(schedule_endpoints)
         return addresses
+
+    async def _open_http_door(self, schedules: ScheduleEndpoints) -> str:
+        """Last, and imported last: callers and due tasks wait for the gRPC door after a crash, and its libraries cost
+        a tenth of a second."""
+        from cuptime.api.cron_door import CronDoor
+        from cuptime.app.http import HttpServer
+
+        self._cron = CronDoor(schedules, self._clock, self._metrics.call)
+        self._http = HttpServer(self._metrics.registry, self._cron.routes())
+        return await self._http.start(self._settings.metrics)
+
+    async def _close_http_door(self) -> None:
+        if self._cron is not None:
+            self._cron.drain()
+        if self._http is not None:
+            await self._http.stop()
 
 
 def _stop_server() -> None:

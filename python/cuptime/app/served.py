@@ -4,6 +4,7 @@ kill."""
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,12 @@ from cuptime.domain.clock import SystemClock
 START_TIMEOUT_S: Final = 60.0
 STOP_TIMEOUT_S: Final = 30.0
 _LOOK_AGAIN_S: Final = 0.01
+
+
+def _as_installed() -> dict[str, str]:
+    """Our environment, in which Python keeps what it compiled, as it does for an installed program: else each start
+    would compile every module anew."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 class ServedProcess:
@@ -47,10 +54,10 @@ class ServedProcess:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    sys.executable, "-m", "cuptime.app.cli", "serve", "--data", str(self.data),
+                    sys.executable, "-m", "cuptime.app.start", "serve", "--data", str(self.data),
                     "--listen", self._listen, "--metrics", "127.0.0.1:0", "--ready-file", str(ready), *self._options,
                 ],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_as_installed(),
             )  # fmt: skip
         clock, wait = SystemClock(), threading.Event()
         deadline_ms = clock.monotonic_ms() + START_TIMEOUT_S * 1_000
