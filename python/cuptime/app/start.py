@@ -1,6 +1,6 @@
-"""Where the command `cuptime` begins. `cuptime serve` with plain options goes straight to the server: after a crash every
-imported library is time in which nothing is triggered. Everything else, `--help` and mistakes included, goes to the
-command line (`cuptime.app.cli`), which says the same of the same options."""
+"""Where the command `cuptime` begins. `cuptime serve` with plain options goes straight to the server: after a crash
+every imported library is time in which nothing is triggered. Everything else, `--help` and mistakes included, goes
+to the command line (`cuptime.app.cli`), which says the same of the same options."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def main() -> None:
 
         app()
         return
-    # structlog takes `rich` along wherever it is installed, for tracebacks in colour: a tenth of a second. For its import
-    # it is not there.
+    # structlog takes `rich` along wherever it is installed, for tracebacks in colour: a tenth of a second.
+    # While structlog is imported, `rich` is not there.
     sys.modules["rich"] = None  # type: ignore[assignment]
     import structlog  # noqa: F401
 
