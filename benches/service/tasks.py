@@ -101,8 +101,8 @@ def killed(bench: Bench) -> list[Row]:
     """`kill -9` in the middle of triggers at 1,000/s; the same address again; when does the worker hear the first?
 
     Each round has a queue of its own. Lost is a task, by its name, whose enqueuing was acknowledged and that storage
-    does not have as EXECUTED in the end. A task may be delivered twice (how often is told): its worker keeps the key beside
-    the effect. One that was acknowledged as done and is delivered again would be a fault of ours.
+    does not have as EXECUTED in the end. A task may be delivered twice (how often is told): its worker keeps the key
+    beside the effect. One that was acknowledged as done and is delivered again would be a fault of ours.
     """
     rounds = int(bench.seconds(5, 1))
     first_ms: list[float] = []

@@ -316,6 +316,9 @@ class Wrapper:
         elif not isinstance(fault, CuptimeError):
             _log.error("fault", method=name, exc_info=fault)
             fault = CuptimeError(Reason.INTERNAL)
+        elif self.draining and fault.reason is Reason.OVERLOADED:
+            # Whoever is told to come back later would come to a server that is gone.
+            fault = CuptimeError(Reason.DRAINING)
         await self._abort(name, context, fault, started)
 
     def _call(self, name: str, context: Any) -> Call:

@@ -131,6 +131,8 @@ class Groups:
         except Exception as fault:
             if outcome_unknown(fault):
                 self._intake.doubt()
+                # Kept or not: a wait for a task that storage does not have moves nothing when it ends.
+                self._tasks.armed([deadline for _, deadline in made])
             raise
 
     async def _check_new(self, group_id: int) -> None:

@@ -12,6 +12,7 @@ from cuptime._gen.cuptime.v1 import group_service_pb2, task_service_pb2
 from cuptime.api.call import Call, Wrapper
 from cuptime.api.status import DETAILS_KEY
 from cuptime.domain.clock import ManualClock
+from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.telemetry.metrics import PrometheusMetrics
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -115,4 +116,15 @@ async def test_a_draining_server_refuses(wrapper: Wrapper) -> None:
     context = Context()
     with pytest.raises(Aborted):
         await handler(b"", context)
+    assert context.reason == "DRAINING"
+
+
+async def test_a_call_that_is_too_much_for_a_draining_server_is_sent_elsewhere(wrapper: Wrapper) -> None:
+    async def overrun(_: Any, __: Any) -> Any:
+        wrapper.draining = True
+        raise CuptimeError(Reason.OVERLOADED)
+
+    context = Context()
+    with pytest.raises(Aborted):
+        await _handler(wrapper, task_service_pb2, "TaskService", "GetTask", overrun)(b"", context)
     assert context.reason == "DRAINING"

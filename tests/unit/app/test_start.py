@@ -51,5 +51,7 @@ def test_everything_else_is_left_to_the_command_line(words: list[str]) -> None:
 
 
 def test_a_server_starts_without_what_only_people_and_machines_that_look_need() -> None:
-    done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.stdout.strip() == "{'data': 'd'} r []", done.stderr

@@ -95,6 +95,23 @@ async def test_a_deadline_missed_while_the_server_was_down_is_kept_at_the_start(
     await morning.audit()
 
 
+async def test_a_group_that_was_kept_though_told_as_failed_has_its_deadline(morning: Morning) -> None:
+    morning.storage.kept_failures = [Reason.STORAGE_UNAVAILABLE]
+    with pytest.raises(CuptimeError):
+        await morning.groups.create(new_group(10_001, capacity=10))
+    morning.storage.failures = [Reason.STORAGE_UNAVAILABLE]
+    with pytest.raises(CuptimeError):
+        await morning.groups.create(new_group(10_002, capacity=10))
+    for user in (1, 2):
+        await morning.submit(10_001, user)
+    await morning.pass_ms(601_000)
+    assert (await morning.groups.get(10_001)).state is GroupState.DECIDED
+    with pytest.raises(CuptimeError) as absent:
+        await morning.groups.get(10_002)
+    assert absent.value.reason is Reason.GROUP_NOT_FOUND
+    await morning.audit()
+
+
 async def test_two_thousand_deadlines_in_one_millisecond_are_few_commits(morning: Morning) -> None:
     await asyncio.gather(*(morning.groups.create(new_group(10_001 + n)) for n in range(2_000)))
     morning.storage.units.clear()
