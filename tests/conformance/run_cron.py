@@ -15,11 +15,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from cuptime.core import Cron, CronParseError, CronZone, cron_names
+from cuptime.schedules.cron_text import read_text
+from cuptime.schedules.words import WordsError, words_to_cron
 from cuptime.schedules.zone_files import ZoneError, zone_of
 
 OWN_POLICY = dict(cron_names()[0])
@@ -66,8 +68,34 @@ def _cron(case: dict[str, Any], suite: str, expression: str) -> Cron:
     )
 
 
+def _meant(expression: str) -> str:
+    """fugit's writing in ours: a zone at the end, 24 for midnight, `a/n` open at the end."""
+    fields, zone = expression.split(), ""
+    if fields[-1][0].isalpha() and len(fields) > 5:
+        zone = fields.pop()
+    hour = len(fields) - 4
+    fields[hour] = "0" if fields[hour] == "24" else fields[hour]
+    return (f"CRON_TZ={zone} " if zone else "") + " ".join(fields)
+
+
+def _words(case: dict[str, Any]) -> str:
+    try:
+        found = words_to_cron(case["text"], date(2026, 11, 23))
+    except WordsError as refusal:
+        return f"not understood: {refusal.args[0]}"
+    ours, theirs = read_text(found), read_text(_meant(case["expr"]))
+    ours_cron = Cron(ours.body, zone_of(ours.time_zone or "UTC"))
+    # Only `10/1` and its like need another dialect, whose day fields differ in nothing that the suite has.
+    dialect = "robfig" if "/1 " in theirs.body and "*/1 " not in theirs.body else "ocps"
+    theirs_cron = Cron(theirs.body, zone_of(theirs.time_zone or "UTC"), dialect=dialect)
+    same = ours_cron.same_times(theirs_cron) and ours.time_zone == theirs.time_zone
+    return "" if same else f"{found}, not {case['expr']}"
+
+
 def _judge(case: dict[str, Any], suite: str) -> str:
     kind = case["kind"]
+    if kind == "nl":
+        return _words(case)
     if kind == "reject":
         try:
             _cron(case, suite, case["expr"])

@@ -18,7 +18,13 @@ from cuptime.core import cron_names
 DIALECTS: Final = dict(cron_names()[0])
 """By name, the DST policy of the dialect's own engine."""
 DST_POLICIES: Final = tuple(cron_names()[1])
-SETTINGS_MAX: Final = 8
+CONDITIONS: Final = ("workday", "restday", "holiday", "not_holiday")
+UNKNOWN_YEARS: Final = ("error", "weekday_fallback", "hold")
+SETTINGS: Final = (
+    "CRON_TZ", "DIALECT", "DST", "SEED", "CALENDAR", "DAYS", "ROLL", "SHIFT", "UNKNOWN_YEAR",
+)  # fmt: skip
+SETTINGS_MAX: Final = len(SETTINGS)
+SHIFT_MAX: Final = 366
 
 _SETTING: Final = re.compile(r"([A-Z_]+)=(\S*)[ \t]+")
 
@@ -33,6 +39,12 @@ class CronText:
     dialect: str = "ocps"
     dst: str = "vixie"
     seed: str = ""
+    days_are: str = ""
+    """`workday`, `restday`, `holiday`, `not_holiday`: by the calendar."""
+    calendar: str = "cn"
+    roll: str = "stay"
+    shift: int = 0
+    unknown_year: str = "error"
 
 
 def read_text(text: str, dst: str = "vixie") -> CronText:
@@ -57,7 +69,19 @@ def _with(found: CronText, name: str, value: str) -> CronText:
         return replace(found, dst=_one_of(name, value, DST_POLICIES))
     if name == "SEED":
         return replace(found, seed=value)
-    raise ValueError(f"{name}= is not a setting; those are CRON_TZ, DIALECT, DST and SEED")
+    if name == "DAYS":
+        return replace(found, days_are=_one_of(name, value, CONDITIONS))
+    if name == "CALENDAR":
+        return replace(found, calendar=value)
+    if name == "ROLL":
+        return replace(found, roll=_one_of(name, value, ("before", "after")))
+    if name == "SHIFT":
+        if not re.fullmatch(r"[+-]?\d{1,3}", value) or abs(int(value)) > SHIFT_MAX:
+            raise ValueError(f"SHIFT={value[:32]} is not -{SHIFT_MAX} to {SHIFT_MAX} work days")
+        return replace(found, shift=int(value))
+    if name == "UNKNOWN_YEAR":
+        return replace(found, unknown_year=_one_of(name, value, UNKNOWN_YEARS))
+    raise ValueError(f"{name}= is not a setting; those are {', '.join(SETTINGS)}")
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> str:

@@ -1,0 +1,53 @@
+"""Plain words to a cron text and back, in Chinese and English: closed grammars, no model, the same answer every time.
+
+    words_to_cron("每周三10:00", today)             -> "0 10 * * 3"
+    words_to_cron("every weekday at 9am", today)    -> "0 9 * * 1-5"
+
+What is not understood is refused with the nearest form that is. `today` (a wall clock date) anchors what counts in weeks or
+days, like 「隔周三」.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Final
+
+from cuptime.schedules.words import chinese, english
+from cuptime.schedules.words.describe import describe
+from cuptime.schedules.words.draft import WordsError
+from cuptime.schedules.words.scan import TEXT_CHARS_MAX, nearest, scan
+
+__all__ = ["WordsError", "describe", "is_chinese", "words_to_cron"]
+
+_PARTS: Final = re.compile(r"[;；]")
+_FRONT: Final = re.compile(r"(?:[A-Z_]+=\S+ )*")
+_HAN: Final = re.compile(r"[\u4e00-\u9fff〇]")
+
+
+def is_chinese(text: str) -> bool:
+    """Has it a Chinese character?"""
+    return _HAN.search(text) is not None
+
+
+def words_to_cron(text: str, today: date) -> str:
+    """The canonical cron text. Raises WordsError with the nearest understood form."""
+    language = chinese if is_chinese(text) else english
+    if len(text) > TEXT_CHARS_MAX:
+        raise WordsError(f"longer than {TEXT_CHARS_MAX} characters", "")
+    plain = language.plain(text)
+    try:
+        parts = [part for part in _PARTS.split(plain) if part.strip()]
+        texts = [scan(part, language.RULES, language.SKIPPED).text(today) for part in parts or [plain]]
+        return _joined(texts)
+    except WordsError as fault:
+        message, meant = fault.args
+        raise WordsError(message, meant or nearest(plain, language.EXAMPLES)) from fault
+
+
+def _joined(texts: list[str]) -> str:
+    """Several texts as one; what stands in front must be the same."""
+    fronts = [(_FRONT.match(text) or [""])[0] for text in texts]
+    if len(set(fronts)) > 1:
+        raise WordsError("one zone and one kind of days for all parts", "")
+    return fronts[0] + " | ".join(text[len(front) :] for text, front in zip(texts, fronts, strict=True))

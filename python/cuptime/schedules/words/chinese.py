@@ -1,0 +1,454 @@
+"""Chinese: a closed grammar, no guessing. 「每周三10:00」「每月最后一天18:00」「每天9点到21点每半小时」."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from cuptime.schedules.words.draft import Draft, Time, WordsError
+from cuptime.schedules.words.scan import Rule
+from cuptime.schedules.zone_files import zone_names
+
+_DIGITS: Final = {
+    "零": 0,
+    "〇": 0,
+    "一": 1,
+    "二": 2,
+    "两": 2,
+    "三": 3,
+    "四": 4,
+    "五": 5,
+    "六": 6,
+    "七": 7,
+    "八": 8,
+    "九": 9,
+}
+NUM = r"(?:\d+|[零〇一二两三四五六七八九十百]+)"
+_CITIES: Final = {
+    "北京": "Asia/Shanghai", "上海": "Asia/Shanghai", "中国": "Asia/Shanghai", "香港": "Asia/Hong_Kong",
+    "台北": "Asia/Taipei", "东京": "Asia/Tokyo", "首尔": "Asia/Seoul", "新加坡": "Asia/Singapore",
+    "纽约": "America/New_York", "洛杉矶": "America/Los_Angeles", "伦敦": "Europe/London", "巴黎": "Europe/Paris",
+    "柏林": "Europe/Berlin", "悉尼": "Australia/Sydney", "莫斯科": "Europe/Moscow", "迪拜": "Asia/Dubai",
+}  # fmt: skip
+AND = r"(?:\s*(?:、|,|和|与|及|以及|跟|或者?|还有)\s*)"
+TO = r"\s*(?:到|至|-|~|—|–)\s*"
+WEEK = r"(?:周|星期|礼拜)"
+WD = r"[一二三四五六日天]"
+PERIOD = r"(?:凌晨|清晨|早上|早晨|早|上午|中午|下午|午后|傍晚|晚上|晚间|晚|夜里|夜间|深夜|半夜|今晚)"
+TIME = (
+    rf"(?:{PERIOD}?(?:的)?\s*(?:\d{{1,2}}:\d{{2}}(?::\d{{2}})?|{NUM}(?:点|时)(?:钟)?(?:整|半|[一三]刻|{NUM}分?(?:{NUM}秒)?|过{NUM}分)?)"
+    r"|正午|中午(?!\d|[一二两三十]+点)|午夜|零点|半夜(?!\d|[一二两三十]+点))"
+)
+
+
+def number(text: str) -> int:
+    """A number below 1,000 in digits or characters."""
+    if text.isdecimal():
+        return int(text)
+    total = digit = 0
+    for char in text:
+        if char == "十":
+            total += (digit or (0 if total and total % 100 else 1)) * 10
+            digit = 0
+        elif char == "百":
+            total, digit = total + (digit or 1) * 100, 0
+        else:
+            digit = digit * 10 + _DIGITS[char]
+    return total + digit
+
+
+def weekday(char: str) -> int:
+    """0 is Sunday."""
+    return 0 if char in "日天" else _DIGITS[char]
+
+
+def clock(text: str) -> Time:
+    """A time of the day. Raises WordsError."""
+    text = re.sub(r"[\s的]", "", text)
+    if text in ("正午", "中午"):
+        return 12, 0, 0
+    if text in ("午夜", "零点", "半夜"):
+        return 0, 0, 0
+    match = re.fullmatch(
+        rf"({PERIOD})?(?:(\d+):(\d+)(?::(\d+))?|({NUM})[点时]钟?(整|半|[一三]刻)?(?:过?({NUM})分?)?(?:({NUM})秒)?)",
+        text,
+    )
+    if match is None:
+        raise WordsError(f"「{text}」不是时间", "")
+    hour = number(match[2] or match[5])
+    minute = {"半": 30, "一刻": 15, "三刻": 45}.get(match[6] or "", 0) + number(match[3] or match[7] or "0")
+    second = number(match[4] or match[8] or "0")
+    hour = _by_period(hour, match[1] or "", text)
+    if hour > 24 or minute > 59 or second > 59 or (hour == 24 and minute):
+        raise WordsError(f"「{text}」不是一天里的时间", "")
+    return hour % 24, minute, second
+
+
+def _by_period(hour: int, period: str, text: str) -> int:
+    if not period:
+        return hour
+    if period in ("凌晨", "清晨", "早上", "早晨", "早", "上午"):
+        if hour > 12:
+            raise WordsError(f"「{text}」自相矛盾", "")
+        return 0 if hour == 12 and period == "凌晨" else hour
+    if period == "中午":
+        return hour + 12 if hour in (1, 2) else hour
+    if period in ("下午", "午后", "傍晚"):
+        return hour + 12 if 1 <= hour <= 11 else hour
+    # Evening and night: 12 is midnight, the small hours stay.
+    if hour == 12:
+        return 0
+    small = period in ("夜里", "夜间", "深夜", "半夜") and hour <= 5
+    return hour if small or hour > 12 else hour + 12 if hour else 0
+
+
+def _expand(low: int, high: int, first: int, last: int) -> list[int]:
+    return list(range(low, high + 1)) if low <= high else [*range(low, last + 1), *range(first, high + 1)]
+
+
+# --- what each rule does ----------------------------------------------------------------------------------------------
+def _set_step(draft: Draft, value: int, unit: str) -> None:
+    if value < 1:
+        raise WordsError("间隔不能是零", "")
+    order = "s m h d w mo q hy y".split()
+    if draft.step is None:
+        draft.step = (value, unit)
+        return
+    if draft.step[0] != 1 and value != 1:
+        raise WordsError("有两个间隔", "")
+    draft.step = min((draft.step, (value, unit)), key=lambda step: order.index(step[1]))
+
+
+_UNITS: Final = {"秒": "s", "分": "m", "小": "h", "钟": "h", "天": "d", "日": "d", "周": "w", "星": "w", "礼": "w",
+                 "月": "mo", "季": "q", "年": "y"}  # fmt: skip
+
+
+def _step(draft: Draft, match: re.Match[str]) -> None:
+    value = number(match["n"]) if match["n"] else 1
+    unit = match["unit"]
+    if unit.startswith("刻"):
+        _set_step(draft, 15 * value, "m")
+    elif match["half"]:
+        _set_step(draft, 30, "m")
+    else:
+        _set_step(draft, value, _UNITS[unit[0]])
+
+
+def _and_a_half(draft: Draft, match: re.Match[str]) -> None:
+    _set_step(draft, 60 * number(match["n"]) + 30, "m")
+
+
+def _other(draft: Draft, match: re.Match[str]) -> None:
+    _set_step(
+        draft,
+        2,
+        "d" if "天" in match[0] or "日" in match[0] else "w" if match["wd"] or "周" in match[0] else "mo",
+    )
+    if match["wd"]:
+        draft.weekdays.add(weekday(match["wd"]))
+
+
+def _weeks(draft: Draft, match: re.Match[str]) -> None:
+    _set_step(draft, number(match["n"]), "w")
+    if match["wd"]:
+        draft.weekdays.add(weekday(match["wd"]))
+
+
+def _weekdays(draft: Draft, match: re.Match[str]) -> None:
+    for first, last in re.findall(rf"({WD}|末)(?:{TO}{WEEK}?({WD}))?", match["days"]):
+        if first == "末":
+            draft.weekdays |= {0, 6}
+        elif last:
+            draft.weekdays |= {day % 7 for day in _expand(weekday(first) or 7, weekday(last) or 7, 1, 7)}
+        else:
+            draft.weekdays.add(weekday(first))
+
+
+def _workdays(draft: Draft, match: re.Match[str]) -> None:
+    if "法定" in match[0]:
+        draft.days_are = "workday"
+    else:
+        draft.weekdays |= {1, 2, 3, 4, 5}
+
+
+def _restdays(draft: Draft, match: re.Match[str]) -> None:
+    draft.days_are = "holiday" if "节" in match[0] else "restday"
+
+
+def _month(draft: Draft, match: re.Match[str]) -> None:
+    _set_step(draft, 1, "mo")
+
+
+def _half_year(draft: Draft, match: re.Match[str]) -> None:
+    _set_step(draft, 1, "hy")
+
+
+def _months(draft: Draft, match: re.Match[str]) -> None:
+    for first, last in re.findall(rf"({NUM})\s*月?份?(?:{TO}({NUM})\s*月份?)?", match["months"]):
+        low, high = number(first), number(last) if last else number(first)
+        if not 1 <= low <= 12 or not 1 <= high <= 12:
+            raise WordsError("月份是一到十二", "")
+        draft.months |= set(_expand(low, high, 1, 12))
+
+
+def _month_days(draft: Draft, match: re.Match[str]) -> None:
+    for first, last in re.findall(rf"({NUM})(?:号|日|天)?(?:{TO}({NUM}|最后一天|月底|月末))?", match["days"]):
+        low = _day(first)
+        if not last:
+            draft.days.append(str(low))
+        elif not re.fullmatch(NUM, last):
+            draft.days.append(f"{low}-L")
+        else:
+            draft.days.append(f"{low}-{_day(last)}")
+
+
+def _day(text: str) -> int:
+    value = number(text)
+    if not 1 <= value <= 31:
+        raise WordsError(f"「{text}」不是一个月里的日子", "")
+    return value
+
+
+def _date(draft: Draft, match: re.Match[str]) -> None:
+    value = number(match["month"])
+    if not 1 <= value <= 12:
+        raise WordsError("月份是一到十二", "")
+    draft.months.add(value)
+    draft.days.append(str(_day(match["day"])))
+
+
+def _last_day(draft: Draft, match: re.Match[str]) -> None:
+    if _of_quarter(draft):
+        draft.whole_quarters = "last"
+    elif _of_year(draft):
+        draft.months, draft.days = {12}, ["31"]
+    else:
+        draft.days.append("L")
+
+
+def _first_day(draft: Draft, match: re.Match[str]) -> None:
+    if _of_quarter(draft):
+        draft.whole_quarters = "first"
+    elif _of_year(draft):
+        draft.months, draft.days = {1}, ["1"]
+    else:
+        draft.days.append("1")
+
+
+def _middle(draft: Draft, match: re.Match[str]) -> None:
+    draft.days.append("15")
+
+
+def _of_quarter(draft: Draft) -> bool:
+    return draft.step == (1, "q")
+
+
+def _of_year(draft: Draft) -> bool:
+    return draft.step == (1, "y") and not draft.months
+
+
+def _before_last(draft: Draft, match: re.Match[str]) -> None:
+    count = number(match["n"])
+    if not 1 <= count <= 31:
+        raise WordsError("一个月最多三十一天", "")
+    draft.days.append(f"L-{count - 1}" if count > 1 else "L")
+
+
+def _nth_weekday(draft: Draft, match: re.Match[str]) -> None:
+    for which in re.findall(rf"最后一?|{NUM}", match["which"]):
+        for day in re.findall(WD, match["days"]):
+            if which.startswith("最后"):
+                draft.nth.append(f"{weekday(day)}L")
+            elif not 1 <= number(which) <= 5:
+                raise WordsError("一个月最多有五个同样的星期几", "")
+            else:
+                draft.nth.append(f"{weekday(day)}#{number(which)}")
+
+
+def _nth_workday(draft: Draft, match: re.Match[str]) -> None:
+    if "最后" in match[0]:
+        draft.days.append("LW")
+        draft.whole_quarters = "last" if _of_quarter(draft) else ""
+    else:
+        draft.days.append("1W")
+        draft.whole_quarters = "first" if _of_quarter(draft) else ""
+
+
+def _nearest_workday(draft: Draft, match: re.Match[str]) -> None:
+    if match["before"]:
+        draft.days.append(f"L-{number(match['before']) - 1}W")
+    else:
+        draft.days.append(f"{_day(match['day'])}W" if match["day"] else "LW")
+
+
+def _times(draft: Draft, match: re.Match[str]) -> None:
+    draft.times += _inherited(re.findall(TIME, match["times"]))
+
+
+def _inherited(texts: list[str]) -> list[Time]:
+    """「下午2点、4点」: the second is in the afternoon too."""
+    period, found = "", []
+    for text in texts:
+        own = re.match(PERIOD, text)
+        period = own[0] if own else period
+        early = (
+            own is None
+            and period in ("下午", "午后", "傍晚", "晚上", "晚间", "晚")
+            and re.match(NUM + "[点时]", text)
+        )
+        found.append(clock(period + text if early and number(re.match(NUM, text)[0]) <= 11 else text))  # type: ignore[index]
+    return found
+
+
+def _window(draft: Draft, match: re.Match[str]) -> None:
+    a, b = _inherited([match["a"], match["b"]])
+    draft.windows.append((a, b))
+
+
+def _minutes(draft: Draft, match: re.Match[str]) -> None:
+    draft.minutes += _marked(match["marks"])
+
+
+def _seconds(draft: Draft, match: re.Match[str]) -> None:
+    draft.seconds += _marked(match["marks"])
+
+
+def _marked(text: str) -> list[int]:
+    """「1、5到9」."""
+    found: list[int] = []
+    for first, last in re.findall(rf"({NUM})(?:{TO}({NUM}))?", text):
+        low, high = number(first), number(last or first)
+        if not low <= high <= 59:
+            raise WordsError(f"「{text}」要从小到大，且小于六十", "")
+        found += range(low, high + 1)
+    return found
+
+
+def _hours(draft: Draft, match: re.Match[str]) -> None:
+    draft.hours |= {time[0] for time in _inherited(re.findall(TIME, match["hours"]))}
+
+
+def _whole_hour(draft: Draft, match: re.Match[str]) -> None:
+    _set_step(draft, 1, "h")
+    if "半点" in match[0]:
+        draft.minutes.append(30)
+
+
+def _evening(draft: Draft, match: re.Match[str]) -> None:
+    _set_step(draft, 1, "d")
+    draft.times += _inherited([match["period"] + match["time"]])
+
+
+def _city(draft: Draft, match: re.Match[str]) -> None:
+    draft.zone = _CITIES[match["city"]]
+
+
+def _zone(draft: Draft, match: re.Match[str]) -> None:
+    known = {name.casefold(): name for name in zone_names()}
+    draft.zone = known.get(match["zone"].casefold(), "")
+    if not draft.zone:
+        raise WordsError(f"「{match['zone']}」不是 IANA 时区", "")
+
+
+def _both(draft: Draft, match: re.Match[str]) -> None:
+    draft.both = True
+
+
+def _years(draft: Draft, match: re.Match[str]) -> None:
+    draft.years |= {int(word) for word in re.findall(r"\d{4}", match[0])}
+
+
+def _interval(draft: Draft, match: re.Match[str]) -> None:
+    draft.interval = match["interval"] + (f" from {match['day']} {match['time']}" if match["day"] else "")
+
+
+def _nothing(draft: Draft, match: re.Match[str]) -> None:
+    """Words that change nothing."""
+
+
+_EVERY = r"(?:每个?|每逢|每隔|每间隔|间隔|隔)"
+_WD_PART = rf"(?:{WEEK}?(?:{WD}|末)(?:{TO}{WEEK}?{WD})?)"
+_DAY_PART = rf"{NUM}(?:号|日)(?:{TO}(?:{NUM}(?:号|日)|最后一天|月底|月末))?"
+_RULES: Final = (
+    (rf"每?隔(?:一个?)?(?:天|日)(?P<wd>(?!))?|每?隔(?:一个?)?{WEEK}(?:的)?(?:{WEEK})?(?P<wd2>(?!))?", _other),
+    (rf"每?隔一?个?(?:{WEEK}的?)?{WEEK}(?P<wd>{WD})", _other),
+    (rf"(?:每隔?|每间隔|间隔|隔)(?P<half>半)?(?:(?P<n>{NUM}))?个?(?(half)|(?P<h2>半)?)(?P<unit>秒钟?|分钟?|小时|钟头|刻钟)", _step),
+    (rf"(?:每隔?|每间隔|间隔)(?P<n>{NUM})个?半小时", _and_a_half),
+    (rf"(?:每隔?|每间隔|间隔)(?:(?P<n>{NUM}))?个?(?P<half>(?!))?(?P<unit>天|日|年|月|季度?)", _step),
+    (r"每个?一?(?P<n>(?!))?(?P<half>(?!))?(?P<unit>天|日|年|季度?)", _step),
+    (r"天天|日日", lambda draft, match: _set_step(draft, 1, "d")),
+    (rf"每隔?(?P<n>{NUM})(?:个)?(?:周|星期|礼拜)(?:的)?(?:{WEEK}(?P<wd>{WD}))?(?!{WD})", _weeks),
+    (rf"(?:每个?|每逢|逢|在)?{WEEK}(?P<days>(?:{WD}|末)(?:{TO}{WEEK}?{WD})?(?:(?:{AND})?{_WD_PART})*)", _weekdays),
+    (rf"每个?{WEEK}", lambda draft, match: _set_step(draft, 1, "w") or draft.weekdays.add(1)),  # type: ignore[func-returns-value]
+    (rf"(?:每个?|在)?(?:法定)?(?:工作日|上班日|平日)(?:里)?", _workdays),
+    (rf"每?(?:个|逢)?(?:法定)?(?:节假日|节日|假日|休息日|非工作日|放假)", _restdays),
+    (r"每个?月(?:份)?", _month),
+    (rf"每?隔一个月|每隔月|隔月", lambda draft, match: _set_step(draft, 2, "mo")),
+    (r"每半年", _half_year),
+    (rf"(?:每年)?(?:的|在)?(?P<months>{NUM}月份?(?:(?:{AND}|{TO}){NUM}月份?)*|{NUM}(?:{AND}{NUM})+月份?|{NUM}{TO}{NUM}月份?)", _months),
+    (rf"(?:每月|每个月)?(?:的|在)?(?:第)?(?P<days>{_DAY_PART}(?:{AND}{_DAY_PART})*|{NUM}(?:{AND}{NUM})+(?:号|日)|{NUM}{TO}{NUM}(?:号|日))", _month_days),
+    (rf"(?:的|在)?(?:第一天|第1天|首日|月初|季初|年初)", _first_day),
+    (rf"(?:的|在)?第(?P<days>{NUM})天", _month_days),
+    (rf"(?:每年)?(?:的)?(?P<month>{NUM})月(?:的)?(?P<day>{NUM})(?:号|日)?", _date),
+    (rf"(?:的|在)?(?:最后一天|最后1天|最末一天|末日|月底|月末|季末|年底|年末)", _last_day),
+    (r"月中", _middle),
+    (rf"(?:的|在)?倒数第(?P<n>{NUM})天", _before_last),
+    (rf"(?:的|在)?(?:第)?(?P<which>(?:最后一?|{NUM})个?(?:(?:{AND})第?(?:最后一?|{NUM})个?)*)个?(?:的)?{WEEK}(?P<days>{WD}(?:{AND}{WEEK}?{WD})*)", _nth_weekday),
+    (rf"(?:的|在)?(?:第一个?|首个|最后一?个?)工作日", _nth_workday),
+    (rf"(?:每月|每个月)?(?:的|离|在)?(?:(?P<day>{NUM})(?:号|日)|倒数第(?P<before>{NUM})天|最后一天)最近的工作日", _nearest_workday),
+    (rf"(?:在|于|的)?(?P<times>{TIME}(?:{AND}?{TIME})*)", _times),
+    (rf"(?:在|从|于|的)?(?P<a>{TIME}){TO}(?P<b>{TIME})(?:之间|期间|内)?", _window),
+    (rf"(?:在|从)?(?P<a>\d{{1,2}}){TO}(?P<b>\d{{1,2}}点)(?:之间|期间|内)?", lambda draft, match: draft.windows.append((clock(match['a'] + '点'), clock(match['b'])))),
+    (rf"(?:的|在)?第?(?P<marks>{NUM}(?:(?:{AND}第?|{TO}){NUM})*)分钟?(?:时)?", _minutes),
+    (rf"(?:的|在)?第(?P<marks>{NUM}(?:(?:{AND}第?|{TO}){NUM})*)秒钟?(?:时)?", _seconds),
+    (rf"(?:在)?(?P<hours>{TIME}(?:{AND}{TIME})*)的(?=第|每)", _hours),
+    (r"每个?(?:整点|半点)|整点|每小时(?:的)?(?:整点|半点)", _whole_hour),
+    (rf"每(?:天|日)?(?P<period>早上?|晨|晚上?|天?早上|天?晚上|天?夜里|夜里?)(?P<time>{NUM}[点时](?:半|整|[一三]刻|{NUM}分?)?|\d{{1,2}}:\d\d)", lambda draft, match: _evening(draft, match)),
+    (rf"(?P<city>{'|'.join(_CITIES)})(?:时间|时区)", _city),
+    (r"(?P<zone>[A-Za-z]+/[\w+/-]+|UTC|utc|GMT)(?:时间|时区)?", _zone),
+    (r"(?:并且|而且|同时|且)(?:是|为)", _both),
+    (r"间隔(?P<interval>[0-9a-z]+?)(?:从(?P<day>\d{4}-\d\d-\d\d)(?P<time>\d\d:\d\d(?::\d\d)?)|$)", _interval),
+    (r"(?:在)?(?:19[7-9]|20|21)\d\d年(?:[、和](?:19[7-9]|20|21)\d\d年)*", _years),
+    (r"的|在|于|时候?|请|都|就|里|当天|当日|内|执行|运行|触发|提醒我?|开始|一次|定时|准时|自动|为|是|到点|左右|（|）|\(|\)|或者?", _nothing),
+)  # fmt: skip
+RULES: Final[tuple[Rule, ...]] = tuple((re.compile(pattern), act) for pattern, act in _RULES)
+SKIPPED: Final = re.compile(r"[\s,，、。;；]+")
+
+EXAMPLES: Final = (
+    "每周三10:00",
+    "工作日上午9点",
+    "每月最后一天18:00",
+    "每隔5分钟",
+    "每天9点到21点每半小时",
+    "每月第一个周一9点",
+    "隔周三10:00",
+    "每季度第一天8点",
+    "每天10点和15点",
+    "每周一、三、五8:30",
+    "每月1号和15号9点",
+    "每小时第15分",
+    "每年1月1日0点",
+    "每月最后一个周五17点",
+    "每月最后一个工作日18点",
+    "法定工作日9点",
+    "周末10点",
+)
+
+_WIDE: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 32}
+
+
+def plain(text: str) -> str:
+    """Full-width signs as plain ones; no space inside."""
+    return re.sub(
+        r"\s+",
+        "",
+        text.translate(_WIDE)
+        .replace("點", "点")
+        .replace("週", "周")
+        .replace("號", "号")
+        .replace("個", "个")
+        .replace("後", "后")
+        .replace("兩", "两")
+        .replace("時", "时")
+        .replace("鐘", "钟"),
+    )

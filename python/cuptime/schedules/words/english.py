@@ -1,0 +1,413 @@
+"""English: a closed grammar, no guessing. "every wednesday 10:00", "first monday of the month at 9am"."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from cuptime.schedules.words.draft import Draft, Time, WordsError
+from cuptime.schedules.words.scan import Rule
+from cuptime.schedules.zone_files import nearest_zone, zone_names
+
+_UNITS_TO_19: Final = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+).split()
+_TENS: Final = {"twenty": 20, "thirty": 30, "forty": 40, "fourty": 40, "fifty": 50, "sixty": 60}
+NUMBERS: Final = (
+    {word: value for value, word in enumerate(_UNITS_TO_19)}
+    | _TENS
+    | {f"{ten}{sign}{_UNITS_TO_19[one]}": value + one for ten, value in _TENS.items() for one in range(1, 10)
+       for sign in "- "}
+    | {"oh": 0, "a": 1, "an": 1}
+)  # fmt: skip
+_ORDINALS: Final = (
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth "
+    "fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
+).split()
+ORDINALS: Final = (
+    {word: value for value, word in enumerate(_ORDINALS, 1)}
+    | {
+        "thirtieth": 30,
+        "thirty-first": 31,
+    }
+    | {f"twenty-{word}": 20 + value for value, word in enumerate(_ORDINALS[:9], 1)}
+)
+_MONTHS: Final = (
+    "january february march april may june july august september october november december".split()
+)
+_DAYS: Final = "sunday monday tuesday wednesday thursday friday saturday".split()
+
+
+def _any(words: object) -> str:
+    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))  # type: ignore[call-overload]
+
+
+NUM = rf"(?:\d+|{_any(NUMBERS.keys() - {'a', 'an', 'oh'})})"
+ORD = rf"(?:\d+(?:st|nd|rd|th)|{_any(ORDINALS)})"
+DAY_WORD = r"(?:sun(?:days?)?|mon(?:days?)?|tue(?:s(?:days?)?)?|wed(?:nesdays?)?|thu(?:r(?:s(?:days?)?)?)?|fri(?:days?)?|sat(?:urdays?)?)"
+MONTH_WORD = rf"(?:{_any([*_MONTHS, *(m[:3] for m in _MONTHS), 'sept'])})"
+AND = r"(?:\s*,\s*(?:and|or)\s+(?:the\s+)?|\s*,\s*|\s+(?:and|or|&)\s+(?:the\s+)?)"
+TO = r"(?:\s*(?:-|–)\s*|\s+(?:to|through|thru|until|till)\s+(?:the\s+)?)"
+SMALL = _any(NUMBERS.keys() - {"a", "an"})
+TIME = (
+    rf"(?:(?:{SMALL})\s+dark\s+(?:{SMALL})|\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?:\s*(?:am|pm|noon|midnight|a\.m\.|p\.m\.))?"
+    rf"|(?:\d{{1,2}}|{SMALL})(?:\s*(?:am|pm|a\.m\.|p\.m\.|noon|midnight|o'clock)(?:\s*(?:am|pm))?)?"
+    rf"|half\s+past\s+{NUM}(?:\s*(?:am|pm))?|quarter\s+(?:past|to)\s+{NUM}(?:\s*(?:am|pm))?|noon|midnight)"
+    r"(?![\w/])"
+)
+CLEAR_TIME = (
+    rf"(?:\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?:\s*(?:am|pm|noon|midnight))?|(?:\d{{1,2}}|{SMALL})\s*(?:am|pm|noon|midnight|o'clock)|noon|midnight)"
+    r"(?![\w/])"
+)
+
+
+def number(word: str) -> int:
+    """A number in digits or letters."""
+    return int(word) if word.isdecimal() else NUMBERS[word]
+
+
+def ordinal(word: str) -> int:
+    """`2nd` or `second`."""
+    digits = re.match(r"\d+", word)
+    return int(digits[0]) if digits else ORDINALS[word]
+
+
+def weekday(word: str) -> int:
+    """0 is Sunday."""
+    return next(value for value, name in enumerate(_DAYS) if name.startswith(word[:3]))
+
+
+def month(word: str) -> int:
+    """1 is January."""
+    return next(value for value, name in enumerate(_MONTHS, 1) if name.startswith(word[:3]))
+
+
+def clock(text: str) -> Time:
+    """A time of the day. Raises WordsError."""
+    text = text.replace(".", "").strip()
+    if text in ("noon", "midnight"):
+        return (12 if text == "noon" else 0, 0, 0)
+    dark = re.fullmatch(rf"({SMALL})\s+dark\s+({SMALL})", text)
+    if dark:
+        return _checked(number(dark[1]), number(dark[2]), 0, text)
+    past = re.fullmatch(rf"(half|quarter)\s+(past|to)\s+({NUM})\s*(am|pm)?", text)
+    if past:
+        hour = _half_day(number(past[3]), past[4] or "", text)
+        if past[2] == "to":
+            return _checked((hour - 1) % 24, 45, 0, text)
+        return _checked(hour, 30 if past[1] == "half" else 15, 0, text)
+    plain = re.fullmatch(
+        rf"(\d+|{SMALL})(?::(\d+))?(?::(\d+))?\s*(?:o'clock\s*)?(am|pm|noon|midnight|o'clock)?", text
+    )
+    if plain is None:
+        raise WordsError(f"{text!r} is no time", "")
+    hour = _half_day(number(plain[1]), plain[4] or "", text)
+    return _checked(hour, int(plain[2] or 0), int(plain[3] or 0), text)
+
+
+def _half_day(hour: int, half: str, text: str) -> int:
+    if half in ("am", "pm") and not 1 <= hour <= 12:
+        raise WordsError(f"{text!r} is no time of a half day", "")
+    if half in ("am", "midnight"):
+        return hour % 12
+    return hour % 12 + 12 if half in ("pm", "noon") else hour
+
+
+def _checked(hour: int, minute: int, second: int, text: str) -> Time:
+    if hour > 24 or minute > 59 or second > 59 or (hour == 24 and (minute or second)):
+        raise WordsError(f"{text!r} is no time of the day", "")
+    return hour % 24, minute, second
+
+
+def _all(pattern: str, text: str) -> list[str]:
+    return re.findall(pattern, text)
+
+
+# --- what each rule does ----------------------------------------------------------------------------------------------
+_UNIT: Final = {"s": "s", "sec": "s", "second": "s", "m": "m", "min": "m", "minute": "m", "h": "h", "hr": "h",
+                "hour": "h", "d": "d", "day": "d", "w": "w", "week": "w", "month": "mo", "quarter": "q", "y": "y",
+                "year": "y"}  # fmt: skip
+
+
+def _step(draft: Draft, match: re.Match[str]) -> None:
+    count, unit = match["n"], match["unit"]
+    unit = _UNIT[unit if unit in _UNIT else unit.rstrip("s")]
+    value = 2 if count == "other" else number(count) if count else 1
+    if value < 1:
+        raise WordsError("an interval of zero", "")
+    if unit == "w" and value == 1 and draft.weekdays:
+        return
+    if unit == "d" and value > 1 and count != "other":
+        # As cron has it: the days 1, 1 + n, … of each month.
+        draft.days.append(f"*/{value}" if value <= 31 else "")
+        return
+    _set_step(draft, value, unit)
+
+
+def _set_step(draft: Draft, value: int, unit: str) -> None:
+    if draft.step is not None and draft.step != (value, unit):
+        # "every day every 5 minutes": the finer one is the step.
+        order = "s m h d w mo q hy y".split()
+        if draft.step[0] != 1 and value != 1:
+            raise WordsError("two intervals", "")
+        finer = min((draft.step, (value, unit)), key=lambda step: order.index(step[1]))
+        draft.step = finer
+        return
+    draft.step = (value, unit)
+
+
+def _named_step(draft: Draft, match: re.Match[str]) -> None:
+    units = {"hourly": "h", "daily": "d", "weekly": "w", "monthly": "mo", "quarterly": "q", "yearly": "y",
+             "annually": "y", "nightly": "d"}  # fmt: skip
+    _set_step(draft, 1, units[match[0].split()[-1]])
+
+
+def _half_hour(draft: Draft, match: re.Match[str]) -> None:
+    _set_step(draft, 15 if "quarter" in match[0] else 30, "m")
+
+
+def _weekdays(draft: Draft, match: re.Match[str]) -> None:
+    for first, last in re.findall(rf"({DAY_WORD})(?:{TO}({DAY_WORD}))?", match["days"]):
+        low = weekday(first)
+        high = weekday(last) if last else low
+        span = range(low, high + 1) if low <= high else [*range(low, 7), *range(high + 1)]
+        draft.weekdays |= set(span)
+    if match["other"]:
+        draft.step = (2, "w")
+
+
+def _workdays(draft: Draft, match: re.Match[str]) -> None:
+    if "legal" in match[0]:
+        draft.days_are = "workday"
+    else:
+        draft.weekdays |= {1, 2, 3, 4, 5}
+
+
+def _weekend(draft: Draft, match: re.Match[str]) -> None:
+    draft.weekdays |= {0, 6}
+
+
+def _holidays(draft: Draft, match: re.Match[str]) -> None:
+    draft.days_are = "holiday" if "holiday" in match[0] else "restday"
+
+
+def _at(draft: Draft, match: re.Match[str]) -> None:
+    draft.times += [clock(time) for time in _all(TIME, match["times"])]
+
+
+def _window(draft: Draft, match: re.Match[str]) -> None:
+    draft.windows.append((clock(match["a"]), clock(match["b"])))
+
+
+def _minutes(draft: Draft, match: re.Match[str]) -> None:
+    draft.minutes += _marked(match["marks"], 59)
+
+
+def _seconds(draft: Draft, match: re.Match[str]) -> None:
+    draft.seconds += _marked(match["marks"], 59)
+
+
+def _marked(text: str, highest: int) -> list[int]:
+    """`1, 5 to 9`."""
+    found = []
+    for first, last in re.findall(rf"({NUM})(?:{TO}({NUM}))?", text):
+        low, high = number(first), number(last or first)
+        if not low <= high <= highest:
+            raise WordsError(f"{text!r} is not in order and up to {highest}", "")
+        found += range(low, high + 1)
+    return found
+
+
+def _on_the(draft: Draft, match: re.Match[str]) -> None:
+    if match["what"] == "minute":
+        draft.every_minute_of_window = True
+    elif draft.step is None or draft.step[1] not in ("h", "m", "s"):
+        draft.step = (1, "h")
+
+
+def _since(draft: Draft, match: re.Match[str]) -> None:
+    unit = _UNIT[match["unit"]]
+    value = number(match["n"])
+    if value > {"s": 59, "m": 59, "h": 23, "mo": 12}[unit] or (unit == "mo" and value < 1):
+        raise WordsError(f"{value} is out of bounds", "")
+    draft.since = (value, unit)
+
+
+def _month_days(draft: Draft, match: re.Match[str]) -> None:
+    for first, last in re.findall(rf"({ORD}|last|\d+)(?:\s+day)?(?:{TO}({ORD}|last|\d+))?", match["marks"]):
+        if first == "last":
+            draft.days.append("L")
+            continue
+        low = _day(first)
+        if not last:
+            draft.days.append(str(low))
+        elif last == "last":
+            draft.days.append(f"{low}-L")
+        else:
+            draft.days.append(f"{low}-{_day(last)}")
+
+
+def _day(word: str) -> int:
+    value = int(word) if word.isdecimal() else ordinal(word)
+    if not 1 <= value <= 31:
+        raise WordsError(f"{word} is no day of a month", "")
+    return value
+
+
+def _before_last(draft: Draft, match: re.Match[str]) -> None:
+    if match["n"]:
+        draft.days.append(f"L-{min(30, number(match['n']))}")
+    else:
+        draft.days.append(f"L-{ordinal(match['th']) - 1}")
+
+
+def _nth(draft: Draft, match: re.Match[str]) -> None:
+    for which in re.findall(rf"{ORD}|last", match["which"]):
+        for day in _all(DAY_WORD, match["days"]):
+            if which == "last":
+                draft.nth.append(f"{weekday(day)}L")
+            elif ordinal(which) > 5:
+                raise WordsError("a month has at most five weekdays of a kind", "")
+            else:
+                draft.nth.append(f"{weekday(day)}#{ordinal(which)}")
+
+
+def _nth_workday(draft: Draft, match: re.Match[str]) -> None:
+    draft.days.append("LW" if match["which"] == "last" else "1W")
+    if match["quarter"]:
+        draft.whole_quarters = match["which"]
+
+
+def _nearest_workday(draft: Draft, match: re.Match[str]) -> None:
+    draft.days.append("LW" if "last" in match["day"] else f"{_day(match['day'])}W")
+
+
+def _nearest_before_last(draft: Draft, match: re.Match[str]) -> None:
+    draft.days.append(f"L-{min(30, number(match['before']))}W")
+
+
+def _interval(draft: Draft, match: re.Match[str]) -> None:
+    draft.interval = match["interval"]
+
+
+def _months(draft: Draft, match: re.Match[str]) -> None:
+    for first, last in re.findall(rf"({MONTH_WORD})(?:{TO}({MONTH_WORD}))?", match["months"]):
+        low = month(first)
+        high = month(last) if last else low
+        draft.months |= set(range(low, high + 1) if low <= high else [*range(low, 13), *range(1, high + 1)])
+
+
+def _date(draft: Draft, match: re.Match[str]) -> None:
+    word = match["month"] or match["month2"]
+    draft.months.add(month(word))
+    draft.days.append(str(_day(match["day"] or match["day2"])))
+
+
+def _quarter_day(draft: Draft, match: re.Match[str]) -> None:
+    draft.whole_quarters = match["which"]
+
+
+def _year_day(draft: Draft, match: re.Match[str]) -> None:
+    draft.months.add(1 if match["which"] == "first" else 12)
+    draft.days.append("1" if match["which"] == "first" else "31")
+
+
+def _zone(draft: Draft, match: re.Match[str]) -> None:
+    wanted = match["zone"]
+    known = {name.casefold(): name for name in zone_names()}
+    draft.zone = known.get(wanted.casefold(), "")
+    if not draft.zone:
+        meant = nearest_zone(wanted)
+        raise WordsError(f"{wanted!r} is not an IANA time zone", meant)
+
+
+def _nothing(draft: Draft, match: re.Match[str]) -> None:
+    """Words that change nothing."""
+
+
+def _hours(draft: Draft, match: re.Match[str]) -> None:
+    draft.hours |= set(_marked(match["marks"], 23))
+
+
+def _both(draft: Draft, match: re.Match[str]) -> None:
+    draft.both = True
+
+
+def _years(draft: Draft, match: re.Match[str]) -> None:
+    draft.years |= {int(word) for word in _all(r"\d{4}", match[0])}
+
+
+_MARKS = rf"(?P<marks>{NUM}(?:{TO}{NUM})?(?:{AND}{NUM}(?:{TO}{NUM})?)*)"
+_EVERY = r"(?:every|each)\s+(?:single\s+)?"
+_OF = r"(?:\s+(?:of|in)\s+(?:the|each|every|a)\s+month|\s+of\s+month|\s+monthly)"
+_DAY_LIST = rf"{DAY_WORD}(?:{TO}{DAY_WORD})?(?:{AND}{DAY_WORD}(?:{TO}{DAY_WORD})?)*"
+_MONTH_LIST = rf"{MONTH_WORD}(?:{TO}{MONTH_WORD})?(?:{AND}{MONTH_WORD}(?:{TO}{MONTH_WORD})?)*"
+_ORD_LIST = rf"(?:{ORD}|last)(?:\s+day)?(?:{TO}(?:{ORD}|last))?(?:{AND}(?:{ORD}|last)(?:\s+day)?)*"
+_END = r"(?![\w])"
+
+RULES: Final[tuple[Rule, ...]] = tuple(
+    (re.compile(pattern, re.IGNORECASE), act)
+    for pattern, act in (
+        (rf"{_EVERY}(?:(?P<n>{NUM}|other)\s*)?(?P<unit>seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|w|months?|quarters?|years?|y){_END}", _step),
+        (r"(?:(?:hour|dai|week|month|quarter|year|night)ly|annually)(?![\w])", _named_step),
+        (rf"{_EVERY}(?:half(?:\s+an)?|quarter(?:\s+of\s+an)?)\s+hour{_END}", _half_hour),
+        (rf"(?:(?:every|each|on|from)\s+)?(?P<other>other\s+)?(?P<days>{_DAY_LIST}){_END}", _weekdays),
+        (rf"(?:(?:every|each|on|all)\s+)?(?:legal\s+)?(?:weekdays?|work(?:ing)?\s?days?|business\s+days?){_END}", _workdays),
+        (rf"(?:(?:every|each|on|at|all)\s+)?(?:the\s+)?weekends?{_END}", _weekend),
+        (rf"(?:(?:every|each|on|all)\s+)?(?:(?:public|legal)\s+holidays?|rest\s?days?|days?\s+off){_END}", _holidays),
+        (rf"(?:at|@)\s*(?:the\s+)?(?P<times>{TIME}(?:{AND}(?:at\s+)?{TIME})*)", _at),
+        (rf"(?P<times>{CLEAR_TIME}(?:{AND}(?:at\s+)?{TIME})*)", _at),
+        (rf"(?:from\s+|between\s+)?(?P<a>{TIME})(?:{TO}|\s+and\s+)(?P<b>{TIME})", _window),
+        (rf"(?:on|at|past)\s+(?:the\s+)?(?:min(?:ute)?s?)\s+{_MARKS}{_END}", _minutes),
+        (rf"(?:at\s+)?{_MARKS}\s+min(?:ute)?s?\s+(?:past|after)(?:\s+(?:the|each|every))?(?:\s+hour)?{_END}", _minutes),
+        (rf"(?:on|at)\s+(?:the\s+)?(?:sec(?:ond)?s?)\s+{_MARKS}{_END}", _seconds),
+        (rf"(?:at|in|on|of)\s+(?:the\s+)?hours?\s+{_MARKS}{_END}", _hours),
+        (rf"on\s+the\s+(?P<what>hour|minute){_END}", _on_the),
+        (rf"(?:starting\s+(?:at|from|with)|from)\s+(?P<unit>second|minute|hour|month)\s+(?P<n>{NUM}){_END}", _since),
+        (rf"(?:(?:every|each|on|from)\s+)?(?:the\s+)?(?P<marks>{_ORD_LIST})(?:{_OF}|{_END})", _month_days),
+        (rf"(?:on\s+)?(?:the\s+)?days?\s+(?P<marks>\d+(?:{TO}\d+)?(?:{AND}\d+)*)(?:{_OF})?{_END}", _month_days),
+        (rf"(?:on\s+)?(?:the\s+)?(?P<marks>last)\s+day(?:{_OF})?{_END}", _month_days),
+        (rf"(?:(?P<n>{NUM})\s+days?\s+before\s+(?:the\s+)?(?:last\s+day|end)|(?:the\s+)?(?P<th>{ORD})[\s-]+(?:to\s+)?last\s+day)(?:{_OF})?{_END}", _before_last),
+        (rf"(?:(?:every|each|on)\s+)?(?:the\s+)?(?P<which>(?:{ORD}|last)(?:{AND}(?:{ORD}|last))*)\s+(?P<days>{DAY_WORD}(?:{AND}{DAY_WORD})*)(?:{_OF}|{_END})", _nth),
+        (rf"(?:on\s+)?(?:the\s+)?(?P<which>first|last)\s+(?:weekday|work(?:ing)?\s?day|business\s+day)(?:{_OF}|\s+of\s+(?:the|each|every)\s+(?P<quarter>quarter)|{_END})", _nth_workday),
+        (rf"(?:on\s+)?(?:the\s+)?(?:weekday|work(?:ing)?\s?day|business\s+day)\s+nearest\s+(?:to\s+)?(?:the\s+)?(?P<day>{ORD}|last\s+day)(?:{_OF})?{_END}", _nearest_workday),
+        (rf"(?:on\s+)?(?:the\s+)?weekday\s+nearest\s+(?P<day>(?!))?(?P<before>{NUM})\s+days?\s+before\s+the\s+last\s+day(?:{_OF})?{_END}", _nearest_before_last),
+        (r"interval\s+(?P<interval>[0-9a-z]+(?:\s+from\s+\d{4}-\d\d-\d\d\s+\d\d:\d\d(?::\d\d)?)?)", _interval),
+        (rf"(?:in|of|every|each|during)\s+(?P<months>{_MONTH_LIST}){_END}", _months),
+        (rf"(?:(?:every|each|on)\s+)?(?:(?P<month>{MONTH_WORD})\s+(?:the\s+)?(?P<day>{ORD}|\d{{1,2}}(?!:|\s*[ap]m))|(?:the\s+)?(?P<day2>{ORD}|\d{{1,2}})\s+(?:of\s+)?(?P<month2>{MONTH_WORD})){_END}", _date),
+        (rf"(?:on\s+)?(?:the\s+)?(?P<which>first|last)\s+day\s+of\s+(?:the|each|every|a)\s+quarter{_END}", _quarter_day),
+        (rf"(?:on\s+)?(?:the\s+)?(?P<which>first|last)\s+day\s+of\s+(?:the|each|every|a)\s+year{_END}", _year_day),
+        (r"(?:in\s+|on\s+|at\s+)?(?:the\s+)?(?P<zone>[a-z]+/[\w+/-]+|utc|gmt)(?:\s+time)?(?![\w/])", _zone),
+        (r"in\s+(?:the\s+year\s+)?(?:(?:19[7-9]|20|21)\d\d)(?:\s*(?:,|and)\s*(?:19[7-9]|20|21)\d\d)*(?!\w)", _years),
+        (r"(?:and\s+only\s+if\s+it\s+is|and\s+also|if\s+it\s+is)(?!\w)", _both),
+        (r"(?:run|please|and|or|the|on|of|in|time|start|fire|trigger|the\s+day)(?!\w)", _nothing),
+    )
+)  # fmt: skip
+SKIPPED: Final = re.compile(r"[\s,;.]+")
+
+EXAMPLES: Final = (
+    "every wednesday at 10:00",
+    "every weekday at 9am",
+    "every day at 18:00 and 20:30",
+    "every 5 minutes",
+    "every 30 minutes from 9am to 9pm",
+    "every hour at minute 15",
+    "every month on the 1st and 15th at 8am",
+    "last day of the month at 18:00",
+    "first monday of the month at 9:00",
+    "last friday of the month at 17:30",
+    "every other wednesday at 10:00",
+    "first day of every quarter at 8:00",
+    "every january 1st at 00:00",
+    "last weekday of the month at 18:00",
+    "every weekend at 10:00",
+    "every 2 hours",
+    "every day at noon in Asia/Shanghai",
+)
+
+
+def plain(text: str) -> str:
+    """Small letters, except that `4M` is months; brackets and signs that mean nothing are gone."""
+    text = re.sub(r"(\d+)\s*M\b", r"\1 months", text.strip())
+    return re.sub(r"\s+", " ", text.replace("’", "'")).lower()
