@@ -51,6 +51,9 @@ TIMING_FAULTS: Final = [
         "a path", {"cron": "0 9 * * *", "time_zone": "../etc/passwd"}, "TIME_ZONE_UNKNOWN", "timing.time_zone"
     ),
     Bad("a long zone", {"cron": "0 9 * * *", "time_zone": LONG}, "TIME_ZONE_UNKNOWN", "timing.time_zone"),
+    Bad("strange words", {"text": "every blue moon"}, "WORDS_NOT_UNDERSTOOD", "timing.text"),
+    Bad("no words", {"text": ""}, "WORDS_NOT_UNDERSTOOD", "timing.text"),
+    Bad("words elsewhere", {"text": "每天9点", "time_zone": "Mars"}, "TIME_ZONE_UNKNOWN", "timing.time_zone"),
     Bad("DST 77", {"cron": "0 9 * * *", "dst_policy": 77}, "FIELD_INVALID", "timing.dst_policy"),
     Bad("DST of every", {"every_ms": 1_000, "dst_policy": 1}, "FIELD_CONTRADICTION", "timing.dst_policy"),
     Bad("every 9 ms", {"every_ms": 9}, "FIELD_INVALID", "timing.every_ms"),

@@ -452,6 +452,23 @@ async def test_a_schedule_opens_groups(door: Door, wait_until: WaitUntil) -> Non
     await door.call("GroupService/SubmitOrder", **campus.submission(70_001))
 
 
+async def test_words_are_understood_told_back_and_stored_as_cron(door: Door, queue: str) -> None:
+    said = {"timing": {"text": "每周三10:00", "time_zone": "Asia/Shanghai"}, "count": 2}
+    preview = await door.call("ScheduleService/PreviewSchedule", **said)
+    assert (preview.cron, preview.text_zh) == ("0 10 * * 3", "每周三10:00")
+    assert preview.text_en == "on Wednesday at 10:00"
+    assert preview.zone_data_version.startswith("20")
+    assert [at_ms % 604_800_000 for at_ms in preview.fire_times_ms] == [
+        (6 * 24 + 2) * 3_600_000  # 1970-01-07 was a Wednesday; ten in Shanghai is two in UTC.
+    ] * 2
+    words = {"text": "every wednesday at 10:00", "time_zone": "Asia/Shanghai"}
+    schedule = await registered(door, "spoken", words, {"task": {"queue": queue, "payload": b"p"}})
+    assert schedule.timing.cron == "0 10 * * 3"
+    by_name = await door.call("ScheduleService/PreviewSchedule", name="schedules/spoken", count=2)
+    assert by_name.fire_times_ms == preview.fire_times_ms
+    assert by_name.text_zh == "每周三10:00"
+
+
 async def test_a_preview_shows_local_times_through_a_change_of_the_clock(door: Door) -> None:
     # 2027-03-14, New York: 02:30 does not exist. 2027-11-07: 01:30 comes twice.
     said = {"timing": {"cron": "30 9 * * *", "time_zone": "America/New_York"}, "count": 3}

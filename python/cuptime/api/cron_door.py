@@ -40,7 +40,7 @@ _STATUS: Final = {
     Code.UNAVAILABLE: 503,
     Code.DEADLINE_EXCEEDED: 504,
 }
-_TIMING: Final = {"cron": str, "at_time_ms": int, "after_ms": int, "every_ms": int}
+_TIMING: Final = {"cron": str, "text": str, "at_time_ms": int, "after_ms": int, "every_ms": int}
 _BOUNDS: Final = {"timezone": str, "dst_policy": str, "start_time_ms": int, "end_time_ms": int}
 _TASK: Final = {"queue": str, "payload": str, "priority": int, "max_retries": int, "backoff_ms": int}
 _POLICY: Final = {

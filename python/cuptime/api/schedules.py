@@ -37,7 +37,9 @@ from cuptime.groups.life import check_group
 from cuptime.schedules.answers import Backfill
 from cuptime.schedules.policies import check_label
 from cuptime.schedules.registry import NOTE_CHARS_MAX, NewSchedule, Registry, ScheduleChange
+from cuptime.schedules.spoken import cron_of, told
 from cuptime.schedules.targets import Firing
+from cuptime.schedules.zone_files import zone_version
 from cuptime.tasks.form import NewTask, check_new
 
 OPEN_GROUP_QUEUE: Final = "cuptime.open_group"
@@ -110,14 +112,18 @@ class ScheduleAnswers:
         return convert.schedule_answer(schedule) + counts.SerializeToString()
 
 
-def timing_of(message: pb.Timing, field: str) -> Timing:
-    """The timing as a value. Raises FIELD_* for what the engine would not look at."""
+def timing_of(message: pb.Timing, field: str, now_ms: int) -> Timing:
+    """The timing as a value; words become the cron text they mean, counted from now.
+
+    Raises FIELD_* for what the engine would not look at."""
     kind = message.WhichOneof("when")
     if kind is None:
         raise CuptimeError(
-            Reason.FIELD_REQUIRED, f"{field} needs cron, at_time_ms, after_ms or every_ms", field=field
+            Reason.FIELD_REQUIRED, f"{field} needs cron, text, at_time_ms, after_ms or every_ms", field=field
         )
     value = getattr(message, kind)
+    if kind == "text":
+        kind, value = "cron", cron_of(value, message.time_zone, now_ms, f"{field}.text")
     if kind == "every_ms" and value < EVERY_MIN_MS:
         raise invalid(f"{field}.every_ms", f"at least {EVERY_MIN_MS}", value)
     if kind in ("at_time_ms", "after_ms") and value < 0:
@@ -226,7 +232,7 @@ class ScheduleEndpoints:
         wanted = request.schedule
         new = NewSchedule(
             wanted.schedule_id,
-            timing_of(wanted.timing, "schedule.timing"),
+            timing_of(wanted.timing, "schedule.timing", self._clock.now_ms()),
             target_of(wanted.target, self._clock.now_ms(), "schedule.target"),
             wanted.note,
             policy_of(wanted.policy, "schedule.policy") if wanted.HasField("policy") else _PLAIN,
@@ -245,7 +251,9 @@ class ScheduleEndpoints:
         fields = mask_of(request.update_mask.paths, UPDATE_FIELDS)
         now_ms = self._clock.now_ms()
         change = ScheduleChange(
-            timing=timing_of(wanted.timing, "schedule.timing") if "timing" in fields else None,
+            timing=timing_of(wanted.timing, "schedule.timing", self._clock.now_ms())
+            if "timing" in fields
+            else None,
             target=target_of(wanted.target, now_ms, "schedule.target") if "target" in fields else None,
             note=wanted.note if "note" in fields else None,
             policy=policy_of(wanted.policy, "schedule.policy") if "policy" in fields else None,
@@ -329,9 +337,17 @@ class ScheduleEndpoints:
         if subject == "name":
             wanted: str | Timing = names.schedule(request.name)
         else:
-            wanted = timing_of(request.timing, "timing")
+            wanted = timing_of(request.timing, "timing", self._clock.now_ms())
         times = await self._registry.preview(wanted, count=request.count, after_ms=request.after_time_ms)
-        return pb.PreviewScheduleResponse(fire_times_ms=times)
+        timing = wanted if isinstance(wanted, Timing) else (await self._registry.get(wanted)).timing
+        said = told(timing)
+        return pb.PreviewScheduleResponse(
+            fire_times_ms=times,
+            cron=said.cron,
+            text_zh=said.chinese,
+            text_en=said.english,
+            zone_data_version=zone_version(),
+        )
 
 
 def group_of(opened: OpenGroup) -> groups_pb.Group:

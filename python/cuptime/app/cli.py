@@ -143,6 +143,7 @@ def retry_task(name: str, address: Address = DEFAULT_ADDRESS) -> None:
 
 # --- schedules ----------------------------------------------------------------------------------------------------
 Cron = Annotated[str | None, typer.Option(help="5 fields, or 6 with seconds first: '0 10 * * 3'")]
+Words = Annotated[str | None, typer.Option(help="In words: 'every wednesday at 10:00', 每周三10:00.")]
 Every = Annotated[int | None, typer.Option(help="Milliseconds between firings, at least 10.")]
 At = Annotated[int | None, typer.Option(help="Once, at this instant (UTC milliseconds).")]
 After = Annotated[int | None, typer.Option(help="Once, after this many milliseconds.")]
@@ -156,12 +157,18 @@ Dst = Annotated[
 
 
 def _timing(
-    cron: str | None, every: int | None, at: int | None, after: int | None, zone: str, dst: str = ""
+    cron: str | None,
+    text: str | None,
+    every: int | None,
+    at: int | None,
+    after: int | None,
+    zone: str,
+    dst: str = "",
 ) -> dict[str, Any]:
-    given = {"cron": cron, "every_ms": every, "at_time_ms": at, "after_ms": after}
+    given = {"cron": cron, "text": text, "every_ms": every, "at_time_ms": at, "after_ms": after}
     chosen = {name: value for name, value in given.items() if value is not None}
     if len(chosen) != 1:
-        raise typer.BadParameter("give exactly one of --cron, --every, --at, --after")
+        raise typer.BadParameter("give exactly one of --cron, --text, --every, --at, --after")
     policy = {"dst_policy": f"DST_POLICY_{dst.upper()}"} if dst else {}
     return {**chosen, **policy, "time_zone": zone}
 
@@ -179,6 +186,7 @@ def register_schedule(
     queue: Annotated[str, typer.Option(help="Which workers take the task of each firing.")],
     payload: Annotated[str, typer.Option(help="Given to the worker as it is.")] = "",
     cron: Cron = None,
+    text: Words = None,
     every: Every = None,
     at: At = None,
     after: After = None,
@@ -208,7 +216,7 @@ def register_schedule(
 
     schedule = {
         "schedule_id": schedule_id,
-        "timing": _timing(cron, every, at, after, zone, dst),
+        "timing": _timing(cron, text, every, at, after, zone, dst),
         "target": {"task": {"queue": queue, "payload": payload.encode()}},
         "policy": {
             "max_runs": max_runs,
@@ -250,6 +258,7 @@ def preview_schedule(
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=1_000)] = 5,
     cron: Cron = None,
+    text: Words = None,
     every: Every = None,
     at: At = None,
     after: After = None,
@@ -259,14 +268,17 @@ def preview_schedule(
 ) -> None:
     """Show the next firings, in UTC and in the schedule's zone. 预览接下来的触发时间。
 
-    Example: `cuptime schedules preview --cron '0 10 * * 3' --zone Asia/Shanghai`
+    Example: `cuptime schedules preview --cron '0 10 * * 3' --zone Asia/Shanghai`,
+    or in words: `cuptime schedules preview --text 每周三10:00 --zone Asia/Shanghai`
     """
     from cuptime.app import client
 
     if schedule_id is not None:
         client.show_preview(address, zone, name=f"schedules/{schedule_id}", count=count)
     else:
-        client.show_preview(address, zone, timing=_timing(cron, every, at, after, zone, dst), count=count)
+        client.show_preview(
+            address, zone, timing=_timing(cron, text, every, at, after, zone, dst), count=count
+        )
 
 
 @schedules_app.command("pause")

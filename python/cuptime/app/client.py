@@ -130,6 +130,9 @@ def show_schedules(address: str, limit: int, as_json: bool, label: str = "") -> 
 
 def show_preview(address: str, zone: str, **fields: Any) -> None:
     answer = call("ScheduleService/PreviewSchedule", address, **fields)
+    for line in (answer.cron, answer.text_zh, answer.text_en):
+        if line:
+            print(line)
     for at_ms in answer.fire_times_ms:
         shown = _instant(at_ms)
         print(shown if zone == "UTC" else f"{shown}   {_instant(at_ms, zone)}")

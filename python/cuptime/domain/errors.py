@@ -65,6 +65,9 @@ class Reason(Enum):
         Code.INVALID_ARGUMENT, False, "The page token is not one that this list gave."
     )
     CRON_INVALID = ReasonFacts(Code.INVALID_ARGUMENT, False, "The cron expression cannot be read.")
+    WORDS_NOT_UNDERSTOOD = ReasonFacts(
+        Code.INVALID_ARGUMENT, False, "The words for a time are not understood."
+    )
     CRON_NEVER_FIRES = ReasonFacts(Code.INVALID_ARGUMENT, False, "The schedule can never fire.")
     SCHEDULE_TIME_PASSED = ReasonFacts(
         Code.INVALID_ARGUMENT, False, "The instant or the end of the schedule is past already."

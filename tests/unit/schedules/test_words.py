@@ -109,7 +109,7 @@ def test_chinese_is_read_or_refused(words: str) -> None:
 
 @given(
     st.lists(
-        st.sampled_from("every each day week monday mon at on the 1st last first 9am 10:00 of month 5 minutes from to noon and , in".split()),
+        st.sampled_from("every each day week monday mon at on the 1st last first 9am 10:00 of month 5 minutes from to noon and , in".split()),  # noqa: E501, SIM905
         max_size=9,
     ).map(" ".join)
 )  # fmt: skip

@@ -1,3 +1,4 @@
+# ruff: noqa: E501, SIM905, F541 - rules stand one a line, each beside its like
 """Chinese: a closed grammar, no guessing. 「每周三10:00」「每月最后一天18:00」「每天9点到21点每半小时」."""
 
 from __future__ import annotations
@@ -403,7 +404,7 @@ _RULES: Final = (
     (rf"(?:的|在)?第(?P<marks>{NUM}(?:(?:{AND}第?|{TO}){NUM})*)秒钟?(?:时)?", _seconds),
     (rf"(?:在)?(?P<hours>{TIME}(?:{AND}{TIME})*)的(?=第|每)", _hours),
     (r"每个?(?:整点|半点)|整点|每小时(?:的)?(?:整点|半点)", _whole_hour),
-    (rf"每(?:天|日)?(?P<period>早上?|晨|晚上?|天?早上|天?晚上|天?夜里|夜里?)(?P<time>{NUM}[点时](?:半|整|[一三]刻|{NUM}分?)?|\d{{1,2}}:\d\d)", lambda draft, match: _evening(draft, match)),
+    (rf"每(?:天|日)?(?P<period>早上?|晨|晚上?|天?早上|天?晚上|天?夜里|夜里?)(?P<time>{NUM}[点时](?:半|整|[一三]刻|{NUM}分?)?|\d{{1,2}}:\d\d)", _evening),
     (rf"(?P<city>{'|'.join(_CITIES)})(?:时间|时区)", _city),
     (r"(?P<zone>[A-Za-z]+/[\w+/-]+|UTC|utc|GMT)(?:时间|时区)?", _zone),
     (r"(?:并且|而且|同时|且)(?:是|为)", _both),

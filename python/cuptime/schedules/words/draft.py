@@ -58,7 +58,7 @@ class Draft:
         )
         return front + body
 
-    # --- the parts -------------------------------------------------------------------------------------------------
+    # --- the parts
     def _body(self, today: date) -> str:
         if self.interval:
             return f"@every {self.interval}"
@@ -130,7 +130,7 @@ class Draft:
             return "0"
         return ",".join(dict.fromkeys(elements)) or "*"
 
-    # --- times of the day ------------------------------------------------------------------------------------------
+    # --- times of the day
     def _times(self) -> list[tuple[str, str, str]]:
         unit = self.step[1] if self.step else ""
         if unit in ("s", "m", "h"):
@@ -212,7 +212,8 @@ def _hours(start: Time, end: Time) -> Iterable[int]:
 
 
 def walk(window: tuple[Time, Time], length_m: int) -> list[Time]:
-    """The times from the beginning of a stretch to its end, both included; over midnight when the end is earlier."""
+    """The times from the beginning of a stretch to its end, both included; over midnight when the end is
+    earlier."""
     start, end = (hour * 60 + minute for hour, minute, _ in window)
     if end <= start:
         end += DAY_M
@@ -223,7 +224,8 @@ def walk(window: tuple[Time, Time], length_m: int) -> list[Time]:
 
 
 def products(times: Iterable[Time]) -> list[tuple[str, str, str]]:
-    """Times of the day as the fewest (second, minute, hour) fields that are found by grouping hours with equal minutes."""
+    """Times of the day as the fewest (second, minute, hour) fields that are found by grouping hours with
+    equal minutes."""
     by_second: dict[int, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     for hour, minute, second in times:
         by_second[second][hour % 24].add(minute)
@@ -232,8 +234,10 @@ def products(times: Iterable[Time]) -> list[tuple[str, str, str]]:
         groups: dict[frozenset[int], set[int]] = defaultdict(set)
         for hour, minutes in by_hour.items():
             groups[frozenset(minutes)].add(hour)
-        for minutes, hours in sorted(groups.items(), key=lambda group: min(group[1])):
-            found.append((str(second), shown(minutes, 0, 59), shown(hours, 0, 23)))
+        found += [
+            (str(second), shown(together, 0, 59), shown(hours, 0, 23))
+            for together, hours in sorted(groups.items(), key=lambda group: min(group[1]))
+        ]
     return found
 
 

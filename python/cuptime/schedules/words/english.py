@@ -1,3 +1,4 @@
+# ruff: noqa: E501, SIM905 - rules stand one a line, each beside its like
 """English: a closed grammar, no guessing. "every wednesday 10:00", "first monday of the month at 9am"."""
 
 from __future__ import annotations
@@ -210,7 +211,7 @@ def _seconds(draft: Draft, match: re.Match[str]) -> None:
 
 def _marked(text: str, highest: int) -> list[int]:
     """`1, 5 to 9`."""
-    found = []
+    found: list[int] = []
     for first, last in re.findall(rf"({NUM})(?:{TO}({NUM}))?", text):
         low, high = number(first), number(last or first)
         if not low <= high <= highest:
