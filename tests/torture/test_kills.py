@@ -19,6 +19,7 @@ def _check(outcome: Outcome, kills: int, acknowledged: int) -> None:
     assert findings.counts["orders acknowledged"] >= acknowledged
     assert findings.counts["decisions assigned"] >= acknowledged // 2
     assert findings.counts["tasks executed by workers"] >= kills
+    assert findings.counts["orders improved"] > 0, "nothing was improved"
     assert outcome.counts["sent again"] > 0
     assert outcome.counts["cancelled"] > 0
     assert findings.counts["shops and riders compared"] > 0
@@ -31,6 +32,13 @@ def _tell(outcome: Outcome, record_property: Callable[[str, object], None]) -> N
     record_property("restart_ms", restart_ms)
     print(f"\n{outcome.kills} kills; restart {restart_ms} ms; clients {dict(outcome.counts)}")
     print(f"audit {outcome.findings.counts}; violations {outcome.findings.violations}")
+
+
+@pytest.fixture(autouse=True)
+def eager_improvement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decisions are improved every second and for a metre, so that many kills fall into it."""
+    monkeypatch.setenv("CUPTIME_REOPTIMISE_EVERY_S", "1")
+    monkeypatch.setenv("CUPTIME_IMPROVE_GAIN_MIN_M", "1")
 
 
 @pytest.mark.slow

@@ -120,6 +120,9 @@ def test_an_order_gets_the_nearest_shop_and_rider_with_everything_recorded() -> 
     assert (decision.complete_time_ms, decision.decide_time_ms, decision.attempt) == (NOW_MS - 20, NOW_MS, 1)
     assert decision.pickup_time_ms == row.pickup_ms < decision.dropoff_time_ms
     assert decision.distance_m == 50 + 100
+    # Committed when the rider must leave to be there at the pick-up: 50 m at 250 m a minute.
+    assert row.pickup_ms - decision.commit_time_ms == 12_000
+    assert decision.supersedes == 0
     assert (decision.sequence, decision.gap_bound, decision.rule_revision) == (0, 0, 4)
     assert [(a.shop, a.extra_cost > 0) for a in decision.alternatives] == [("shops/2", True)]
 

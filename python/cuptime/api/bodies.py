@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from cuptime._gen.cuptime.v1 import dispatch_service_pb2 as dispatch_pb
+from cuptime._gen.cuptime.v1 import group_service_pb2 as groups_pb
 from cuptime._gen.cuptime.v1 import rider_service_pb2 as riders_pb
 from cuptime._gen.cuptime.v1 import shop_service_pb2 as shops_pb
+from cuptime._gen.cuptime.v1 import types_pb2
 from cuptime.api import convert
+from cuptime.dispatch.ports import Told, Wish
 from cuptime.dispatch.values import Rider, Shop
 from cuptime.domain.values import DecisionRow, Outcome, RiderRow, ShopRow
+
+_DEGREES_MAX: Final = 32_767
+_WISHES: Final = {
+    types_pb2.TEMPERATURE_CLASS_HOT: (0, 55, _DEGREES_MAX),
+    types_pb2.TEMPERATURE_CLASS_COLD: (2, -_DEGREES_MAX, 8),
+}
+"""As the proto says of each class: the core's number, and the degrees it may be carried at."""
+_AMBIENT: Final = (1, -_DEGREES_MAX, _DEGREES_MAX)
 
 
 class WireBodies:
@@ -57,4 +69,25 @@ class WireBodies:
         message.ClearField("dropoff_time_ms")
         message.ClearField("distance_m")
         message.ClearField("gap_bound")
+        message.ClearField("supersedes")
+        message.commit_time_ms = row.decided_ms if row.outcome is Outcome.ASSIGNED else 0
         return message.SerializeToString(deterministic=True)
+
+    def improved_body(self, row: DecisionRow, before: bytes, told: Told) -> bytes:
+        message = dispatch_pb.Decision.FromString(self.decision_body(row, before))
+        message.commit_time_ms = told.commit_ms
+        message.supersedes = told.supersedes
+        message.dropoff_time_ms = told.dropoff_ms
+        message.distance_m = told.distance_m
+        for code, measured, limit, subject in told.reasons:
+            message.reasons.add(code=code, measured=measured, limit=limit, subject=subject)
+        return message.SerializeToString(deterministic=True)
+
+    def commit_ms(self, decision: bytes) -> int:
+        return dispatch_pb.Decision.FromString(decision).commit_time_ms
+
+    def order_wish(self, order: bytes) -> Wish:
+        message = groups_pb.Order.FromString(order)
+        place = message.drop_off
+        where = (place.latitude, place.longitude) if message.HasField("drop_off") else None
+        return Wish(where, *_WISHES.get(message.temperature_class, _AMBIENT))

@@ -29,8 +29,11 @@ from cuptime.coordination.single import SingleNode
 from cuptime.dispatch import desk as dispatch_desk
 from cuptime.dispatch.counters import Counters
 from cuptime.dispatch.feed import DecisionFeed
+from cuptime.dispatch.horizon import Horizon, group_buy
+from cuptime.dispatch.improve import Improver
 from cuptime.dispatch.interventions import Interventions
 from cuptime.dispatch.line import DecisionLine
+from cuptime.dispatch.provisional import ProvisionalBook
 from cuptime.dispatch.reading import Decisions
 from cuptime.dispatch.release import Releases
 from cuptime.dispatch.resources import Resources
@@ -39,7 +42,7 @@ from cuptime.dispatch.riders import Riders
 from cuptime.dispatch.shops import Shops
 from cuptime.domain.clock import Clock
 from cuptime.domain.limits import TASKS_PENDING_MAX
-from cuptime.domain.ports import Gate, Sequences, Storage
+from cuptime.domain.ports import Gate, Metrics, Sequences, Storage
 from cuptime.domain.requests import Requests
 from cuptime.domain.values import Fence, Task
 from cuptime.gate.in_process import InProcessGate
@@ -59,6 +62,7 @@ from cuptime.schedules.planner import Planner
 from cuptime.schedules.registry import Registry
 from cuptime.storage.sqlite.storage import SqliteStorage
 from cuptime.tasks.line import TaskLine
+from cuptime.tasks.wheel import Wheel
 from cuptime.tasks.wheel_loop import LoopWheel
 from cuptime.telemetry.metrics import PrometheusMetrics
 
@@ -86,8 +90,10 @@ class _Base:
 class _Dispatch:
     resources: Resources
     line: DecisionLine
+    improver: Improver
     releases: Releases
     riders: Riders
+    shops: Shops
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +111,58 @@ class _Schedules:
     registry: Registry
 
 
+class Adapters:
+    """What a node stands on, made from its settings; a replay has others."""
+
+    def storage(self, settings: Settings, clock: Clock, metrics: Metrics) -> Storage:
+        return SqliteStorage(settings.data / DATABASE, clock, metrics)
+
+    def wheel(self, settings: Settings, clock: Clock) -> Wheel:
+        timers = core.Timers(settings.tick_ms, clock.now_ms(), TASKS_PENDING_MAX)
+        return LoopWheel(timers, clock, _stop_server)
+
+    def horizon(self, settings: Settings) -> Horizon:
+        return group_buy(
+            float(settings.radius_m),
+            float(settings.delivery_radius_m),
+            leave_early_ms=settings.leave_early_s * 1_000,
+            shop_begins_before_ms=settings.shop_begins_before_s * 1_000,
+            gain_min_m=settings.improve_gain_min_m,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What stands when a node runs, for whoever drives it without a door."""
+
+    storage: Storage
+    tasks: TaskLine
+    groups: Groups
+    intake: IntakeLine
+    cancellations: Cancellations
+    line: DecisionLine
+    improver: Improver
+    interventions: Interventions
+    shops: Shops
+    riders: Riders
+
+
 class Node:
     """One server: storage, capabilities, doors."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(self, settings: Settings, clock: Clock, adapters: Adapters | None = None) -> None:
         self._settings = settings
         self._clock = clock
+        self._adapters = adapters or Adapters()
         self._metrics = PrometheusMetrics()
         self._stack = AsyncExitStack()
         self._cron: CronDoor | None = None
         self._http: HttpServer | None = None
+        self.parts: Parts | None = None
 
-    async def start(self) -> dict[str, str]:
-        """Serves when it returns; the addresses bound. Raises what a part raises, with everything undone."""
+    async def start(self, *, doors: bool = True) -> dict[str, str]:
+        """Serves when it returns; the addresses bound. Raises what a part raises, with everything undone. `doors` False
+        opens none: `parts` is the way in."""
         async with AsyncExitStack() as stack:
             base = await self._open(stack)
             tasks = self._tasks(base)
@@ -130,7 +175,21 @@ class Node:
             groups.room.register(tasks)
             tasks.internal(OPEN_GROUP_QUEUE, lambda task: _open_group(groups.room, task))
             await self._recover(base, tasks, book, dispatch, groups, schedules, stack)
-            addresses = await self._serve(base, tasks, book, dispatch, groups, schedules, stack)
+            addresses: dict[str, str] = {}
+            if doors:
+                addresses = await self._serve(base, tasks, book, dispatch, groups, schedules, stack)
+            self.parts = Parts(
+                base.storage,
+                tasks,
+                groups.room,
+                groups.intake,
+                groups.cancellations,
+                dispatch.line,
+                dispatch.improver,
+                Interventions(dispatch.line, dispatch.releases, base.bodies, base.requests),
+                dispatch.shops,
+                dispatch.riders,
+            )
             self._stack = stack.pop_all()
         return addresses
 
@@ -140,7 +199,7 @@ class Node:
 
     # --- parts ----------------------------------------------------------------------------------------------------
     async def _open(self, stack: AsyncExitStack) -> _Base:
-        storage = SqliteStorage(self._settings.data / DATABASE, self._clock, self._metrics)
+        storage = self._adapters.storage(self._settings, self._clock, self._metrics)
         await storage.open()
         stack.push_async_callback(storage.close)
         coordination = SingleNode()
@@ -154,12 +213,11 @@ class Node:
         async def known_group(group_id: int) -> bool:
             return await base.storage.group(group_id) is not None
 
-        timers = core.Timers(self._settings.tick_ms, self._clock.now_ms(), TASKS_PENDING_MAX)
         return TaskLine(
             base.storage,
             base.fence,
             self._clock,
-            LoopWheel(timers, self._clock, _stop_server),
+            self._adapters.wheel(self._settings, self._clock),
             self._metrics,
             known_group=known_group,
             requests=base.requests,
@@ -186,16 +244,18 @@ class Node:
         resources = Resources(
             storage, fence, clock, counters, core, base.bodies, base.requests, tasks.wheel, origin
         )
-        policy = {
-            "radius_m": float(settings.radius_m),
-            "delivery_radius_m": float(settings.delivery_radius_m),
-        }
+        horizon = self._adapters.horizon(settings)
         means = dispatch_desk.Means(
-            storage, fence, clock, core, skus, book, tasks, tasks.wheel, self._metrics, policy
+            storage, fence, clock, core, skus, book, tasks, tasks.wheel, self._metrics, horizon.terms()
         )
-        line = DecisionLine(means, resources, DecisionFeed(storage))
+        every_ms = settings.reoptimise_every_s * 1_000
+        provisional = ProvisionalBook(clock, base.bodies, kept=every_ms > 0)
+        line = DecisionLine(means, resources, DecisionFeed(storage), provisional)
+        defaults = core.Dispatcher.policy_defaults()
+        improver = Improver(line, provisional, base.bodies, horizon, every_ms, defaults)
         gate.doubt = line.doubt
-        return _Dispatch(resources, line, Releases(line, base.bodies), Riders(resources, tasks.wheel))
+        riders = Riders(resources, tasks.wheel)
+        return _Dispatch(resources, line, improver, Releases(line, base.bodies), riders, Shops(resources))
 
     def _groups(self, base: _Base, tasks: TaskLine, book: RuleBook, dispatch: _Dispatch) -> _Groups:
         storage, fence, clock = base.storage, base.fence, self._clock
@@ -253,6 +313,7 @@ class Node:
         stack.push_async_callback(groups.intake.close)
         undecided = await dispatch.line.start()
         stack.push_async_callback(dispatch.line.close)
+        stack.push_async_callback(dispatch.improver.close)
         waiting = await tasks.start()
         stack.push_async_callback(tasks.close)
         housekeeping = Housekeeping(base.storage, base.fence, self._clock, tasks.wheel, groups.intake)
@@ -293,7 +354,7 @@ class Node:
         endpoints = {
             "GroupService": GroupEndpoints(groups.room, groups.intake, groups.cancellations),
             "DispatchService": DispatchEndpoints(storage, Decisions(line), feed, interventions),
-            "ShopService": ShopEndpoints(Shops(dispatch.resources)),
+            "ShopService": ShopEndpoints(dispatch.shops),
             "RiderService": RiderEndpoints(dispatch.riders),
             "ScheduleService": schedule_endpoints,
             "TaskService": TaskEndpoints(tasks, schedule_ids, storage.schedule),

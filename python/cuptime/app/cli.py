@@ -86,7 +86,9 @@ def replay(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Replay a real delivery day under a simulated clock, decided anew each minute. 回放真实的一天。
+    """Replay a real delivery day through the service, under a simulated clock. 用服务回放真实的一天。
+
+    Each order is a group of one: admitted, decided by the line, improved each minute until its rider must leave.
 
     Prints undelivered %, click-to-door (mean, p90), overage, ready-to-pickup and bundles, beside a greedy baseline and
     the published figures. An independent evaluator refuses an infeasible plan.

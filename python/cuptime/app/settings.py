@@ -40,6 +40,23 @@ class Settings(BaseSettings):
     )
     radius_m: int = Field(default=3_000, ge=1, description="Shop to rider at most.")
     delivery_radius_m: int = Field(default=5_000, ge=1, description="Shop to drop-off at most.")
+    reoptimise_every_s: int = Field(
+        default=60, ge=0, le=3_600, description="Decisions not yet committed are improved so often; 0 never."
+    )
+    improve_gain_min_m: int = Field(
+        default=200,
+        ge=1,
+        description="A better assignment must gain so many metres, or as much in other terms.",
+    )
+    leave_early_s: int = Field(
+        default=60,
+        ge=0,
+        le=3_600,
+        description="An assignment is committed so long before its rider must leave.",
+    )
+    shop_begins_before_s: int = Field(
+        default=480, ge=0, le=86_400, description="So long before pack-out an order stays with its shop."
+    )
     tick_ms: int = Field(default=1, ge=1, le=1_000, description="Base tick of the timing wheel.")
     reflection: bool = Field(default=True, description="Serve gRPC reflection.")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")

@@ -110,6 +110,17 @@ class Counters:
             await self._resync(key for held in given_back for key in self.keys_of(held))
             return given_back
 
+    async def swap(self, olds: Sequence[Reservation], news: Sequence[Reservation]) -> bool:
+        """Under the lock, after the commit that put the one in the place of the other: gate and dispatcher follow.
+        False when the gate has no room for what stands (a limit was lowered): then it must be rebuilt."""
+        order_ids, now_ms = [held.order_id for held in news], self._clock.now_ms()
+        await self.gate.release(order_ids, now_ms)
+        refused_by = await self.gate.reserve(news, now_ms, HOLD_MS)
+        await self.gate.commit(order_ids)
+        self.watch_pickups(news)
+        await self._resync(key for held in (*olds, *news) for key in self.keys_of(held))
+        return not any(refused_by)
+
     def watch_pickups(self, reservations: Iterable[Reservation]) -> None:
         """The fridge slots of those that are cold come free at pick-up."""
         for due_ms in {held.pickup_ms for held in reservations if held.cold}:

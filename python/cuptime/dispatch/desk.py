@@ -10,6 +10,7 @@ from typing import Final
 from cuptime.dispatch.counters import Counters
 from cuptime.dispatch.feed import DecisionFeed
 from cuptime.dispatch.ports import Core, DecisionColumns, Rules, SkuCodes, Timers
+from cuptime.dispatch.provisional import ProvisionalBook
 from cuptime.dispatch.queue import DecisionQueue
 from cuptime.dispatch.resources import Resources
 from cuptime.domain.clock import Clock
@@ -66,6 +67,8 @@ class Desk:
     resources: Resources
     feed: DecisionFeed
     queue: DecisionQueue
+    provisional: ProvisionalBook | None = None
+    """What may still be improved; None: nothing is."""
     doubt: Callable[[], None] = lambda: None
     """Has gate and dispatcher rebuilt from storage, soon."""
     stats: Stats = field(default_factory=Stats)

@@ -78,6 +78,8 @@ class Ledger:
         batch, answer, resources = entry.batch, entry.answer, self._desk.resources
         durable_ms = self._desk.means.clock.now_ms()
         self._desk.feed.publish(committed.first_sequence, answer.rows)
+        if self._desk.provisional is not None:
+            self._desk.provisional.take(committed.first_sequence, answer.rows, batch)
         self._count(batch, answer, durable_ms)
         # Intake learns of the cups before it forgets the groups.
         settled = [(row[9], row[10]) for row in answer.rows] if batch.attempt == 1 else []

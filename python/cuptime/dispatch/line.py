@@ -24,6 +24,7 @@ from cuptime.dispatch.doubt import outcome_unknown
 from cuptime.dispatch.feed import DecisionFeed
 from cuptime.dispatch.ledger import Ledger
 from cuptime.dispatch.ports import OrderBody
+from cuptime.dispatch.provisional import ProvisionalBook
 from cuptime.dispatch.queue import Batch, DecisionQueue, Part, Waiting
 from cuptime.dispatch.rebuild import Rebuild
 from cuptime.dispatch.resources import Resources
@@ -44,7 +45,14 @@ _log = logging.getLogger(__name__)
 class DecisionLine:
     """Decides what completes. `submit` is called after the commit that completed the groups."""
 
-    def __init__(self, means: Means, resources: Resources, feed: DecisionFeed) -> None:
+    def __init__(
+        self,
+        means: Means,
+        resources: Resources,
+        feed: DecisionFeed,
+        provisional: ProvisionalBook | None = None,
+    ) -> None:
+        """`provisional` hears of every assignment that may still be improved."""
         self.means = means
         self.resources = resources
         self.counters: Counters = resources.counters
@@ -56,7 +64,8 @@ class DecisionLine:
         self._in_flight: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Lock()
         self._runner: asyncio.Task[None] | None = None
-        desk = Desk(means, resources, feed, self.queue, self.doubt)
+        desk = Desk(means, resources, feed, self.queue, provisional, self.doubt)
+        self.provisional = provisional
         self.stats: Stats = desk.stats
         self._solving = Solving(desk)
         self._ledger = Ledger(desk)
@@ -64,6 +73,8 @@ class DecisionLine:
         self._unresolved = Unresolved(desk, self._solving, self._ledger, self._setbacks)
         self._rebuild = Rebuild(desk, self.quiet)
         resources.doubt = self.doubt
+        if provisional is not None:
+            resources.read_standing = provisional.read_back
         means.metrics.depth("decisions", lambda: len(self.queue))
 
     # --- life -----------------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ class Dispatcher(Protocol):
         /,
     ) -> int: ...
     def consume(self, holds: list[Hold], /) -> list[str]: ...
+    def release(self, holds: list[Hold], /) -> None: ...
 
 
 class SkuCodes(Protocol):
@@ -96,6 +97,28 @@ class Core(Protocol):
     def project(self, origin: Place, places: list[Place]) -> list[tuple[float, float]]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What an order asks of who carries it. `place` in degrees, None: where the group is; `temperature` as the core
+    counts it: 0 hot, 1 ambient, 2 cold."""
+
+    place: Place | None
+    temperature: int
+    need_min_c: int
+    need_max_c: int
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a decision says of taking the place of another; reasons are (code, measured, limit, subject)."""
+
+    supersedes: int
+    commit_ms: int
+    dropoff_ms: int
+    distance_m: int
+    reasons: tuple[tuple[str, float, float, str], ...]
+
+
 class Bodies(Protocol):
     """Reads and writes the messages that storage keeps as bytes. The API layer has it; nothing here knows a wire."""
 
@@ -107,8 +130,21 @@ class Bodies(Protocol):
     def rider_body(self, rider: Rider) -> bytes: ...
     def rider(self, row: RiderRow) -> Rider: ...
     def decision_body(self, row: DecisionRow, before: bytes) -> bytes:
-        """The body of a decision made by a person: that of the decision `before` it with the columns of `row` put in
-        (outcome, shop, rider, attempt, times), its reasons and alternatives left out."""
+        """The body of a decision made by a person, or of a release: that of the decision `before` it with the columns
+        of `row` put in (outcome, shop, rider, attempt, times), its reasons and alternatives left out. An assignment
+        made so is committed at once."""
+        ...
+
+    def improved_body(self, row: DecisionRow, before: bytes, told: Told) -> bytes:
+        """The same for a better assignment, with its reasons, estimates and commit time."""
+        ...
+
+    def commit_ms(self, decision: bytes) -> int:
+        """When the assignment is committed."""
+        ...
+
+    def order_wish(self, order: bytes) -> Wish:
+        """What a `cuptime.v1.Order` as admitted asks for."""
         ...
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -185,6 +185,13 @@ class DecisionQueue:
         for part in parts:
             if part.waiting.group_seq not in self.busy:
                 self.busy[part.waiting.group_seq] = loop.create_future()
+
+    def take_in_hand(self, group_seqs: Iterable[int]) -> set[int]:
+        """Those of the groups that are in nobody's hands are in the caller's from now on, until `let_go`."""
+        free = {group_seq for group_seq in group_seqs if group_seq not in self.busy}
+        loop = asyncio.get_running_loop()
+        self.busy.update((group_seq, loop.create_future()) for group_seq in free)
+        return free
 
     def let_go(self, group_seq: int) -> None:
         """The group is free for the next."""

@@ -69,6 +69,8 @@ class Releases:
         line = self._line
         line.queue.drop(release.order.order_id)
         if release.released is not None:
+            if line.provisional is not None:
+                line.provisional.drop(release.order.order_id)
             line.feed.publish(committed.first_sequence, [release.released])
             given_back = await line.counters.release([release.order.order_id])
             line.resources.cups_released(given_back)

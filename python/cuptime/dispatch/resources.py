@@ -71,6 +71,8 @@ class Resources:
         """`origin` is where the plane touches the globe; the first shop when None."""
         self.counters = counters
         self.admission: Admission = NoAdmission()
+        self.read_standing: Callable[[list[DecisionRow]], None] = lambda _rows: None
+        """Hears, whenever all is read from storage, of the assignments whose pick-up lies ahead."""
         self.doubt: Callable[[], None] = lambda: None
         """Has all that is in memory rebuilt from storage, soon."""
         self.storage = storage
@@ -115,7 +117,8 @@ class Resources:
         for row in await self.storage.stock():
             stock.setdefault(row.shop_id, {})[row.sku] = row.on_hand
         midnight_ms = now_ms - now_ms % DAY_MS
-        standing = [row async for row in self._standing(midnight_ms)]
+        ahead: list[DecisionRow] = []
+        standing = [row async for row in self._standing(midnight_ms, now_ms, ahead)]
         async with self.counters.lock:
             self.shops = {shop.shop_id: _offered(shop, stock) for shop in shops}
             self.stock = stock
@@ -133,6 +136,7 @@ class Resources:
             await self.feed_riders(list(self.riders))
         self._tell_cups(set().union(*stock.values()) if stock else set())
         self._watch_windows()
+        self.read_standing(ahead)
         return Recovered(len(shops), len(riders), len(standing))
 
     def _where_it_is(self, stored: Rider) -> Rider:
@@ -140,13 +144,17 @@ class Resources:
         known = self.riders.get(stored.rider_id)
         return known if known is not None and known.etag == stored.etag else stored
 
-    async def _standing(self, from_ms: int) -> AsyncIterator[Reservation]:
+    async def _standing(
+        self, from_ms: int, now_ms: int, ahead: list[DecisionRow]
+    ) -> AsyncIterator[Reservation]:
+        """What stands from `from_ms` on; rows whose pick-up lies ahead are kept in `ahead` too."""
         after = 0
         while rows := await self.storage.standing_assignments(
             pack_out_from_ms=from_ms, after=after, limit=PAGE
         ):
             for row in rows:
                 yield reservation_of(row)
+            ahead += [row for row in rows if row.pickup_ms > now_ms]
             after = rows[-1].sequence
 
     def close(self) -> None:

@@ -1,185 +1,138 @@
-"""Rolling horizon: decide every minute for all that is not committed, commit as late as one responsibly can.
+"""Rolling horizon: all that is not committed is solved anew, again and again, and committed as late as one
+responsibly can.
 
-After Reyes, Erera, Savelsbergh, Sahasrabudhe, O'Neil, "The Meal Delivery Routing Problem" (2018): matching orders that
-will be ready soon with riders who will be free soon, again and again, and sending a rider only when waiting longer
-would cost time, delivers what greedy cannot. The matching is the core's exact assignment; this module says who takes
-part, when a match becomes a commitment, and what else a rider may take along. It has no clock and keeps nothing: the
-caller owns the riders and the orders.
+Deciding each group when it completes, for good, loses what a later order or a rider who moved would have made better:
+in the measurements of the literature irrevocable decisions double what is not delivered. So the first decision is
+provisional, and this module says what should take its place: who takes part, what the core's exact assignment gives,
+which of it gains enough to be told to anybody, and when each assignment becomes a commitment. It has no clock and keeps
+nothing; `improve.py` owns the orders, the gate and the ledger.
 
-The service today decides a group once, when it completes; replays of recorded days run this.
+Two ways, by the policy (`horizon.py`):
+
+- *loads*: a rider carries as many at once as the load allows, and each order is priced alone;
+- *trips*: one order or bundle at a time. Each rider has at most one match at a time; what has none stands behind it, as
+  a sequence with estimates, and is never committed before it is matched. After Reyes, Erera, Savelsbergh, Sahasrabudhe,
+  O'Neil, "The Meal Delivery Routing Problem" (2018). See `trips.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol
 
-MINUTE_MS: Final = 60_000
-NEVER_MS: Final = 1 << 62
+from cuptime.dispatch.estimates import Carrier, Estimate, Place, Standing, Terms, estimate
+from cuptime.dispatch.horizon import MINUTE_MS, Horizon
+
 PRIORITIES: Final = 20
 PRIORITY_STEP_MS: Final = 10 * MINUTE_MS
-_ANY_TEMPERATURE: Final = (1, 0, 0)
-"""(class ambient, need_min_c, need_max_c): days that know no temperatures."""
+
+Why = Literal["IMPROVED", "TAKEN_ALONG", "POSTPONED", "BROUGHT_FORWARD"]
 
 
 class Solver(Protocol):
-    """The core's dispatcher; see `_core.pyi`."""
+    """The core's dispatcher, with the capacity of the orders that take part given back; see `_core.pyi`."""
 
-    def upsert_shops(self, shops: Any) -> None: ...
-    def upsert_riders(self, riders: Any) -> None: ...
-    def remove_riders(self, rider_ids: list[int]) -> int: ...
     def decide(self, orders: Any, now_ms: int, policy: dict[str, float] | None = None) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingOrder:
-    """An order not yet committed. `target_ms`: later is late; `deadline_ms`: later is not delivered at all."""
+class Move:
+    """What takes the place of an order's assignment. `gain_m` may be negative when it makes way for others; what moves
+    together gains `together_m`."""
 
-    order_id: int
+    order: Standing
+    why: Why
     shop_id: int
-    x_m: float
-    y_m: float
-    placed_ms: int
-    ready_ms: int
-    target_ms: int
-    deadline_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class FreeRider:
-    """A rider who is, or will be, free at (x_m, y_m) from `free_ms` on, and picks up until `until_ms`."""
-
     rider_id: int
-    x_m: float
-    y_m: float
-    free_ms: int
-    until_ms: int
+    estimate: Estimate
+    commit_ms: int
+    gain_m: int
+    together_m: int
 
 
-@dataclass(frozen=True, slots=True)
-class Horizon:
-    """Who takes part. Times in ms, speeds in m a minute, services split in halves before and after the hand-over."""
+@dataclass(slots=True)
+class Plan:
+    """The outcome of one look."""
 
-    orders_ahead_ms: int = 20 * MINUTE_MS
-    """Orders ready within this time are matched; later ones wait."""
-    riders_ahead_ms: int = 20 * MINUTE_MS
-    """Riders free within this time are matched; so a near rider who is almost free beats a far one."""
-    leave_early_ms: int = 1 * MINUTE_MS
-    """A match is committed when the rider, leaving now, would be at the shop at most so long before it is ready."""
-    speed_m_per_min: float = 300.0
-    pickup_service_ms: int = 4 * MINUTE_MS
-    dropoff_service_ms: int = 4 * MINUTE_MS
-    policy: tuple[tuple[str, float], ...] = (
-        ("radius_m", 1e7),
-        ("delivery_radius_m", 1e7),
-        ("max_riders_per_shop", 400.0),
-        ("late_m_per_s", 30.0),
-        ("wait_m_per_s", 4.0),
-        ("idle_m_per_s", 0.0),
-        ("approach_weight", 1.0),
-        ("delivery_weight", 0.0),
-        ("window_ends_at_pickup", 1.0),
-        ("alternatives_max", 0.0),
-    )
+    moves: list[Move] = field(default_factory=list)
+    left_out: list[int] = field(default_factory=list)
+    """Orders that the solver left without an assignment though they have one: take them out and look again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
-    """An order and the rider the solver gave it, with the solver's estimates."""
+def ask(order: Standing, now_ms: int, horizon: Horizon) -> tuple[Any, ...]:
+    """An order's row for the solver. From the moment its shop begins it stays there."""
+    begun = now_ms >= order.ready_ms - horizon.shop_begins_before_ms
+    return (
+        order.order_id, order.group_id, *order.door, order.sku, order.quantity, order.temperature,
+        order.need_min_c, order.need_max_c, urgency(order, now_ms) if horizon.urgent_first else order.priority,
+        order.ready_ms, order.target_ms, order.deadline_ms, [order.shop_id] if begun else [], [],
+    )  # fmt: skip
 
-    order: WaitingOrder
-    rider: FreeRider
-    pickup_ms: int
-    dropoff_ms: int
-    approach_m: int
+
+def urgency(order: Standing, now_ms: int) -> int:
+    """The priority groups of the paper, finer: the less time is left, the higher."""
+    return max(1, min(PRIORITIES, (order.deadline_ms - now_ms) // PRIORITY_STEP_MS + 1))
 
 
-def match(
+def improve_loads(
     solver: Solver,
-    waiting: Sequence[WaitingOrder],
-    riders: Sequence[FreeRider],
+    orders: Sequence[Standing],
+    riders: Mapping[int, Carrier],
+    shops: Mapping[int, Place],
     now_ms: int,
     horizon: Horizon,
-) -> list[Match]:
-    """The exact assignment of the orders and riders that take part now. Shops must be known to the solver."""
-    orders = [order for order in waiting if order.ready_ms <= now_ms + horizon.orders_ahead_ms]
-    takers = [rider for rider in riders if rider.free_ms <= now_ms + horizon.riders_ahead_ms]
-    if not orders or not takers:
-        return []
-    solver.upsert_riders(
-        [
-            (
-                rider.rider_id,
-                rider.x_m,
-                rider.y_m,
-                max(rider.free_ms, now_ms),
-                rider.until_ms,
-                1,
-                -100,
-                100,
-                horizon.speed_m_per_min,
-                True,
-            )
-            for rider in takers
-        ]
-    )
-    try:
-        decisions = solver.decide(_rows(orders, now_ms), now_ms, _policy(horizon))[0]
-    finally:
-        solver.remove_riders([rider.rider_id for rider in takers])
-    by_id = {rider.rider_id: rider for rider in takers}
-    return [
-        Match(order, by_id[decided[2]], decided[3], decided[4], decided[7])
-        for order, decided in zip(orders, decisions, strict=True)
-        if decided[1] >= 0
+    terms: Terms,
+) -> Plan:
+    """All orders solved anew together; the moves are those that gain, in the smallest parts that can stand alone."""
+    plan = Plan()
+    taken: list[tuple[Standing, int, int, Estimate, int]] = []
+    rows = [ask(order, now_ms, horizon) for order in orders]
+    decisions = solver.decide(rows, now_ms, dict(terms))[0] if rows else []
+    for order, decided in zip(orders, decisions, strict=True):
+        shop_id, rider_id = decided[1], decided[2]
+        if shop_id < 0:
+            plan.left_out.append(order.order_id)
+        elif (shop_id, rider_id) != (order.shop_id, order.rider_id):
+            now = estimate(order, riders[order.rider_id], shops[order.shop_id], now_ms, terms)
+            then = estimate(order, riders[rider_id], shops[shop_id], now_ms, terms)
+            taken.append((order, shop_id, rider_id, then, now.cost - then.cost))
+    if plan.left_out:
+        return plan
+    ties = [
+        (f"r{order.rider_id}", f"r{rider_id}", *_shop_ties(order.shop_id, shop_id))
+        for order, shop_id, rider_id, _, _ in taken
     ]
+    for part in together(ties):
+        gain_m = sum(taken[at][4] for at in part)
+        if gain_m < horizon.gain_min_m:
+            continue
+        for at in part:
+            order, shop_id, rider_id, then, own_m = taken[at]
+            plan.moves.append(Move(order, "IMPROVED", shop_id, rider_id, then, then.commit_ms, own_m, gain_m))
+    plan.moves.sort(key=lambda move: move.order.order_id)
+    return plan
 
 
-def _policy(horizon: Horizon) -> dict[str, float]:
-    half_pickup, half_dropoff = horizon.pickup_service_ms // 2, horizon.dropoff_service_ms // 2
-    return {
-        **dict(horizon.policy),
-        "pickup_before_ms": half_pickup,
-        "pickup_after_ms": half_pickup,
-        "dropoff_before_ms": half_dropoff,
-        "dropoff_after_ms": half_dropoff,
-    }
+def _shop_ties(before: int, after: int) -> tuple[str, ...]:
+    return () if before == after else (f"s{before}", f"s{after}")
 
 
-def _rows(orders: Sequence[WaitingOrder], now_ms: int) -> list[Any]:
-    """When riders are scarce, the orders with the least time left come first (the paper's priority groups, finer)."""
-    temperature, need_min_c, need_max_c = _ANY_TEMPERATURE
-    rows: list[Any] = []
-    for order in orders:
-        left_ms = order.deadline_ms - now_ms
-        priority = max(1, min(PRIORITIES, left_ms // PRIORITY_STEP_MS + 1))
-        rows.append(
-            (
-                order.order_id,
-                order.order_id,
-                order.x_m,
-                order.y_m,
-                0,
-                1,
-                temperature,
-                need_min_c,
-                need_max_c,
-                priority,
-                order.ready_ms,
-                order.target_ms,
-                order.deadline_ms,
-                [order.shop_id],
-                [],
-            )
-        )
-    return rows
+def together(ties: Sequence[Iterable[str]]) -> list[list[int]]:
+    """Positions that share a name, directly or over others: one cannot be done without the rest. Sorted."""
+    root: dict[str, str] = {}
 
+    def find(name: str) -> str:
+        while root.setdefault(name, name) != name:
+            root[name] = root[root[name]]
+            name = root[name]
+        return name
 
-def due(found: Match, now_ms: int, horizon: Horizon) -> bool:
-    """Must the rider be told now? Not while the rider is busy, and not while waiting costs nothing."""
-    if found.rider.free_ms > now_ms:
-        return False
-    travel_ms = int(found.approach_m / horizon.speed_m_per_min * MINUTE_MS)
-    at_shop_ms = now_ms + travel_ms + horizon.pickup_service_ms // 2
-    return at_shop_ms >= found.order.ready_ms - horizon.leave_early_ms
+    for names in ties:
+        first, *more = names
+        for name in more:
+            root[find(name)] = find(first)
+    parts: dict[str, list[int]] = {}
+    for at, names in enumerate(ties):
+        parts.setdefault(find(next(iter(names))), []).append(at)
+    return list(parts.values())

@@ -89,7 +89,7 @@ enum Field<'a> {
     Flag(&'a mut bool),
 }
 
-const FIELDS: [&str; 19] = [
+const FIELDS: [&str; 21] = [
     "radius_m",
     "delivery_radius_m",
     "max_shops_per_order",
@@ -106,6 +106,8 @@ const FIELDS: [&str; 19] = [
     "pickup_after_ms",
     "dropoff_before_ms",
     "dropoff_after_ms",
+    "leave_early_ms",
+    "provisional_min_ms",
     "window_ends_at_pickup",
     "pivot_budget",
     "alternatives_max",
@@ -129,6 +131,8 @@ fn field<'a>(policy: &'a mut Policy, name: &str) -> Option<Field<'a>> {
         "pickup_after_ms" => Field::Whole(&mut policy.pickup_after_ms),
         "dropoff_before_ms" => Field::Whole(&mut policy.dropoff_before_ms),
         "dropoff_after_ms" => Field::Whole(&mut policy.dropoff_after_ms),
+        "leave_early_ms" => Field::Whole(&mut policy.leave_early_ms),
+        "provisional_min_ms" => Field::Whole(&mut policy.provisional_min_ms),
         "window_ends_at_pickup" => Field::Flag(&mut policy.window_ends_at_pickup),
         "pivot_budget" => Field::Budget(&mut policy.pivot_budget),
         "alternatives_max" => Field::Count(&mut policy.alternatives_max),

@@ -203,6 +203,7 @@ impl Teller<'_> {
         Assignment {
             shop_id: shop.id,
             rider_id: rider.id,
+            commit_ms: trip::commit_ms(&trip, approach_m, rider, self.now_ms, self.policy),
             pickup_ms: trip.pickup_ms,
             dropoff_ms: trip.dropoff_ms,
             rider_free_ms: trip.rider_free_ms,

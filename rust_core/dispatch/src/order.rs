@@ -93,6 +93,10 @@ pub struct Policy {
     pub dropoff_before_ms: i64,
     /// At the drop-off, after it was handed over.
     pub dropoff_after_ms: i64,
+    /// So long before the rider must set out the assignment is committed.
+    pub leave_early_ms: i64,
+    /// So long an assignment stays provisional at least: for trips one after the other, which a later look must match.
+    pub provisional_min_ms: i64,
     /// True: the rider's window must contain the pick-up; false: the hand-over too.
     pub window_ends_at_pickup: bool,
     /// Simplex pivots spent, at most, on limits that are not a pure flow; about a microsecond each. A budget in
@@ -121,6 +125,8 @@ impl Default for Policy {
             pickup_after_ms: 0,
             dropoff_before_ms: 0,
             dropoff_after_ms: 0,
+            leave_early_ms: 0,
+            provisional_min_ms: 0,
             window_ends_at_pickup: false,
             pivot_budget: 100_000,
             alternatives_max: 3,
@@ -231,6 +237,8 @@ pub struct Assignment {
     pub shop_id: i64,
     /// Who carries it.
     pub rider_id: i64,
+    /// The latest responsible moment: [`Policy::leave_early_ms`] before the rider must set out.
+    pub commit_ms: i64,
     /// When the rider takes it.
     pub pickup_ms: i64,
     /// When it is handed over.

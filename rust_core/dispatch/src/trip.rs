@@ -44,6 +44,15 @@ pub(crate) fn trip(
     Trip { arrival_ms, pickup_ms, dropoff_ms, rider_free_ms }
 }
 
+/// When the rider must be told, at the latest: waiting longer would make the pick-up later. Not while the rider is not
+/// free anyway.
+pub(crate) fn commit_ms(trip: &Trip, approach_m: f64, rider: &Rider, now_ms: i64, policy: &Policy) -> i64 {
+    let way_ms = ride_ms(approach_m, rider.speed_m_per_min);
+    let leave_ms = trip.pickup_ms.saturating_sub(policy.pickup_before_ms).saturating_sub(way_ms);
+    let due_ms = leave_ms.saturating_sub(policy.leave_early_ms).max(rider.available_from_ms);
+    due_ms.max(now_ms.saturating_add(policy.provisional_min_ms))
+}
+
 fn priced(weight_m_per_s: i64, duration_ms: i64) -> i64 {
     if weight_m_per_s == 0 || duration_ms <= 0 {
         return 0;

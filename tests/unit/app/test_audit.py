@@ -129,7 +129,7 @@ async def test_only_a_retry_of_its_own_that_will_run_is_a_wait(
         (lambda told: told.tasks.add("tasks/9"), "tasks acknowledged and not stored"),
         (lambda told: told.acknowledged.add("tasks/9"), "completions acknowledged and not stored"),
         (lambda told: told.executed.update({"k": 2}), "tasks executed twice"),
-        (lambda told: told.decisions.update({NAME: {"shops/3", "shops/4"}}), "two different shops"),
+        (lambda told: told.decisions.update({NAME: {"shops/3", "shops/4"}}), "a shop that nobody decided"),
         (lambda told: told.twice.append("a"), "two different orders"),
         (lambda told: told.cancelled.add(NAME), "taken back and not cancelled"),
         (lambda told: told.shops.append([3, 0, 1, []]), "shops/3: 1 orders free, not 0"),

@@ -1,4 +1,4 @@
-"""A recorded day through the core: feasible, better than greedy, the same each time."""
+"""Days as files: what is read, what is refused, what is printed. Whole days are in `tests/simulation`."""
 
 from __future__ import annotations
 
@@ -7,30 +7,8 @@ from pathlib import Path
 import pytest
 
 from cuptime.app.replay.day import read
-from cuptime.app.replay.evaluator import evaluate
-from cuptime.app.replay.main import PUBLISHED, main, replay
-from cuptime.app.replay.simulation import Rolling, Simulation
-from cuptime.core import Dispatcher
-from cuptime.domain.clock import ManualClock
+from cuptime.app.replay.main import main
 from cuptime.domain.errors import CuptimeError
-
-
-@pytest.mark.outside
-@pytest.mark.parametrize("name", sorted(PUBLISHED))
-def test_recorded_days_are_feasible_and_not_worse_than_greedy(shared_data: Path, name: str) -> None:
-    scores = replay(read(shared_data / "mdrp" / name))
-    ours, greedy = scores["cuptime"], scores["greedy"]
-    assert ours.undelivered <= greedy.undelivered
-    assert ours.click_to_door < greedy.click_to_door
-    assert ours.orders_per_bundle >= 1.0
-
-
-@pytest.mark.outside
-def test_the_same_day_gives_the_same_plan(shared_data: Path) -> None:
-    day = read(shared_data / "mdrp" / "0r50t75s2p100")
-    plans = [Simulation(day, Rolling(day, Dispatcher()), ManualClock()).run() for _ in range(2)]
-    assert plans[0] == plans[1]
-    assert evaluate(day, plans[0]).undelivered == 0
 
 
 def _write_day(folder: Path, *, order: str = "o1\t0\t100\t5\tr1\t15") -> None:

@@ -20,8 +20,11 @@ from cuptime.app.core_parts import rule_tools
 from cuptime.dispatch.counters import Counters
 from cuptime.dispatch.desk import Means
 from cuptime.dispatch.feed import DecisionFeed
+from cuptime.dispatch.horizon import group_buy
+from cuptime.dispatch.improve import Improver
 from cuptime.dispatch.interventions import Interventions
 from cuptime.dispatch.line import DecisionLine
+from cuptime.dispatch.provisional import ProvisionalBook
 from cuptime.dispatch.reading import Decisions
 from cuptime.dispatch.release import Releases
 from cuptime.dispatch.resources import Resources
@@ -208,7 +211,9 @@ class Morning:
         self.clock = ManualClock(START_MS)
         self.storage = MorningStorage()
         self.metrics = MorningMetrics()
-        self.policy: dict[str, float] | None = None
+        self.horizon = group_buy(3_000.0, 3_000.0)
+        self.every_ms = 60_000
+        self.policy: dict[str, float] | None = self.horizon.terms()
         self._requests = 0
 
     async def boot(self) -> None:
@@ -240,7 +245,16 @@ class Morning:
             storage, fence, clock, core, skus, self.book, self.tasks, self.wheel, self.metrics, self.policy
         )
         self.feed = DecisionFeed(storage)
-        self.line = DecisionLine(means, self.resources, self.feed)
+        self.provisional = ProvisionalBook(clock, bodies, kept=self.every_ms > 0)
+        self.line = DecisionLine(means, self.resources, self.feed, self.provisional)
+        self.improver = Improver(
+            self.line,
+            self.provisional,
+            bodies,
+            self.horizon,
+            self.every_ms,
+            core.Dispatcher.policy_defaults(),
+        )
         self.releases = Releases(self.line, bodies)
         self.retries = Retries(storage, self.line)
         self.retries.register(self.tasks)
@@ -266,6 +280,7 @@ class Morning:
 
     async def kill(self) -> None:
         """Ends the server without a farewell; what storage has is what there is."""
+        await self.improver.close()
         await self.line.close()
         self.counters.close()
         self.riders.close()
@@ -324,6 +339,8 @@ class Morning:
 
     async def settle(self) -> None:
         """Everything that happens without time passing."""
+        # A pass, or a retry, that waits for storage to say what it kept needs a moment.
+        await self.while_time_passes(asyncio.ensure_future(self.improver.settle()))
         await self.intake.settle()
         await self.line.settle()
         # A retry that waits for storage to say what it kept needs a moment.

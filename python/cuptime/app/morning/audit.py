@@ -256,17 +256,33 @@ class Audit:
     def _decisions(self) -> None:
         for outcome, name in ((1, "assigned"), (2, "unassigned"), (3, "released")):
             self._count(f"decisions {name}", f"SELECT count(*) FROM decisions WHERE outcome = {outcome}")
+        self._count(
+            "orders improved",
+            "SELECT count(*) FROM (SELECT 1 FROM decisions WHERE outcome = 1 GROUP BY order_id HAVING count(*) > 1)",
+        )
         twice = self._rows(
             "SELECT order_id FROM decisions GROUP BY order_id"
             " HAVING sum(outcome = 1) - sum(outcome = 3) > 1 OR sum(outcome = 1) > 1 + sum(outcome = 3)"
         )
         self.findings.check("orders decided twice", twice)
+        # An assignment stands alone: before a better one takes its place it is released.
+        overlapping = self._rows(
+            "SELECT DISTINCT order_id FROM (SELECT order_id, sum((outcome = 1) - (outcome = 3)) OVER"
+            " (PARTITION BY order_id ORDER BY sequence) stands FROM decisions) WHERE stands NOT IN (0, 1)"
+        )
+        self.findings.check("orders with two assignments at once, or a release of none", overlapping)
+        unlike = self._rows(
+            "SELECT coalesce(l.order_id, a.order_id) FROM assignments a FULL JOIN"
+            " (SELECT order_id, max(sequence) sequence FROM decisions GROUP BY order_id"
+            " HAVING sum((outcome = 1) - (outcome = 3)) = 1) l USING (order_id)"
+            " WHERE l.sequence IS NULL OR a.sequence IS NULL OR l.sequence != a.sequence"
+        )
+        self.findings.check("assignments that are not the last word of the ledger", unlike)
         homeless = self._rows(
             "SELECT d.order_id FROM decisions d LEFT JOIN orders o ON o.order_id = d.order_id WHERE o.order_id IS NULL"
         )
         self.findings.check("decisions without an order", homeless)
-        two = [name for name, shops in self._told.decisions.items() if len(shops) > 1]
-        self.findings.check("orders whose clients heard two different shops", two)
+        self._told_as_decided()
         if self._settled:
             silent = self._rows(
                 f"SELECT o.order_id FROM orders o JOIN groups g ON g.group_seq = o.order_id >> {_NUMBER_BITS}"
@@ -287,6 +303,19 @@ class Audit:
             )
             self.findings.check("unassigned orders that wait nowhere", waiting)
         self._count("interventions open", "SELECT count(*) FROM interventions WHERE resolved_ms = 0")
+
+    def _told_as_decided(self) -> None:
+        """What clients heard is in the ledger; they may hear of a better shop later, never of one nobody decided."""
+        decided: dict[str, set[str]] = {}
+        for group_id, order_id, shop_id in self._rows(
+            "SELECT g.group_id, d.order_id, d.shop_id FROM decisions d JOIN groups g"
+            f" ON g.group_seq = d.order_id >> {_NUMBER_BITS} WHERE d.outcome = ?",
+            _ASSIGNED,
+        ):
+            name = f"groups/{group_id}/orders/{order_id & ((1 << _NUMBER_BITS) - 1)}"
+            decided.setdefault(name, set()).add(f"shops/{shop_id}")
+        unheard = [name for name, shops in self._told.decisions.items() if shops - decided.get(name, set())]
+        self.findings.check("orders whose clients heard of a shop that nobody decided", unheard)
 
     def _capacities(self) -> None:
         """What stands assigned never exceeds what there is."""

@@ -243,6 +243,7 @@ pub(super) fn told(case: &Case, group: &Group, decision: Option<&Decision>, roun
         told.outcome = Outcome::Assigned as i32;
         told.shop = format!("shops/{}", chosen.shop_id);
         told.rider = format!("riders/{}", chosen.rider_id);
+        told.commit_time_ms = chosen.commit_ms;
         told.pickup_time_ms = chosen.pickup_ms;
         told.dropoff_time_ms = chosen.dropoff_ms;
         told.distance_m = chosen.approach_m + chosen.delivery_m;
