@@ -46,11 +46,14 @@ def planned(engine: CronEngine, schedule: Schedule, now_ms: int, horizon_ms: int
         limit = min(limit, policy.max_runs - schedule.run_count)
     limit -= len(kept)
     times = kept
-    if limit > 0:
+    first_ms = engine.next(schedule.timing, schedule.anchor_ms, from_ms - 1)
+    # Nearly all schedules have nothing in a window, and then this one question was all.
+    none = limit > 0 and not horizon_ms > first_ms > 0
+    if limit > 0 and not none:
         times = kept + engine.firings(schedule.timing, schedule.anchor_ms, from_ms - 1, horizon_ms - 1, limit)
     cut = len(times) - len(kept) >= limit
     until_ms = (times[-1] + 1 if len(times) > len(kept) else from_ms) if cut else max(horizon_ms, from_ms)
-    next_ms = engine.next(schedule.timing, schedule.anchor_ms, until_ms - 1)
+    next_ms = first_ms if none else engine.next(schedule.timing, schedule.anchor_ms, until_ms - 1)
     run_count = schedule.run_count + len(times)
     if policy.max_runs and run_count >= policy.max_runs:
         next_ms = 0
