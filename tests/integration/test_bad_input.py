@@ -294,7 +294,7 @@ async def test_what_the_transport_refuses_leaves_the_server_well(
     assert tables.digests() == before
 
 
-@pytest.mark.parametrize("value", ["", "00-x-y-z", "ff" * 4_000, "00-" + "0" * 32 + "-" + "0" * 16 + "-01"])
+@pytest.mark.parametrize("value", ["", "00-x-y-z", "ff" * 3_500, "00-" + "0" * 32 + "-" + "0" * 16 + "-01"])
 async def test_a_bad_traceparent_is_left_out(value: str, served: ServedProcess, world: World) -> None:
     async with Door(served.address) as door:
         (answer,) = await door.exchange(

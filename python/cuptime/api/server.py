@@ -52,7 +52,9 @@ _CHANNEL_RPCS_MAX: Final = CONCURRENT_RPCS_MAX + CONCURRENT_STREAMS_MAX + 500
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX * 2),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX * 2),
+    # Between a soft and a higher hard limit gRPC refuses by chance; one limit refuses always.
     ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+    ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
     # Above the wrapper's own limits: the transport refuses a stream too many (REFUSED_STREAM) with an UNAVAILABLE that
     # has no reason, the wrapper with RESOURCE_EXHAUSTED and RetryInfo.
     ("grpc.max_concurrent_streams", _CHANNEL_RPCS_MAX * 2),
