@@ -353,6 +353,7 @@ def unregister_schedule(schedule_id: str, address: Address = DEFAULT_ADDRESS) ->
 @rules_app.command("check")
 def check_rules(
     paths: Annotated[list[Path], typer.Argument(help="Rule files, or folders of *.yaml.")],
+    language: Annotated[str, typer.Option(help="en or zh 中文: what each code means.")] = "en",
 ) -> None:
     """Check rule files as the server would, with every fault at its line and column. 检查规则。
 
@@ -360,7 +361,7 @@ def check_rules(
     """
     from cuptime.app.rules_check import check
 
-    raise typer.Exit(check(paths))
+    raise typer.Exit(check(paths, chinese=language == "zh"))
 
 
 @rules_app.command("test")
@@ -374,6 +375,21 @@ def test_rules(
     from cuptime.app.rules_check import test
 
     raise typer.Exit(test(paths))
+
+
+@rules_app.command("schema")
+def rule_schema() -> None:
+    """Print the JSON schema of rule files, for editors. 输出规则文件的 JSON Schema。
+
+    Example: `cuptime rules schema > rules.schema.json`
+    """
+    import json
+
+    from cuptime.app.core_parts import rule_tools
+    from cuptime.rules.form import json_schema
+
+    tools = rule_tools()
+    print(json.dumps(json_schema(tools.schema, tools.actions), ensure_ascii=False, indent=2))
 
 
 @rules_app.command("explain")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cuptime.app.core_parts import rule_tools
 from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX
-from cuptime.rules.compiled import Built, build
+from cuptime.rules.chinese import MEANINGS
+from cuptime.rules.compiled import Built, build, warnings
 from cuptime.rules.diagnostic import Diagnostic
 from cuptime.rules.source import Scalar
 from cuptime.rules.trials import facts_of
@@ -55,30 +56,37 @@ def caret(source: str, line: int, column: int) -> list[str]:
     return [f"    {text}", f"    {' ' * _width(text[: column - 1])}^"]
 
 
-def _tell(faults: Sequence[Diagnostic], sources: Sequence[tuple[str, str]]) -> None:
+def _tell(
+    faults: Sequence[Diagnostic], sources: Sequence[tuple[str, str]], meanings: Mapping[str, str]
+) -> None:
     texts = dict(sources)
     for fault in faults:
-        print(fault, file=sys.stderr)
+        print(fault.told(meanings), file=sys.stderr)
         for line in caret(texts.get(fault.file, ""), fault.line, fault.column):
             print(line, file=sys.stderr)
 
 
-def _built(paths: Sequence[Path]) -> Built | None:
+def _built(paths: Sequence[Path], *, chinese: bool = False) -> Built | None:
     """The rule set of some files, its faults told; None when there are no files."""
+    meanings = MEANINGS if chinese else {}
     sources = _sources(paths)
     if not sources:
         return None
     built = build(rule_tools(), sources)
-    _tell(built.faults, sources)
+    _tell(built.faults, sources, meanings)
+    odd = warnings(built)
+    for found in odd:
+        print(f"warning: {found.told(meanings)}", file=sys.stderr)
     tests = built.trials.passed + sum(fault.code == "TEST_FAILED" for fault in built.trials.faults)
     tested = f", {built.trials.passed} tests passed" if tests else ""
-    print(f"{len(sources)} files, {built.rule_count} rules, {len(built.faults)} faults{tested}")
+    warned = f", {len(odd)} warnings" if odd else ""
+    print(f"{len(sources)} files, {built.rule_count} rules, {len(built.faults)} faults{tested}{warned}")
     return built
 
 
-def check(paths: Sequence[Path]) -> int:
+def check(paths: Sequence[Path], *, chinese: bool = False) -> int:
     """0 when all files together are a good rule set; else 1, with every fault as `file:line:column: code: message`."""
-    built = _built(paths)
+    built = _built(paths, chinese=chinese)
     return 1 if built is None or built.faults else 0
 
 

@@ -138,7 +138,7 @@ class RuleBook:
     async def built(self, sources: Sequence[tuple[str, str]]) -> Built:
         """A rule set of (file name, YAML) pairs, checked and compiled beside the event loop."""
         async with self._building:
-            return await asyncio.to_thread(build, self._tools, sources)
+            return await asyncio.to_thread(build, self._tools, sources, self._live.rules)
 
     async def publish(
         self, source: str, note: str = "", *, request_id: str = "", validate_only: bool = False

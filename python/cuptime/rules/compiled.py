@@ -27,14 +27,16 @@ class CompiledRules(Protocol):
     def rule_ids(self) -> list[str]: ...
     def evaluate(self, rows: list[dict[str, object]], now_ms: int, mode: str) -> list[list[int]]: ...
     def explain(self, row: dict[str, object], now_ms: int) -> list[tuple[int, str, str, int, str, str]]: ...
+    def findings(self) -> list[tuple[str, int, int]]: ...
+    def source_indices(self) -> list[int]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class RuleTools:
     """What the core gives for rules; `cuptime.core` has each under the name in brackets."""
 
-    compile: Callable[[list[RuleColumns], list[tuple[str, str]]], CompiledRules]
-    """[RuleSet.compile] Raises `fault`."""
+    compile: Callable[[list[RuleColumns], list[tuple[str, str]], Any], CompiledRules]
+    """[RuleSet.compile] The last is a set whose unchanged conditions are taken over, or None. Raises `fault`."""
     fault: type[Exception]
     """[RuleCompileError] With `diagnostics`: (code, rule index, byte offset, line, column, message, hint)."""
     schema: list[tuple[str, str]]
@@ -55,10 +57,17 @@ class Built:
     source: str
     trials: Outcome = field(default_factory=lambda: Outcome([], 0, 0))
     """What the tests beside the rules came to; empty when the rules themselves are not good."""
+    pairs: Sequence[tuple[RuleFile, RuleSource]] = ()
+    """The rules with their files, in the order they were compiled in."""
 
 
-def build(tools: RuleTools, sources: Sequence[tuple[str, str]]) -> Built:
-    """One rule set from (file name, YAML) pairs. Costs time in their length; safe in a thread."""
+def build(
+    tools: RuleTools, sources: Sequence[tuple[str, str]], previous: CompiledRules | None = None
+) -> Built:
+    """One rule set from (file name, YAML) pairs. Costs time in their length; safe in a thread.
+
+    Conditions that `previous` has with the same text are not compiled again.
+    """
     files = [read_rules(source, name) for name, source in sources]
     pairs, faults = merged(files)
     faults = faults + [
@@ -71,7 +80,7 @@ def build(tools: RuleTools, sources: Sequence[tuple[str, str]]) -> Built:
         faults = [*faults, Diagnostic("LIMIT_BYTES", "", 1, 1, "", message, "fewer or shorter rules")]
     compiled: CompiledRules | None = None
     try:
-        compiled = tools.compile([_columns(rule) for _, rule in pairs], tools.schema)
+        compiled = tools.compile([_columns(rule) for _, rule in pairs], tools.schema, previous)
     except tools.fault as error:
         faults = faults + [_of_core(pairs, columns) for columns in getattr(error, "diagnostics", [])]
         if not faults:
@@ -84,7 +93,33 @@ def build(tools: RuleTools, sources: Sequence[tuple[str, str]]) -> Built:
     faults.sort(
         key=lambda fault: (names.index(fault.file) if fault.file in names else 0, fault.line, fault.column)
     )
-    return Built(None if faults else compiled, faults[:DIAGNOSTICS_MAX], len(pairs), text, trials)
+    return Built(None if faults else compiled, faults[:DIAGNOSTICS_MAX], len(pairs), text, trials, pairs)
+
+
+COLLECTED_ACTIONS: Final = ("tag",)
+"""Actions of which every matching rule counts: an earlier one takes nothing from them."""
+
+
+def warnings(built: Built) -> list[Diagnostic]:
+    """What is odd about a good set: conditions that never or always hold, rules that say the same or never decide."""
+    if built.compiled is None:
+        return []
+    sources = built.compiled.source_indices()
+    out = []
+    for oddity, rank, earlier in built.compiled.findings():
+        file, rule = built.pairs[sources[rank]]
+        if oddity == "shadowed" and rule.action in COLLECTED_ACTIONS:
+            continue
+        other = built.pairs[sources[earlier]][1].rule_id if earlier >= 0 else ""
+        message = {
+            "never_true": "no order can match this rule",
+            "always_true": "every order matches this rule; write `true` if that is meant",
+            "duplicate": f"the rule `{other}` has the same condition and the same action",
+            "shadowed": f"whenever this rule matches, `{other}` does too and comes first",
+        }[oddity]
+        place = (rule.condition.line, rule.condition.column)
+        out.append(Diagnostic(oddity.upper(), file.name, *place, rule.rule_id, message))
+    return sorted(out, key=lambda found: (found.file, found.line, found.column))
 
 
 def _columns(rule: RuleSource) -> RuleColumns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,6 +31,10 @@ CODES: Final = frozenset(
         "UNKNOWN_ACTION",
         "BAD_ACTION",
         "TEST_FAILED",
+        "NEVER_TRUE",
+        "ALWAYS_TRUE",
+        "DUPLICATE",
+        "SHADOWED",
     }
 )
 """The codes of faults in the YAML itself; those of conditions are the core's own, in capitals."""
@@ -49,10 +53,15 @@ class Diagnostic:
     hint: str = ""
 
     def __str__(self) -> str:
+        return self.told({})
+
+    def told(self, meanings: Mapping[str, str]) -> str:
+        """One line; the meaning of its code, where `meanings` has one, in front of the details."""
         place = f"{self.file or 'rules'}:{self.line}:{self.column}"
         subject = f" [{self.rule}]" if self.rule else ""
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{place}: {self.code}{subject}: {self.message}{hint}"
+        meaning = f" {meanings[self.code]}:" if self.code in meanings else ""
+        return f"{place}: {self.code}{subject}:{meaning} {self.message}{hint}"
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -122,14 +122,21 @@ fn push(columns: &mut core::Columns, slot: usize, ty: &core::Type, value: &Bound
 #[pymethods]
 impl RuleSet {
     #[staticmethod]
-    fn compile(py: Python<'_>, rules: Vec<RuleTuple>, schema: Vec<(String, String)>) -> PyResult<RuleSet> {
+    #[pyo3(signature = (rules, schema, previous = None))]
+    fn compile(
+        py: Python<'_>,
+        rules: Vec<RuleTuple>,
+        schema: Vec<(String, String)>,
+        previous: Option<Py<RuleSet>>,
+    ) -> PyResult<RuleSet> {
         let names: Result<Vec<(String, core::Type)>, String> =
             schema.into_iter().map(|(name, ty)| core::Type::parse(&ty).map(|ty| (name, ty))).collect();
         let names = names.map_err(PyValueError::new_err)?;
         let sources: Vec<core::RuleSource> = rules.into_iter().map(rule_source).collect();
+        let previous = previous.map(|set| set.get().inner());
         let compiled = py.detach(|| {
             let schema = core::Schema::checked(names)?;
-            core::RuleSet::compile(sources, &schema, &core::Limits::default())
+            core::RuleSet::compile_after(previous.as_deref(), sources, &schema, &core::Limits::default())
         });
         let inner = Arc::new(compiled.map_err(|diagnostics| compile_error(py, diagnostics))?);
         let totals = Mutex::new(core::Tally::new(&inner));
@@ -138,6 +145,12 @@ impl RuleSet {
 
     fn __len__(&self) -> usize {
         self.inner.len()
+    }
+
+    /// (oddity, rank, rank of the earlier rule or -1), whatever the orders.
+    fn findings(&self, py: Python<'_>) -> Vec<(&'static str, core::RuleIndex, i64)> {
+        let found = py.detach(|| self.inner.findings());
+        found.into_iter().map(|f| (oddity(f.oddity), f.rule, f.other.map_or(-1, i64::from))).collect()
     }
 
     /// Identifiers in rank order.
@@ -234,6 +247,15 @@ impl RuleSet {
         let totals = self.totals();
         let counted = self.inner.rules().iter().zip(totals.rules());
         counted.map(|(rule, c)| (rule.source().id.as_str(), c.evaluated, c.hits, c.errors)).collect()
+    }
+}
+
+fn oddity(oddity: core::Oddity) -> &'static str {
+    match oddity {
+        core::Oddity::NeverTrue => "never_true",
+        core::Oddity::AlwaysTrue => "always_true",
+        core::Oddity::Duplicate => "duplicate",
+        core::Oddity::Shadowed => "shadowed",
     }
 }
 

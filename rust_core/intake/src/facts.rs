@@ -204,7 +204,8 @@ impl RefuseSet {
     /// Sets the instant that validity is judged at, and the counters to zero.
     pub fn start(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
-        self.tally = Tally::new(&self.set);
+        // Not a new one: it remembers which rules are active, and its memory serves every call.
+        self.tally.clear();
     }
 
     /// What happened since [`RefuseSet::start`].

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from cuptime.app.core_parts import rule_tools
 from cuptime.app.rules_check import caret
-from cuptime.rules.compiled import build
+from cuptime.rules.chinese import MEANINGS
+from cuptime.rules.compiled import build, warnings
+from cuptime.rules.diagnostic import CODES, Diagnostic
 
 TOOLS = rule_tools()
 RULES = """\
@@ -83,3 +88,54 @@ def test_a_caret_stands_below_its_column_also_behind_wide_characters() -> None:
     assert caret("a: 1\nb: 2\n", 2, 4) == ["    b: 2", "       ^"]
     assert caret("备注: x", 1, 5) == ["    备注: x", "          ^"]
     assert caret("x" * 500, 1, 5) == caret("x", 9, 1) == []
+
+
+def test_what_is_odd_is_told_with_its_place_and_hinders_nothing() -> None:
+    source = """\
+rules:
+  - name: high
+    condition: "user.credit_score >= 90"
+    action: "assign_rider_priority: 1"
+  - name: higher
+    condition: "user.credit_score > 95 && user.tier == 'gold'"
+    action: "assign_rider_priority: 2"
+  - name: marked
+    condition: "user.credit_score > 95"
+    action: "tag: marked"
+  - name: nobody
+    condition: "order.quantity > 3 && order.quantity < 4"
+    action: "tag: nobody"
+  - name: again
+    condition: "user.credit_score   >= 90"
+    action: "assign_rider_priority: 1"
+"""
+    built = build(TOOLS, [("a.yaml", source)])
+    assert built.faults == []
+    told = [(found.code, found.rule, found.line, found.column) for found in warnings(built)]
+    # By rank, `again` comes before `high`: equal priority, then the identifier.
+    assert told == [
+        ("DUPLICATE", "high", 3, 16),
+        ("SHADOWED", "higher", 6, 16),
+        ("NEVER_TRUE", "nobody", 12, 16),
+    ]
+
+
+def test_unchanged_conditions_are_taken_over_and_the_set_is_the_same() -> None:
+    first = build(TOOLS, [("a.yaml", RULES)])
+    after = build(TOOLS, [("a.yaml", RULES)], first.compiled)
+    assert after.faults == []
+    assert first.compiled is not None
+    assert after.compiled is not None
+    assert after.compiled.digest == first.compiled.digest
+    assert after.trials.passed == 2
+
+
+def test_every_code_has_its_chinese_meaning() -> None:
+    rust = Path(__file__).parents[3] / "rust_core" / "rules" / "src" / "diagnostic.rs"
+    catalogue = rust.read_text(encoding="utf-8").partition("codes! {")[2].partition("\n}")[0]
+    of_the_core = {code.upper() for code in re.findall(r'= "([a-z_]+)",', catalogue)}
+    assert len(of_the_core) > 15
+    assert set(MEANINGS) == of_the_core | CODES
+    fault = Diagnostic("UNKNOWN_NAME", "a.yaml", 1, 2, "r", "nothing is called x")
+    assert str(fault) == "a.yaml:1:2: UNKNOWN_NAME [r]: nothing is called x"
+    assert fault.told(MEANINGS) == "a.yaml:1:2: UNKNOWN_NAME [r]: 没有这个名字: nothing is called x"
