@@ -79,6 +79,14 @@ bench-rules: setup $(STAMPS)/test $(STAMPS)/bench ## What an order costs against
 bench: setup $(STAMPS)/test $(STAMPS)/bench ## All benches, ours beside the peers; figures as JSON in benches/out.
 	@scripts/run_benches.sh $(ARGS)
 
+.PHONY: bench-wheel
+bench-wheel: setup ## The timing wheel beside its peers, in one table; the first run builds the peers. ARGS="--help" says what can be left out.
+	@$(PY) benches/wheel.py $(ARGS)
+
+.PHONY: torture-wheel
+torture-wheel: ## The wheel against its oracle for ten million operations (minutes).
+	@cargo test -p cuptime-wheel --profile thorough $(if $(CI),--locked) -- --ignored --nocapture
+
 .PHONY: lint
 lint: setup $(STAMPS)/test $(STAMPS)/lint ## Style, types, contracts and layers, of Python, Rust and protos.
 	@scripts/lint.sh $(ARGS)

@@ -158,11 +158,59 @@ class Dispatcher:
 # --- timers ---------------------------------------------------------------------------------------------------------
 
 @final
+class Wheel:
+    """The same wheel as `Timers`, by keys of its own: for callers that keep a timer's key. Payloads and keys are any
+    int64; a key is used up when its timer fires, is cancelled, moved or paused, and then names nobody.
+
+    Columns, instants, ticks, threads and errors are those of `Timers`. All operations are batches.
+    """
+
+    def __new__(cls, tick_ms: int, start_ms: int, capacity: int) -> Self:
+        """As `Timers`; paused timers count against `capacity`."""
+
+    def insert(self, due_ms: Buffer, payloads: Buffer, slack_ms: int = 0) -> bytes:
+        """Arms a batch, in order; returns the column of keys. With `slack_ms` each may fall due at any instant from its
+        due time to that much later, whichever is cheapest; the instant chosen is the due time that comes out. Raises
+        `OverflowError`, nothing changed, when there would be more than `capacity` timers."""
+
+    def cancel(self, keys: Buffer) -> int:
+        """Drops a batch, armed or paused; returns how many there were."""
+
+    def reschedule(self, keys: Buffer, due_ms: Buffer) -> bytes:
+        """Gives a batch new due times (after a step of the wall clock, say); paused timers go on. Returns the column of new
+        keys, 0 where a key named nobody."""
+
+    def pause(self, keys: Buffer) -> bytes:
+        """Stops the time of a batch: what is left until each due time is kept. Returns new keys, 0 as above."""
+
+    def resume(self, keys: Buffer) -> bytes:
+        """Lets paused timers go on, each due after what was left. Returns new keys, 0 as above."""
+
+    def advance(self, now_ms: int, limit: int) -> tuple[bytes, bytes, bool]:
+        """As `Timers.advance`, with payloads in place of ids."""
+
+    def snapshot(self) -> tuple[bytes, bytes, bytes]:
+        """Keys, payloads and due times of all armed timers, those of one tick in the order in which they will fire."""
+
+    def next_event_ms(self) -> int | None:
+        """As `Timers.next_event_ms`."""
+
+    def __len__(self) -> int:
+        """Timers armed; paused ones are not."""
+
+    def memory_bytes(self) -> int:
+        """Bytes taken, idle capacity included."""
+
+    def stats(self) -> dict[str, int]:
+        """As `Timers.stats`."""
+
+@final
 class Timers:
     """A hierarchical timing wheel whose timers have the caller's 64-bit ids. A cache: rebuilt from storage.
 
     Instants are UTC ms, from 0 to 2**63 - 1; time passes only by `advance`. Columns are little-endian int64, as
-    `bytes` or any contiguous buffer of bytes or of int64 (array("q"), numpy). A timer with due time D is handed out
+    `bytes` (read where it is) or any contiguous buffer of bytes or of int64 (array("q"), numpy: copied once, since others
+    may write to it while the GIL is released). A timer with due time D is handed out
     by the first `advance` to D rounded up to a tick, or later; never before D. Safe to share between threads: one
     call at a time is inside, batches release the GIL. A value outside its form raises `ValueError` (an integer that
     is no int64 `OverflowError`) and changes nothing.
@@ -201,7 +249,7 @@ class Timers:
         """Bytes taken, wheel and index of ids, idle capacity included."""
 
     def stats(self) -> dict[str, int]:
-        """Now: pending, pending_ticks, pending_seconds, pending_minutes, pending_hours, pending_days (where in the
+        """Now: pending, paused, pending_ticks, pending_seconds, pending_minutes, pending_hours, pending_days (where in the
         wheel they are), garbage, memory_bytes. Sums so far: armed, rearmed, disarmed, fired, moved (to a finer level),
         forced (of these, outside the budget of work per call), compacted."""
 

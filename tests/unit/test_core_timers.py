@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cuptime._core import Timers
+from cuptime._core import Timers, Wheel
 
 START_MS = 1_795_392_000_000
 INT64_MAX = 2**63 - 1
@@ -246,3 +246,84 @@ def test_named_timers_equal_a_dict(tick_ms: int, lines: list) -> None:  # type: 
             assert done == (not overdue), "the rest is handed out by the next call"
         assert len(timers) == len(due_by_id)
         assert (timers.next_event_ms() is None) == (not due_by_id)
+
+
+# --- the wheel by its own keys --------------------------------------------------------------------------------------
+
+
+def test_keys_name_timers_until_they_are_used_up() -> None:
+    wheel = Wheel(10, START_MS, 100)
+    keys = wheel.insert(packed([START_MS + 50, START_MS + 30, START_MS + HOUR_MS]), packed([1, -2, 3]))
+    assert len(unpacked(keys)) == len(set(unpacked(keys))) == len(wheel) == 3
+    moved = wheel.reschedule(keys[:8] + packed([0]), packed([START_MS + 20, START_MS]))
+    assert unpacked(moved)[1] == 0
+    assert wheel.cancel(keys[:8]) == 0, "moved: the old key is used up"
+    assert wheel.cancel(keys[16:] + keys[16:]) == 1
+    payloads, due_ms, done = wheel.advance(START_MS + 100, 10)
+    assert (unpacked(payloads), unpacked(due_ms), done) == ([1, -2], [START_MS + 20, START_MS + 30], True)
+    assert wheel.cancel(moved + keys) == 0
+    assert wheel.next_event_ms() is None
+
+
+def test_a_paused_timer_keeps_what_was_left() -> None:
+    wheel = Wheel(1, START_MS, 2)
+    keys = wheel.insert(packed([START_MS + 100, START_MS + 100]), packed([1, 2]))
+    wheel.advance(START_MS + 40, 10)
+    paused = wheel.pause(keys[:8])
+    assert (len(wheel), wheel.stats()["paused"]) == (1, 1)
+    with pytest.raises(OverflowError, match="at most 2 timers"):
+        wheel.insert(packed([START_MS]), packed([3]))
+    assert unpacked(wheel.advance(START_MS + 1_000, 10)[0]) == [2]
+    assert wheel.next_event_ms() is None
+    resumed = wheel.resume(paused + keys[:8])
+    assert unpacked(resumed)[1] == 0
+    assert unpacked(wheel.advance(START_MS + 1_059, 10)[0]) == []
+    assert unpacked(wheel.advance(START_MS + 1_060, 10)[0]) == [1]
+
+
+def test_windows_that_overlap_share_ticks() -> None:
+    wheel = Wheel(10, START_MS, 1_000)
+    due_ms = [START_MS + 2_000 + step for step in range(500)]
+    wheel.insert(packed(due_ms), packed(list(range(500))), slack_ms=1_000)
+    payloads, chosen_ms, _ = wheel.advance(START_MS + 10_000, 1_000)
+    chosen = dict(zip(unpacked(payloads), unpacked(chosen_ms), strict=True))
+    assert all(due_ms[at] <= chosen[at] <= due_ms[at] + 1_000 for at in range(500))
+    assert len(set(chosen.values())) <= 3
+
+
+def test_a_snapshot_put_into_another_wheel_fires_the_same_way() -> None:
+    wheel, copy = Wheel(10, START_MS, 10_000), Wheel(10, START_MS, 10_000)
+    due_ms = [START_MS + (at * 7_919) % (3 * HOUR_MS) // 1_000 * 1_000 for at in range(5_000)]
+    wheel.insert(packed(due_ms), packed(list(range(5_000))))
+    wheel.advance(START_MS + HOUR_MS, 10_000)
+    _, payloads, left_ms = wheel.snapshot()
+    copy.insert(left_ms, payloads)
+    assert copy.advance(START_MS + 3 * HOUR_MS, 10_000) == wheel.advance(START_MS + 3 * HOUR_MS, 10_000)
+
+
+def test_malformed_columns_of_the_keyed_wheel_change_nothing() -> None:
+    wheel = Wheel(10, START_MS, 10)
+    for due_ms, payloads in [
+        (b"123", packed([1])),
+        (packed([1, 2]), packed([1])),
+        (packed([1, -1]), packed([1, 2])),
+    ]:
+        with pytest.raises(ValueError, match=r"column|not negative"):
+            wheel.insert(due_ms, payloads)
+    assert len(wheel) == 0
+
+
+def test_an_id_that_stands_twice_in_a_new_batch_is_armed_once_for_its_last_due_time() -> None:
+    timers = Timers(10, START_MS, 10_000)
+    ids = [*range(5_000), 7, 8, 7]
+    assert (
+        timers.arm(
+            packed(ids), packed([START_MS + 100] * 5_000 + [START_MS + 50, START_MS + 100, START_MS + 200])
+        )
+        == 5_003
+    )
+    assert len(timers) == 5_000
+    assert fallen_due(timers, START_MS + 99) == ([], True)
+    first, _ = fallen_due(timers, START_MS + 100)
+    assert [id_ for id_, _ in first] == [id_ for id_ in range(5_000) if id_ not in (7, 8)] + [8]
+    assert fallen_due(timers, START_MS + 200) == ([(7, START_MS + 200)], True)

@@ -7,6 +7,7 @@ mod gate;
 mod intake;
 mod rules;
 mod timers;
+mod wheel;
 
 use pyo3::prelude::*;
 

@@ -1,13 +1,15 @@
-//! The timing wheel for Python: timers named by the caller's own 64-bit ids, batches as packed columns.
+//! The timing wheel for Python: by the wheel's own keys (`Wheel`), or by the caller's 64-bit ids (`Timers`).
+//! Batches are packed columns, read where they are in blocks that stay in the first-level cache.
 //!
-//! The id is the wheel's payload, so finding a timer by id needs no second copy of it: the index is a
-//! hash table of bare slab indices, 4 bytes and a control byte each, compared through the wheel.
+//! An id is looked up in a hash table of bare slab indices, 4 bytes and a control byte each, compared
+//! through a column of ids by index: one cache miss for the table, one for the id, none in the wheel.
 
 use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
-use cuptime_wheel::{Config, Due, TimerKey, Wheel, WheelError};
+use cuptime_wheel::{Config, Due, TimerKey, Wheel, WheelError, WheelStats};
+use hashbrown::hash_table::Entry;
 use hashbrown::HashTable;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyValueError};
@@ -15,11 +17,16 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use rustc_hash::FxBuildHasher;
 
+use crate::wheel::Keyed;
+
 /// The index is made for this many timers at once (2 MiB touched), and only beyond grows with a pause.
 const INDEX_RESERVED_MAX: usize = 1 << 20;
+/// Timers read from a column at a time.
+pub const BLOCK: usize = 4_096;
 
 /// Adds this room's classes to the module.
 pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<Keyed>()?;
     m.add_class::<Timers>()
 }
 
@@ -28,22 +35,27 @@ struct Named {
     wheel: Wheel,
     /// By hash of the id: the indices of the armed timers' keys.
     index: HashTable<u32>,
-    /// Reused by every advance.
+    /// By index of a key: the id of the timer that is there, or was.
+    ids: Vec<u64>,
+    /// Reused by every call.
     due: Vec<Due>,
+    keys: Vec<TimerKey>,
+    cancelled: Vec<bool>,
 }
 
 fn hash(id: u64) -> u64 {
     FxBuildHasher.hash_one(id)
 }
 
-/// The id of the armed timer at an index of the slab.
-fn id_at(wheel: &Wheel, index: u32) -> Option<u64> {
-    wheel.payload(wheel.key_at(index)?)
-}
-
 impl Named {
+    fn new(wheel: Wheel) -> Self {
+        let index = HashTable::with_capacity(wheel.capacity().min(INDEX_RESERVED_MAX));
+        let (ids, due, keys, cancelled) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { wheel, index, ids, due, keys, cancelled }
+    }
+
     fn find(&self, id: u64) -> Option<TimerKey> {
-        let found = self.index.find(hash(id), |&index| id_at(&self.wheel, index) == Some(id))?;
+        let found = self.index.find(hash(id), |&index| self.ids[index as usize] == id)?;
         self.wheel.key_at(*found)
     }
 
@@ -51,7 +63,7 @@ impl Named {
     fn arm(&mut self, id: u64, due_ms: u64) -> Result<(), WheelError> {
         match self.find(id) {
             Some(key) => {
-                let moved = self.wheel.reschedule(key, due_ms).map(TimerKey::index);
+                let moved = self.wheel.replace(key, due_ms, id).map(TimerKey::index);
                 if moved != Some(key.index()) {
                     // The node had no generation left: the timer lives elsewhere now.
                     self.forget(id, key.index());
@@ -67,20 +79,37 @@ impl Named {
     }
 
     /// Arms all or none.
-    fn arm_batch(&mut self, ids: &[i64], due_ms: &[i64]) -> Result<usize, WheelError> {
+    fn arm_batch(&mut self, ids: Column<'_>, due_ms: Column<'_>) -> Result<usize, WheelError> {
         let capacity = self.wheel.capacity();
         // Only near the limit is it worth finding out which ids are new.
         if ids.len() > capacity - self.wheel.len() {
-            let new: HashSet<u64, FxBuildHasher> =
-                ids.iter().map(|&id| id as u64).filter(|&id| self.find(id).is_none()).collect();
+            let new: HashSet<u64, FxBuildHasher> = ids.iter().filter(|&id| self.find(id).is_none()).collect();
             if new.len() > capacity - self.wheel.len() {
                 return Err(WheelError::Full { capacity });
             }
         }
-        for (&id, &due_ms) in ids.iter().zip(due_ms) {
-            self.arm(id as u64, due_ms as u64)?;
+        let (mut id_block, mut due_block) = ([0; BLOCK], [0; BLOCK]);
+        for start in (0..ids.len()).step_by(BLOCK) {
+            self.arm_block(ids.block(start, &mut id_block), due_ms.block(start, &mut due_block))?;
         }
         Ok(ids.len())
+    }
+
+    /// Arms a block; there is room for it.
+    fn arm_block(&mut self, ids: &[u64], due_ms: &[u64]) -> Result<(), WheelError> {
+        let known = ids.iter().filter(|&&id| self.find(id).is_some()).count();
+        let mut keys = std::mem::take(&mut self.keys);
+        keys.clear();
+        // Moves are made one by one; so is a block with repeated ids that would not fit with all of them.
+        if known > 0 || self.wheel.insert_batch(due_ms, ids, &mut keys).is_err() {
+            self.keys = keys;
+            return ids.iter().zip(due_ms).try_for_each(|(&id, &due_ms)| self.arm(id, due_ms));
+        }
+        for (&id, key) in ids.iter().zip(&keys) {
+            self.note(id, key.index());
+        }
+        self.keys = keys;
+        Ok(())
     }
 
     fn disarm(&mut self, id: u64) -> bool {
@@ -89,30 +118,53 @@ impl Named {
         self.wheel.cancel(key)
     }
 
+    fn disarm_batch(&mut self, ids: Column<'_>) -> usize {
+        let mut block = [0; BLOCK];
+        let mut count = 0;
+        for start in (0..ids.len()).step_by(BLOCK) {
+            self.keys.clear();
+            self.cancelled.clear();
+            for &id in ids.block(start, &mut block) {
+                if let Ok(found) = self.index.find_entry(hash(id), |&index| self.ids[index as usize] == id) {
+                    self.keys.extend(self.wheel.key_at(found.remove().0));
+                }
+            }
+            count += self.wheel.cancel_batch(&self.keys, &mut self.cancelled);
+        }
+        count
+    }
+
     /// Ids and due times of what fell due, packed; whether that was all.
     fn advance(&mut self, now_ms: u64, limit: usize) -> (Vec<u8>, Vec<u8>, bool) {
         let mut due = std::mem::take(&mut self.due);
-        due.clear();
-        let mut progress = self.wheel.advance(now_ms, limit, &mut due);
-        // After a jump the wheel may stop at its bound of moves with nothing due; Python is answered with something.
-        while !progress.done && due.is_empty() && limit > 0 {
-            progress = self.wheel.advance(now_ms, limit, &mut due);
-        }
-        let mut ids = Vec::with_capacity(due.len() * size_of::<i64>());
-        let mut due_ms = Vec::with_capacity(due.len() * size_of::<i64>());
-        for timer in &due {
-            self.forget(timer.payload, timer.key.index());
-            ids.extend_from_slice(&timer.payload.to_le_bytes());
-            due_ms.extend_from_slice(&timer.deadline_ms.to_le_bytes());
-        }
+        let done = fall_due(&mut self.wheel, now_ms, limit, &mut due);
+        due.iter().for_each(|timer| self.forget(timer.payload, timer.key.index()));
+        let ids = packed(due.iter().map(|timer| timer.payload));
+        let due_ms = packed(due.iter().map(|timer| timer.deadline_ms));
         self.due = due;
-        (ids, due_ms, progress.done)
+        (ids, due_ms, done)
     }
 
+    /// Names an armed timer. When another one has its name, which only a batch that repeats an id makes, that one
+    /// goes: the last one given counts.
     fn note(&mut self, id: u64, index: u32) {
-        let wheel = &self.wheel;
-        // Every index in the table is armed, so the fallback is never hashed.
-        self.index.insert_unique(hash(id), index, |&other| hash(id_at(wheel, other).unwrap_or_default()));
+        if self.ids.len() <= index as usize {
+            if self.ids.capacity() <= index as usize {
+                self.ids
+                    .reserve_exact((self.ids.len() / 8).max(1_024).max(index as usize + 1 - self.ids.len()));
+            }
+            self.ids.resize(index as usize + 1, 0);
+        }
+        self.ids[index as usize] = id;
+        let ids = &self.ids;
+        let same = |&other: &u32| ids[other as usize] == id;
+        match self.index.entry(hash(id), same, |&other| hash(ids[other as usize])) {
+            Entry::Vacant(place) => drop(place.insert(index)),
+            Entry::Occupied(mut place) => {
+                let older = std::mem::replace(place.get_mut(), index);
+                self.wheel.key_at(older).map(|key| self.wheel.cancel(key));
+            }
+        }
     }
 
     fn forget(&mut self, id: u64, index: u32) {
@@ -122,7 +174,24 @@ impl Named {
     }
 
     fn memory_bytes(&self) -> usize {
-        self.wheel.memory_bytes() + self.index.allocation_size() + self.due.capacity() * size_of::<Due>()
+        self.wheel.memory_bytes()
+            + self.index.allocation_size()
+            + self.ids.capacity() * size_of::<u64>()
+            + self.due.capacity() * size_of::<Due>()
+            + self.keys.capacity() * size_of::<TimerKey>()
+            + self.cancelled.capacity()
+    }
+}
+
+/// Moves the wheel and collects what fell due, at least one timer if there is any; says whether that was all.
+pub fn fall_due(wheel: &mut Wheel, now_ms: u64, limit: usize, due: &mut Vec<Due>) -> bool {
+    due.clear();
+    loop {
+        // After a jump the wheel may stop at its bound of moves with nothing due; Python is answered with something.
+        let done = wheel.advance(now_ms, limit, due).done;
+        if done || !due.is_empty() || limit == 0 {
+            return done;
+        }
     }
 }
 
@@ -137,17 +206,17 @@ impl Timers {
     #[new]
     fn new(tick_ms: u64, start_ms: i64, capacity: usize) -> PyResult<Self> {
         let wheel = Wheel::new(Config { tick_ms, capacity }, instant(start_ms)?).map_err(refused)?;
-        let index = HashTable::with_capacity(wheel.capacity().min(INDEX_RESERVED_MAX));
-        Ok(Self { named: Mutex::new(Named { wheel, index, due: Vec::new() }) })
+        Ok(Self { named: Mutex::new(Named::new(wheel)) })
     }
 
     fn arm(&self, py: Python<'_>, ids: &Bound<'_, PyAny>, due_ms: &Bound<'_, PyAny>) -> PyResult<usize> {
-        let (ids, due_ms) = (longs(ids)?, longs(due_ms)?);
-        if ids.len() != due_ms.len() {
-            return Err(refused(WheelError::Columns { left: ids.len(), right: due_ms.len() }));
-        }
-        due_ms.iter().try_for_each(|&due_ms| instant(due_ms).map(drop))?;
-        py.detach(|| self.lock()?.arm_batch(&ids, &due_ms).map_err(refused))
+        let (ids, due_ms) = (Longs::of(ids)?, Longs::of(due_ms)?);
+        let (ids, due_ms) = (ids.column()?, due_ms.column()?);
+        same_length(ids, due_ms)?;
+        py.detach(|| {
+            due_ms.check_instants()?;
+            self.lock()?.arm_batch(ids, due_ms).map_err(refused)
+        })
     }
 
     fn arm_one(&self, py: Python<'_>, timer_id: i64, due_ms: i64) -> PyResult<()> {
@@ -156,11 +225,9 @@ impl Timers {
     }
 
     fn disarm(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<usize> {
-        let ids = longs(ids)?;
-        py.detach(|| {
-            let mut named = self.lock()?;
-            Ok(ids.iter().filter(|&&id| named.disarm(id as u64)).count())
-        })
+        let ids = Longs::of(ids)?;
+        let ids = ids.column()?;
+        py.detach(|| Ok(self.lock()?.disarm_batch(ids)))
     }
 
     fn disarm_one(&self, py: Python<'_>, timer_id: i64) -> PyResult<bool> {
@@ -192,28 +259,7 @@ impl Timers {
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let (stats, memory_bytes) = self.briefly(py, |named| (named.wheel.stats(), named.memory_bytes()))?;
-        let [ticks, seconds, minutes, hours, days] = stats.pending_by_level;
-        let figures = PyDict::new(py);
-        for (name, figure) in [
-            ("pending", stats.pending),
-            ("pending_ticks", ticks),
-            ("pending_seconds", seconds),
-            ("pending_minutes", minutes),
-            ("pending_hours", hours),
-            ("pending_days", days),
-            ("garbage", stats.garbage),
-            ("armed", stats.inserted),
-            ("rearmed", stats.rescheduled),
-            ("disarmed", stats.cancelled),
-            ("fired", stats.fired),
-            ("moved", stats.moved),
-            ("forced", stats.forced),
-            ("compacted", stats.compacted),
-            ("memory_bytes", memory_bytes as u64),
-        ] {
-            figures.set_item(name, figure)?;
-        }
-        Ok(figures)
+        figures(py, &stats, memory_bytes)
     }
 }
 
@@ -232,11 +278,11 @@ impl Timers {
     }
 }
 
-fn broken() -> PyErr {
+pub fn broken() -> PyErr {
     PyRuntimeError::new_err("an earlier call failed half-way; make new timers from storage")
 }
 
-fn refused(refusal: WheelError) -> PyErr {
+pub fn refused(refusal: WheelError) -> PyErr {
     match refusal {
         WheelError::Full { .. } => PyOverflowError::new_err(refusal.to_string()),
         WheelError::Tick { .. } | WheelError::Columns { .. } => PyValueError::new_err(refusal.to_string()),
@@ -244,30 +290,143 @@ fn refused(refusal: WheelError) -> PyErr {
 }
 
 /// UTC ms, not before 1970.
-fn instant(ms: i64) -> PyResult<u64> {
+pub fn instant(ms: i64) -> PyResult<u64> {
     u64::try_from(ms).map_err(|_| PyValueError::new_err(format!("an instant is not negative: {ms} ms")))
 }
 
-/// A column of 64-bit integers: little-endian bytes, or any contiguous buffer of bytes or of int64.
-fn longs(column: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
-    if let Ok(bytes) = column.cast::<PyBytes>() {
-        return unpack(bytes.as_bytes());
+/// Counts and sums, by the names of the contract.
+pub fn figures<'py>(
+    py: Python<'py>,
+    stats: &WheelStats,
+    memory_bytes: usize,
+) -> PyResult<Bound<'py, PyDict>> {
+    let [ticks, seconds, minutes, hours, days] = stats.pending_by_level;
+    let figures = PyDict::new(py);
+    for (name, figure) in [
+        ("pending", stats.pending),
+        ("paused", stats.paused),
+        ("pending_ticks", ticks),
+        ("pending_seconds", seconds),
+        ("pending_minutes", minutes),
+        ("pending_hours", hours),
+        ("pending_days", days),
+        ("garbage", stats.garbage),
+        ("armed", stats.inserted),
+        ("rearmed", stats.rescheduled),
+        ("disarmed", stats.cancelled),
+        ("fired", stats.fired),
+        ("moved", stats.moved),
+        ("forced", stats.forced),
+        ("compacted", stats.compacted),
+        ("memory_bytes", memory_bytes as u64),
+    ] {
+        figures.set_item(name, figure)?;
     }
-    if let Ok(buffer) = PyBuffer::<i64>::get(column) {
-        return buffer.to_vec(column.py());
-    }
-    unpack(&PyBuffer::<u8>::get(column)?.to_vec(column.py())?)
+    Ok(figures)
 }
 
-fn unpack(bytes: &[u8]) -> PyResult<Vec<i64>> {
-    if bytes.len() % size_of::<i64>() != 0 {
-        let message = format!("a column of int64 has a multiple of 8 bytes, not {}", bytes.len());
-        return Err(PyValueError::new_err(message));
+/// What a column was given as, held for the length of a call.
+pub enum Longs<'a, 'py> {
+    /// Read where it is: nobody can write to it.
+    Bytes(&'a Bound<'py, PyBytes>),
+    /// Somebody else may write to its memory while the GIL is released, so it is copied as a block.
+    Copied(Vec<i64>),
+    CopiedBytes(Vec<u8>),
+}
+
+impl<'a, 'py> Longs<'a, 'py> {
+    /// Little-endian bytes, or any contiguous buffer of bytes or of int64.
+    pub fn of(column: &'a Bound<'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = column.cast::<PyBytes>() {
+            return Ok(Self::Bytes(bytes));
+        }
+        if let Ok(buffer) = PyBuffer::<i64>::get(column) {
+            return Ok(Self::Copied(buffer.to_vec(column.py())?));
+        }
+        Ok(Self::CopiedBytes(PyBuffer::<u8>::get(column)?.to_vec(column.py())?))
     }
-    let unpacked = bytes.chunks_exact(size_of::<i64>()).map(|eight| {
-        let mut raw = [0; size_of::<i64>()];
-        raw.copy_from_slice(eight);
-        i64::from_le_bytes(raw)
-    });
-    Ok(unpacked.collect())
+
+    pub fn column(&self) -> PyResult<Column<'_>> {
+        let bytes = match self {
+            Self::Bytes(bytes) => bytes.as_bytes(),
+            Self::CopiedBytes(bytes) => bytes,
+            Self::Copied(longs) => return Ok(Column::Longs(longs)),
+        };
+        if bytes.len() % size_of::<i64>() != 0 {
+            let message = format!("a column of int64 has a multiple of 8 bytes, not {}", bytes.len());
+            return Err(PyValueError::new_err(message));
+        }
+        Ok(Column::Bytes(bytes))
+    }
+}
+
+/// A column of 64-bit integers.
+#[derive(Clone, Copy)]
+pub enum Column<'a> {
+    Bytes(&'a [u8]),
+    Longs(&'a [i64]),
+}
+
+impl<'a> Column<'a> {
+    pub fn len(self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len() / size_of::<i64>(),
+            Self::Longs(longs) => longs.len(),
+        }
+    }
+
+    /// Up to [`BLOCK`] numbers from `start` on.
+    pub fn block(self, start: usize, block: &mut [u64; BLOCK]) -> &[u64] {
+        let length = (self.len() - start).min(BLOCK);
+        let block = &mut block[..length];
+        match self {
+            Self::Longs(longs) => {
+                block.iter_mut().zip(&longs[start..]).for_each(|(to, &from)| *to = from as u64);
+            }
+            Self::Bytes(bytes) => {
+                let eights = bytes[start * size_of::<i64>()..].chunks_exact(size_of::<i64>());
+                block.iter_mut().zip(eights).for_each(|(to, eight)| {
+                    let mut raw = [0; size_of::<i64>()];
+                    raw.copy_from_slice(eight);
+                    *to = u64::from_le_bytes(raw);
+                });
+            }
+        }
+        block
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = u64> + 'a {
+        let mut block = [0; BLOCK];
+        (0..self.len()).step_by(BLOCK).flat_map(move |start| self.block(start, &mut block).to_vec())
+    }
+
+    /// Refuses a column with an instant before 1970.
+    pub fn check_instants(self) -> PyResult<()> {
+        let mut block = [0; BLOCK];
+        for start in (0..self.len()).step_by(BLOCK) {
+            let sum = self.block(start, &mut block).iter().fold(0, |sum, &ms| sum | ms);
+            if sum >> 63 == 1 {
+                self.iter().try_for_each(|ms| instant(ms as i64).map(drop))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Refuses columns of different lengths.
+pub fn same_length(left: Column<'_>, right: Column<'_>) -> PyResult<()> {
+    let (left, right) = (left.len(), right.len());
+    if left == right {
+        return Ok(());
+    }
+    Err(refused(WheelError::Columns { left, right }))
+}
+
+/// A column as bytes.
+pub fn packed(numbers: impl ExactSizeIterator<Item = u64>) -> Vec<u8> {
+    let mut bytes = vec![0; numbers.len() * size_of::<u64>()];
+    for (eight, number) in bytes.chunks_exact_mut(size_of::<u64>()).zip(numbers) {
+        eight.copy_from_slice(&number.to_le_bytes());
+    }
+    bytes
 }

@@ -16,12 +16,10 @@ use crate::wheel::{check_columns, Wheel, WheelError, COMPACT_PER_INSERT, DIRECT}
 
 /// Timers sorted at once: all columns of a block stay in the second-level cache.
 const BLOCK: usize = 4_096;
-/// Below this a batch touches so many slots once that sorting gains nothing.
-const SORT_MIN: usize = 256;
+/// A batch of fewer timers than one for this many slots meets so few slots twice that sorting gains nothing.
+const SORT_MIN_SHARE: usize = 4;
 /// Keys or nodes read ahead in one pass.
 const AHEAD: usize = 64;
-/// Sorting distinguishes at most this many slots of the first ring; neighbours beyond that share a place.
-const FIRST_RING_PLACES: u32 = 512;
 const UNPLACED: u32 = u32::MAX;
 
 /// Room for sorting a block, kept from call to call.
@@ -29,7 +27,7 @@ const UNPLACED: u32 = u32::MAX;
 pub(crate) struct Scratch {
     /// In the caller's order: each timer's slot.
     slots: Vec<u32>,
-    /// By sorting place: where its next timer goes.
+    /// By slot, the overflow's buckets together: where its next timer goes.
     starts: Vec<u32>,
     /// By slot: what its ref will say, but for the index, which is still the position in the caller's order.
     sorted: Vec<(Ref, u32)>,
@@ -39,27 +37,6 @@ impl Scratch {
     pub(crate) fn memory_bytes(&self) -> usize {
         (self.slots.capacity() + self.starts.capacity()) * size_of::<u32>()
             + self.sorted.capacity() * size_of::<(Ref, u32)>()
-    }
-}
-
-/// Sorting places of the slots: slots of the first ring in groups if they are many, those of the other
-/// rings each, overflow buckets together.
-#[derive(Clone, Copy)]
-struct Places {
-    first_slots: u32,
-    ring_slots: u32,
-    shift: u32,
-}
-
-impl Places {
-    #[inline]
-    fn of(self, slot: u32) -> usize {
-        let grouped = self.first_slots >> self.shift;
-        if slot < self.first_slots {
-            (slot >> self.shift) as usize
-        } else {
-            (grouped + slot.min(self.ring_slots) - self.first_slots) as usize
-        }
     }
 }
 
@@ -76,11 +53,11 @@ impl Wheel {
         self.counters.inserted += deadlines_ms.len() as u64;
         keys.reserve(deadlines_ms.len());
         for (deadlines_ms, payloads) in deadlines_ms.chunks(BLOCK).zip(payloads.chunks(BLOCK)) {
-            if deadlines_ms.len() < SORT_MIN {
+            if deadlines_ms.len() < self.layout.ring_slots() as usize / SORT_MIN_SHARE {
                 keys.extend(deadlines_ms.iter().zip(payloads).map(|(&at, &payload)| self.arm(at, payload)));
             } else {
                 let first = keys.len();
-                keys.resize(first + deadlines_ms.len(), TimerKey::FILLER);
+                keys.resize(first + deadlines_ms.len(), TimerKey::NOBODY);
                 self.arm_sorted(deadlines_ms, payloads, &mut keys[first..]);
             }
         }
@@ -186,14 +163,11 @@ impl Wheel {
 
     /// Sorts by slot; timers of one slot keep the caller's order.
     fn sort(&self, deadlines_ms: &[u64], payloads: &[u64], scratch: &mut Scratch) {
-        let first_slots = self.layout.slots(0) as u32;
         let ring_slots = self.layout.ring_slots();
-        let shift = (first_slots / FIRST_RING_PLACES).max(1).ilog2();
-        let places = Places { first_slots, ring_slots, shift };
         let Scratch { slots, starts, sorted } = scratch;
         starts.clear();
-        starts.resize(places.of(ring_slots) + 1, 0);
-        slots.iter().for_each(|&slot| starts[places.of(slot)] += 1);
+        starts.resize(ring_slots as usize + 1, 0);
+        slots.iter().for_each(|&slot| starts[slot.min(ring_slots) as usize] += 1);
         let mut sum = 0;
         for start in starts.iter_mut() {
             sum += std::mem::replace(start, sum);
@@ -201,7 +175,7 @@ impl Wheel {
         sorted.resize(slots.len(), (Ref::WIPED, 0));
         let timers = deadlines_ms.iter().zip(payloads).zip(slots.iter());
         for (index, ((&deadline_ms, &payload), &slot)) in (0..).zip(timers) {
-            let start = &mut starts[places.of(slot)];
+            let start = &mut starts[slot.min(ring_slots) as usize];
             sorted[*start as usize] = (Ref { payload, deadline_low: deadline_ms as u32, index }, slot);
             *start += 1;
         }

@@ -86,6 +86,13 @@ impl Wheel {
         ensure(held <= self.capacity, || format!("{held} timers exceed {}", self.capacity))?;
         let stray = self.paused.keys().find(|&&index| !self.slab.is_at(index, PAUSED));
         ensure(stray.is_none(), || format!("timer {stray:?} is listed as paused and is not"))?;
+        let above = (1..=OVERFLOW).filter_map(|level| Some((level, self.number_of(self.earliest(level)?))));
+        let first = above.fold((u64::MAX, u64::MAX), |(opens, forces), (level, number)| {
+            (opens.min(self.layout.open_at(level, number)), forces.min(self.layout.force_at(level, number)))
+        });
+        ensure(first == (self.opens, self.forces), || {
+            format!("first slot above opens and forces at {first:?}, noted {} {}", self.opens, self.forces)
+        })?;
         let buckets = self.slots.len() - self.layout.ring_slots() as usize;
         ensure(buckets == self.overflow.len() + self.spare_buckets.len(), || {
             format!("{buckets} buckets, {} used, {} spare", self.overflow.len(), self.spare_buckets.len())

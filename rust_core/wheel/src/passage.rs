@@ -48,7 +48,7 @@ impl Wheel {
             self.forcing = true;
         };
         self.counters.fired += fired as u64;
-        let spent = self.move_early(BUDGET_MIN, before_tick);
+        let spent = self.move_early(BUDGET_MIN, before_tick, force);
         self.compact(BUDGET_MIN.saturating_sub(spent));
         Progress { fired, done }
     }
@@ -65,20 +65,16 @@ impl Wheel {
         if self.forcing || self.present_live() > 0 {
             return Some(self.now_ms);
         }
-        let mut tick = self.earliest(0).map_or(u64::MAX, |id| self.number_of(id));
-        for level in 1..=OVERFLOW {
-            if let Some(id) = self.earliest(level) {
-                let open = self.layout.open_at(level, self.number_of(id));
-                tick = tick.min(open.max(self.now_tick.saturating_add(1)));
-            }
-        }
+        let fire = self.earliest(0).map_or(u64::MAX, |id| self.number_of(id));
+        // A slot that is open already is moved with the next tick, not at once: there is no hurry.
+        let tick = fire.min(self.opens.max(self.now_tick.saturating_add(1)));
         Some(self.layout.tick_start_ms(tick).max(self.now_ms))
     }
 
     /// Does up to about `budget` refs' worth of work ahead of need (moving slots down, then removing
     /// garbage); returns the refs looked at, 0 when there is nothing to do. Never changes what fires when.
     pub fn maintain(&mut self, budget: usize) -> usize {
-        let moved = self.move_early(budget, self.now_tick);
+        let moved = self.move_early(budget, self.now_tick, 0);
         moved + self.compact(budget.saturating_sub(moved))
     }
 
@@ -166,17 +162,19 @@ impl Wheel {
 
     /// The next tick at which something must happen: a firing, or a slot that must have been moved down.
     fn next_stop(&self) -> Option<u64> {
+        // The very last tick is one that a timer can fire at; no slot above the ticks begins there.
         let fire = self.earliest(0).map(|id| self.number_of(id));
-        let force = (1..=OVERFLOW).filter_map(|level| {
-            let id = self.earliest(level)?;
-            Some(self.layout.force_at(level, self.number_of(id)))
-        });
+        let force = (self.forces != u64::MAX).then_some(self.forces);
         fire.into_iter().chain(force).min()
     }
 
     /// Moves down every slot whose last moment is now, as far as `budget` goes; says whether all are empty. A
     /// parent's last moment is before any child's opening, so no slot of one level waits for another here.
     fn force_due(&mut self, budget: &mut usize) -> bool {
+        if self.forces > self.now_tick {
+            self.forcing = false;
+            return true;
+        }
         for level in (1..=OVERFLOW).rev() {
             while let Some(id) = self.earliest(level) {
                 if self.layout.force_at(level, self.number_of(id)) > self.now_tick {
@@ -195,10 +193,11 @@ impl Wheel {
     }
 
     /// Moves open slots down ahead of need: each its share of the time that passed since
-    /// `before_tick`, so that it is empty just when it must be, and `budget` refs in any case.
-    fn move_early(&mut self, budget: usize, before_tick: u64) -> usize {
-        if self.forcing {
-            return 0; // a child must not be opened before its parent is empty
+    /// `before_tick`, so that it is empty just when it must be, but at most `share_max`; and `budget` refs in any case.
+    fn move_early(&mut self, budget: usize, before_tick: u64, share_max: usize) -> usize {
+        // A child must not be opened before its parent is empty.
+        if self.forcing || self.opens > self.now_tick {
+            return 0;
         }
         let elapsed = self.now_tick - before_tick;
         let mut spent = 0;
@@ -213,7 +212,7 @@ impl Wheel {
                 let left = (self.layout.force_at(level, number) - before_tick - 1).max(1);
                 let refs = self.slots[id as usize].refs;
                 let share = (u128::from(refs) * u128::from(elapsed)).div_ceil(u128::from(left)) as usize;
-                let quota = share.max(budget.saturating_sub(spent));
+                let quota = share.min(share_max.saturating_sub(spent)).max(budget.saturating_sub(spent));
                 if quota == 0 {
                     break;
                 }

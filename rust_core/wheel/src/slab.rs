@@ -27,7 +27,8 @@ pub(crate) const PAUSED: u32 = u32::MAX - 1;
 pub struct TimerKey(NonZeroU64);
 
 impl TimerKey {
-    pub(crate) const FILLER: TimerKey = TimerKey(NonZeroU64::MIN);
+    /// The key of no timer: generations start at 1.
+    pub const NOBODY: TimerKey = TimerKey(NonZeroU64::MIN);
 
     pub(crate) fn new(index: u32, generation: u32) -> Self {
         let raw = u64::from(generation) << 32 | u64::from(index);

@@ -134,6 +134,10 @@ pub struct Wheel {
     /// Slots waiting for compaction; each at most once.
     pub(crate) dirty: Vec<u32>,
     pub(crate) compaction: Option<Compaction>,
+    /// The first tick at which a slot above the ticks may be moved down, and the first at which one must have been;
+    /// `u64::MAX` when there is none. Kept, since they are asked for in every call and seldom change.
+    pub(crate) opens: u64,
+    pub(crate) forces: u64,
     /// Slots that must be empty by now are not yet: the call that should have moved them was at its limit.
     pub(crate) forcing: bool,
     pub(crate) scratch: Scratch,
@@ -167,6 +171,8 @@ impl Wheel {
             refs: 0,
             dirty: Vec::new(),
             compaction: None,
+            opens: u64::MAX,
+            forces: u64::MAX,
             forcing: false,
             scratch: Scratch::default(),
             counters: Counters::default(),
@@ -196,6 +202,14 @@ impl Wheel {
     pub fn reschedule(&mut self, key: TimerKey, deadline_ms: u64) -> Option<TimerKey> {
         let place = self.slab.find(key)?;
         let payload = self.payload_at(key.index(), place);
+        self.counters.rescheduled += 1;
+        self.disarm(key.index(), place);
+        Some(self.arm(deadline_ms, payload))
+    }
+
+    /// As [`Wheel::reschedule`], with a payload given anew: who knows it saves looking it up.
+    pub fn replace(&mut self, key: TimerKey, deadline_ms: u64, payload: u64) -> Option<TimerKey> {
+        let place = self.slab.find(key)?;
         self.counters.rescheduled += 1;
         self.disarm(key.index(), place);
         Some(self.arm(deadline_ms, payload))
@@ -344,14 +358,27 @@ impl Wheel {
     /// Puts a live ref at the end of a lane; returns its place. The caller counts it in `refs` of the wheel.
     #[inline]
     pub(crate) fn append(&mut self, id: u32, lane: usize, entry: Ref) -> u32 {
-        let slot = &mut self.slots[id as usize];
-        if slot.live == 0 && (slot.level as usize) < RINGS {
-            let level = slot.level as usize;
-            self.occupied[level].set(id - self.layout.slot_id(level, 0));
+        if self.slots[id as usize].live == 0 {
+            self.occupy(id);
         }
+        let slot = &mut self.slots[id as usize];
         slot.live += 1;
         slot.refs += 1;
         self.pool.push(&mut slot.lanes[lane], id, entry)
+    }
+
+    /// Notes that a slot is about to get its first timer.
+    #[cold]
+    fn occupy(&mut self, id: u32) {
+        let level = self.slots[id as usize].level as usize;
+        if level < RINGS {
+            self.occupied[level].set(id - self.layout.slot_id(level, 0));
+        }
+        if level > 0 {
+            let number = self.number_of(id);
+            self.opens = self.opens.min(self.layout.open_at(level, number));
+            self.forces = self.forces.min(self.layout.force_at(level, number));
+        }
     }
 
     /// Frees a slot without live timers: whatever refs it has are garbage.
@@ -370,6 +397,22 @@ impl Wheel {
         } else {
             self.overflow.remove(&slot.day);
             self.spare_buckets.push(id);
+        }
+        if level > 0 {
+            self.look_up();
+        }
+    }
+
+    /// Finds anew which slot above the ticks comes first.
+    #[cold]
+    fn look_up(&mut self) {
+        (self.opens, self.forces) = (u64::MAX, u64::MAX);
+        for level in 1..=OVERFLOW {
+            if let Some(id) = self.earliest(level) {
+                let number = self.number_of(id);
+                self.opens = self.opens.min(self.layout.open_at(level, number));
+                self.forces = self.forces.min(self.layout.force_at(level, number));
+            }
         }
     }
 

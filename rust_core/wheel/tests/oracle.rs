@@ -1,9 +1,10 @@
 //! The wheel against an ordered map, over random lives: every key, order, bound and count is compared.
 //!
-//! `cargo test -p cuptime-wheel -- --ignored` runs the longer campaign (10 million operations).
+//! `make torture-wheel` runs the longer campaign (10 million operations).
 
 mod model;
 
+use cuptime_wheel::{Config, Due, Wheel};
 use model::{Dice, Pair};
 use proptest::prelude::*;
 
@@ -66,7 +67,18 @@ fn step(pair: &mut Pair, dice: &mut Dice, tilt: Tilt) {
         }
         return;
     }
-    match dice.below(12) {
+    match dice.below(16) {
+        12 => drop(pair.pick(dice.roll()).map(|key| pair.pause(key))),
+        13 => {
+            let keys: Vec<_> = (0..dice.below(20)).filter_map(|_| pair.pick(dice.roll())).collect();
+            keys.into_iter().for_each(|key| pair.resume(key));
+        }
+        14 => pair.insert_within(deadline_ms(dice, now_ms), dice.log_uniform(24)),
+        15 => {
+            if let Some(key) = pair.pick(dice.roll()) {
+                pair.reschedule_within(key, deadline_ms(dice, now_ms), dice.log_uniform(24));
+            }
+        }
         0..=3 => pair.insert(deadline_ms(dice, now_ms)),
         4 => {
             // A herd: many in one tick, at different ms of it.
@@ -75,7 +87,9 @@ fn step(pair: &mut Pair, dice: &mut Dice, tilt: Tilt) {
             pair.insert_batch(&herd);
         }
         5 => {
-            let mixed: Vec<u64> = (0..dice.below(90)).map(|_| deadline_ms(dice, now_ms)).collect();
+            // Now and then a batch so long that it is sorted by slot, in more than one block.
+            let count = if dice.below(8) == 0 { dice.below(6_000) } else { dice.below(90) };
+            let mixed: Vec<u64> = (0..count).map(|_| deadline_ms(dice, now_ms)).collect();
             pair.insert_batch(&mixed);
         }
         6 | 7 => drop(pair.pick(dice.roll()).map(|key| pair.cancel(key))),
@@ -122,7 +136,7 @@ fn seeded_lives_equal_the_oracle() {
     (0..60).for_each(|seed| live_through(seed, 1_500, 100));
 }
 
-/// The campaign: 1,000 lives of 10,000 operations, about two minutes with `--release`.
+/// The campaign of `make torture-wheel`: 1,000 lives of 10,000 operations.
 #[test]
 #[ignore = "a campaign of minutes; run it with -- --ignored"]
 fn many_long_lives_equal_the_oracle() {
@@ -137,7 +151,7 @@ proptest! {
     fn short_lives_equal_the_oracle(
         tick_ms in prop::sample::select(vec![1_u64, 5, 10, 50]),
         start_ms in prop_oneof![Just(0_u64), 0..100_000_u64, START_MS..START_MS + 100 * HOUR_MS],
-        operations in prop::collection::vec((0..6_u8, any::<u64>(), 0..28_u64), 1..80),
+        operations in prop::collection::vec((0..10_u8, any::<u64>(), 0..28_u64), 1..80),
     ) {
         let mut pair = Pair::new(tick_ms, 50, start_ms);
         for (kind, roll, bits) in operations {
@@ -147,6 +161,10 @@ proptest! {
                 2 => drop(pair.pick(roll).map(|key| pair.cancel(key))),
                 3 => drop(pair.pick(roll).map(|key| pair.reschedule(key, pair.now_ms() + span_ms))),
                 4 => drop(pair.advance(pair.now_ms() + span_ms, (roll % 5) as usize)),
+                5 => drop(pair.pick(roll).map(|key| pair.pause(key))),
+                6 => drop(pair.pick(roll).map(|key| pair.resume(key))),
+                7 => pair.insert_within(pair.now_ms() + span_ms, roll % 9_000),
+                8 => drop(pair.pick(roll).map(|key| pair.reschedule_within(key, pair.now_ms() + span_ms, roll % 9_000))),
                 _ => drop(pair.advance(pair.now_ms() + span_ms, usize::MAX)),
             }
             pair.check_whole();
@@ -250,6 +268,38 @@ fn a_herd_half_moved_down_keeps_its_order() {
         assert!(levels_shared > 10, "the herd was never caught between levels");
         pair.drain(400);
     }
+}
+
+/// A jump over a crowded day does a bounded part of the work in each call, and fires everything in order all the same.
+#[test]
+fn a_jump_over_a_crowd_is_made_in_bounded_calls() {
+    let mut dice = Dice(13);
+    let mut wheel = Wheel::new(Config { tick_ms: 10, capacity: 1 << 20 }, START_MS).unwrap();
+    let dues_ms: Vec<u64> = (0..300_000).map(|_| START_MS + 90 * HOUR_MS + dice.below(2 * HOUR_MS)).collect();
+    wheel.insert_batch(&dues_ms, &(0..300_000).collect::<Vec<u64>>(), &mut Vec::new()).unwrap();
+    let to_ms = START_MS + 91 * HOUR_MS;
+    let (mut due, mut calls, mut empty_calls) = (Vec::new(), 0, 0);
+    loop {
+        let (before, fired) = (wheel.stats(), due.len());
+        let progress = wheel.advance(to_ms, 1_000, &mut due);
+        let work = wheel.stats().moved - before.moved + wheel.stats().compacted - before.compacted;
+        assert!(work <= 65_536 + 256, "{work} refs in one call");
+        assert!(due.len() - fired <= 1_000);
+        wheel.invariant().unwrap();
+        calls += 1;
+        empty_calls += u64::from(progress.fired == 0 && !progress.done);
+        if progress.done {
+            break;
+        }
+        assert_eq!(wheel.next_event_ms(), Some(wheel.now_ms()));
+        // What arrives in the middle of it queues behind.
+        wheel.insert(to_ms - 5, 1 << 40 | calls).unwrap();
+    }
+    assert!(empty_calls > 2, "the jump was never cut");
+    let expected = dues_ms.iter().filter(|&&due_ms| due_ms <= to_ms).count() as u64 + calls - 1;
+    assert_eq!(due.len() as u64, expected);
+    let order = |timer: &Due| (timer.deadline_ms.div_ceil(10), timer.payload);
+    assert!(due.windows(2).all(|pair| order(&pair[0]) < order(&pair[1])), "out of order");
 }
 
 /// A regularly driven wheel moves its slots down inside the budget, never at the last moment: not even a

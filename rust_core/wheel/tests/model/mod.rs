@@ -43,6 +43,8 @@ struct Model {
     arming: u64,
     queue: BTreeMap<(u64, u64), Armed>,
     places: HashMap<TimerKey, (u64, u64)>,
+    /// By key: payload, and what is left of the delay.
+    paused: BTreeMap<TimerKey, (u64, u64)>,
 }
 
 impl Model {
@@ -53,7 +55,11 @@ impl Model {
         assert!(self.places.insert(key, place).is_none(), "a key was given out twice: {key:?}");
     }
 
+    /// Takes a timer out, armed or paused.
     fn disarm(&mut self, key: TimerKey) -> Option<Armed> {
+        if let Some((payload, _)) = self.paused.remove(&key) {
+            return Some(Armed { key, payload, deadline_ms: 0 });
+        }
         let place = self.places.remove(&key)?;
         self.queue.remove(&place)
     }
@@ -102,6 +108,7 @@ impl Pair {
             arming: 0,
             queue: BTreeMap::new(),
             places: HashMap::new(),
+            paused: BTreeMap::new(),
         };
         Self { wheel, model, keys: Vec::new(), payload: 0 }
     }
@@ -110,9 +117,74 @@ impl Pair {
         self.model.now_ms
     }
 
+    fn held(&self) -> usize {
+        self.model.queue.len() + self.model.paused.len()
+    }
+
+    /// A window: wherever in it the wheel puts the timer, that is its deadline from then on.
+    pub fn insert_within(&mut self, deadline_ms: u64, slack_ms: u64) {
+        let full = self.held() == self.wheel.capacity();
+        let Ok(key) = self.wheel.insert_within(deadline_ms, slack_ms, self.payload + 1) else {
+            assert!(full);
+            return;
+        };
+        self.payload += 1;
+        let chosen_ms = self.wheel.deadline_ms(key).unwrap();
+        assert!((deadline_ms..=deadline_ms.saturating_add(slack_ms)).contains(&chosen_ms));
+        self.model.arm(key, chosen_ms, self.payload);
+        self.keys.push(key);
+    }
+
+    pub fn reschedule_within(&mut self, key: TimerKey, deadline_ms: u64, slack_ms: u64) {
+        let window = deadline_ms..=deadline_ms.saturating_add(slack_ms);
+        let Some(moved) = self.wheel.reschedule_within(key, deadline_ms, slack_ms) else {
+            assert!(self.model.disarm(key).is_none());
+            return;
+        };
+        let chosen_ms = self.wheel.deadline_ms(moved).unwrap();
+        assert!(window.contains(&chosen_ms));
+        if moved != key {
+            let armed = self.model.disarm(key).expect("it was armed");
+            assert!(!window.contains(&armed.deadline_ms) || armed.deadline_ms == 0 || self.model.tick_ms > 1);
+            self.model.arm(moved, chosen_ms, armed.payload);
+            self.keys.push(moved);
+        }
+    }
+
+    pub fn pause(&mut self, key: TimerKey) {
+        let was_paused = self.model.paused.contains_key(&key);
+        let deadline_ms = self.wheel.deadline_ms(key);
+        let Some(paused) = self.wheel.pause(key) else {
+            assert!(self.model.disarm(key).is_none());
+            return;
+        };
+        if was_paused {
+            assert_eq!(paused, key);
+            return;
+        }
+        let armed = self.model.disarm(key).expect("it was armed");
+        assert_eq!(deadline_ms, Some(armed.deadline_ms));
+        let left_ms = armed.deadline_ms.saturating_sub(self.model.now_ms);
+        assert!(self.model.paused.insert(paused, (armed.payload, left_ms)).is_none());
+        self.keys.push(paused);
+    }
+
+    pub fn resume(&mut self, key: TimerKey) {
+        let Some(resumed) = self.wheel.resume(key) else {
+            assert!(self.model.disarm(key).is_none());
+            return;
+        };
+        if let Some((payload, left_ms)) = self.model.paused.remove(&key) {
+            self.model.arm(resumed, self.model.now_ms.saturating_add(left_ms), payload);
+            self.keys.push(resumed);
+        } else {
+            assert!(resumed == key && self.model.places.contains_key(&key));
+        }
+    }
+
     pub fn insert(&mut self, deadline_ms: u64) {
         self.payload += 1;
-        let full = self.model.queue.len() == self.wheel.capacity();
+        let full = self.held() == self.wheel.capacity();
         match self.wheel.insert(deadline_ms, self.payload) {
             Ok(key) => {
                 assert!(!full, "armed beyond capacity");
@@ -129,7 +201,7 @@ impl Pair {
     pub fn insert_batch(&mut self, deadlines_ms: &[u64]) {
         let payloads: Vec<u64> = (1..=deadlines_ms.len() as u64).map(|step| self.payload + step).collect();
         self.payload += deadlines_ms.len() as u64;
-        let full = self.model.queue.len() + deadlines_ms.len() > self.wheel.capacity();
+        let full = self.held() + deadlines_ms.len() > self.wheel.capacity();
         let mut keys = Vec::new();
         assert_eq!(self.wheel.insert_batch(deadlines_ms, &payloads, &mut keys).is_err(), full);
         assert_eq!(keys.len(), if full { 0 } else { deadlines_ms.len() });
@@ -243,6 +315,9 @@ impl Pair {
         self.check_next();
         assert_eq!(self.wheel.len(), self.model.queue.len());
         assert_eq!(self.wheel.is_empty(), self.model.queue.is_empty());
+        let paused = self.wheel.iter_paused().map(|timer| (timer.key, (timer.payload, timer.left_ms)));
+        assert_eq!(paused.collect::<BTreeMap<_, _>>(), self.model.paused);
+        assert_eq!(self.wheel.paused(), self.model.paused.len());
         // A snapshot lists the timers of one tick in firing order: a stable sort by tick is the oracle's order.
         let mut listed: Vec<Due> = self.wheel.iter().collect();
         listed.sort_by_key(|timer| timer.deadline_ms.div_ceil(self.model.tick_ms).max(self.model.now_tick));

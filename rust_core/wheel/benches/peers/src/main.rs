@@ -2,11 +2,12 @@
 //!
 //!     wheel-peers mix PEER TIMERS minute|day ROUNDS
 //!     wheel-peers server PEER CONNECTIONS SECONDS
+//!     wheel-peers counted            a fixed piece of work, to be run under callgrind
 //!     wheel-peers machine            what a cache miss costs here
 //!
 //! `benches/wheel.py` runs them all and prints the table.
-#![warn(missing_docs)]
 
+mod counted;
 mod dice;
 mod machine;
 mod memory;
@@ -56,6 +57,7 @@ fn main() {
             for_peer!(arguments[1].as_str(), mix, number(2) as usize, delays, number(4));
         }
         Some("server") => for_peer!(arguments[1].as_str(), server, number(2) as usize, number(3)),
+        Some("counted") => counted::run(),
         Some("machine") => machine::print(),
         _ => panic!("see the source for the arguments"),
     }
