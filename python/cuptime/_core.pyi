@@ -177,8 +177,8 @@ class Wheel:
         """Drops a batch, armed or paused; returns how many there were."""
 
     def reschedule(self, keys: Buffer, due_ms: Buffer) -> bytes:
-        """Gives a batch new due times (after a step of the wall clock, say); paused timers go on. Returns the column of new
-        keys, 0 where a key named nobody."""
+        """Gives a batch new due times (after a step of the wall clock, say); paused timers go on. Returns the column
+        of new keys, 0 where a key named nobody."""
 
     def pause(self, keys: Buffer) -> bytes:
         """Stops the time of a batch: what is left until each due time is kept. Returns new keys, 0 as above."""
@@ -209,11 +209,11 @@ class Timers:
     """A hierarchical timing wheel whose timers have the caller's 64-bit ids. A cache: rebuilt from storage.
 
     Instants are UTC ms, from 0 to 2**63 - 1; time passes only by `advance`. Columns are little-endian int64, as
-    `bytes` (read where it is) or any contiguous buffer of bytes or of int64 (array("q"), numpy: copied once, since others
-    may write to it while the GIL is released). A timer with due time D is handed out
-    by the first `advance` to D rounded up to a tick, or later; never before D. Safe to share between threads: one
-    call at a time is inside, batches release the GIL. A value outside its form raises `ValueError` (an integer that
-    is no int64 `OverflowError`) and changes nothing.
+    `bytes` (read where it is) or any contiguous buffer of bytes or of int64 (array("q"), numpy: copied once, since
+    others may write to it while the GIL is released). A timer with due time D is handed out by the first `advance` to
+    D rounded up to a tick, or later; never before D. Safe to share between threads: one call at a time is inside,
+    batches release the GIL. A value outside its form raises `ValueError` (an integer that is no int64
+    `OverflowError`) and changes nothing.
     """
 
     def __new__(cls, tick_ms: int, start_ms: int, capacity: int) -> Self:
@@ -249,9 +249,9 @@ class Timers:
         """Bytes taken, wheel and index of ids, idle capacity included."""
 
     def stats(self) -> dict[str, int]:
-        """Now: pending, paused, pending_ticks, pending_seconds, pending_minutes, pending_hours, pending_days (where in the
-        wheel they are), garbage, memory_bytes. Sums so far: armed, rearmed, disarmed, fired, moved (to a finer level),
-        forced (of these, outside the budget of work per call), compacted."""
+        """Now: pending, paused, pending_ticks, pending_seconds, pending_minutes, pending_hours, pending_days (where in
+        the wheel they are), garbage, memory_bytes. Sums so far: armed, rearmed, disarmed, fired, moved (to a finer
+        level), forced (of these, outside the budget of work per call), compacted."""
 
 # --- intake ---------------------------------------------------------------------------------------------------------
 

@@ -407,6 +407,9 @@ impl Wheel {
     #[cold]
     fn look_up(&mut self) {
         (self.opens, self.forces) = (u64::MAX, u64::MAX);
+        if self.is_empty() {
+            return;
+        }
         for level in 1..=OVERFLOW {
             if let Some(id) = self.earliest(level) {
                 let number = self.number_of(id);
