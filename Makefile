@@ -60,6 +60,12 @@ test: setup $(STAMPS)/test ## Rust and Python tests, with real servers. ARGS goe
 torture: setup $(STAMPS)/test ## Kills, floods and power cuts for minutes; not part of `make test`.
 	@$(PY) -m pytest -m torture --timeout 1800 tests $(ARGS)
 
+.PHONY: check-calendar
+check-calendar: $(STAMPS)/venv ## The legal calendar of China, day by day, against two packages in an environment of their own.
+	@test -x build/calendars/bin/python || $(PYTHON) -m venv build/calendars
+	@build/calendars/bin/pip --disable-pip-version-check install --quiet --require-hashes -r requirements/calendars.txt
+	@build/calendars/bin/python scripts/check_calendar.py
+
 .PHONY: torture-cron
 torture-cron: setup $(STAMPS)/test ## 10,000 random cron expressions against the minute-by-minute oracle (CUPTIME_CRON_EXPRESSIONS, _SEED).
 	@$(PY) -m pytest -m torture --timeout 3600 -s tests/unit/schedules/test_cron_oracle.py $(ARGS)

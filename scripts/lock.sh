@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../requirements"
 # runtime first: the others are constrained by it.
-for name in runtime build test lint bench; do
+for name in runtime build test lint bench calendars; do
   echo "== $name"
   ../.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
     --custom-compile-command "make lock" "$@" -o "$name.txt" "$name.in"

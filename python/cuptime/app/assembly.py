@@ -56,6 +56,8 @@ from cuptime.groups.registry import OpenGroups
 from cuptime.groups.watch import GroupWatchers
 from cuptime.rules.book import RuleBook
 from cuptime.rules.folder import RuleFolder
+from cuptime.schedules.calendar_folder import CalendarFolder
+from cuptime.schedules.calendars import Calendars
 from cuptime.schedules.desk import Desk
 from cuptime.schedules.engine import CoreCronEngine
 from cuptime.schedules.planner import Planner
@@ -286,7 +288,8 @@ class Node:
         return core.Intake(seed, self._settings.credit_min, self._settings.purchase_limit)
 
     def _schedules(self, base: _Base, tasks: TaskLine) -> _Schedules:
-        desk = Desk(base.storage, base.fence, self._clock, CoreCronEngine(), Targets(), tasks)
+        engine = CoreCronEngine(Calendars(self._settings.calendars), self._clock)
+        desk = Desk(base.storage, base.fence, self._clock, engine, Targets(), tasks)
         planner = Planner(desk, self._metrics)
         registry = Registry(desk, planner, base.requests, ScheduleAnswers(), base.last.schedule_seq)
         return _Schedules(desk, planner, registry)
@@ -336,6 +339,11 @@ class Node:
             folder = RuleFolder(book, self._settings.rules, self._clock)
             await folder.start()
             stack.push_async_callback(folder.close)
+        engine = schedules.desk.engine
+        if self._settings.calendars is not None and isinstance(engine, CoreCronEngine):
+            calendars = CalendarFolder(engine, self._settings.calendars)
+            calendars.start()
+            stack.push_async_callback(calendars.close)
 
     async def _serve(
         self,

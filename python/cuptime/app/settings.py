@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     rules: Path | None = Field(
         default=None, description="Folder of rule files (*.yaml), watched; none by default."
     )
+    calendars: Path | None = Field(
+        default=None, description="Folder of calendars (*.json), watched; the legal one of China is built in."
+    )
     redis: str = Field(
         default="", description="URL of Redis for the live counters; empty keeps them in process."
     )

@@ -65,6 +65,9 @@ class Reason(Enum):
         Code.INVALID_ARGUMENT, False, "The page token is not one that this list gave."
     )
     CRON_INVALID = ReasonFacts(Code.INVALID_ARGUMENT, False, "The cron expression cannot be read.")
+    CALENDAR_YEAR_UNKNOWN = ReasonFacts(
+        Code.FAILED_PRECONDITION, False, "The calendar has no data for a year that the schedule needs."
+    )
     WORDS_NOT_UNDERSTOOD = ReasonFacts(
         Code.INVALID_ARGUMENT, False, "The words for a time are not understood."
     )

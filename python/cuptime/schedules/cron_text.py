@@ -4,7 +4,10 @@
 
 `CRON_TZ` (or `TZ`) overrides the zone of the schedule; `DIALECT` and `DST` name one of `cron_names()`;
 `SEED` decides what `H`
-becomes. The rest of the text is the expression itself.
+becomes. `DAYS` (workday, restday, holiday, not_holiday), `ROLL` (before, after) and `SHIFT` (work days) ask
+the `CALENDAR` (cn); in a
+year without data `UNKNOWN_YEAR` decides (error, weekday_fallback, hold). The rest of the text is the
+expression itself.
 """
 
 from __future__ import annotations
@@ -45,6 +48,11 @@ class CronText:
     roll: str = "stay"
     shift: int = 0
     unknown_year: str = "error"
+
+    @property
+    def needs_calendar(self) -> bool:
+        """Does any setting ask it?"""
+        return bool(self.days_are or self.shift) or self.roll != "stay"
 
 
 def read_text(text: str, dst: str = "vixie") -> CronText:
