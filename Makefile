@@ -60,6 +60,10 @@ test: setup $(STAMPS)/test ## Rust and Python tests, with real servers. ARGS goe
 torture: setup $(STAMPS)/test ## Kills, floods and power cuts for minutes; not part of `make test`.
 	@$(PY) -m pytest -m torture --timeout 1800 tests $(ARGS)
 
+.PHONY: bench-cron
+bench-cron: setup $(STAMPS)/test $(STAMPS)/bench ## Cron beside croniter, cronsim and APScheduler, one table.
+	@PYTHONPATH=. $(PY) benches/cron.py $(ARGS)
+
 .PHONY: check-calendar
 check-calendar: $(STAMPS)/venv ## The legal calendar of China, day by day, against two packages in an environment of their own.
 	@test -x build/calendars/bin/python || $(PYTHON) -m venv build/calendars
