@@ -208,9 +208,8 @@ def main() -> int:
         missed = " MISSED" if target is not None and (cells[0] or 0) > target else ""
         shown = "".join(f"{'-' if cell is None else format(cell, ',.0f'):>14}" for cell in cells)
         print(f"{name:<34}{shown}{'' if target is None else target:>10}{missed}")
-    print(
-        f"zone data {zone_version()}; processor time, middle of rounds; re-planning of peers: their next() times a million"
-    )
+    print(f"zone data {zone_version()}; processor time, middle of rounds")
+    print("re-planning of peers: their next() times a million")
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps({"columns": columns, "targets": TARGETS}, indent=1) + "\n")
     return 0
