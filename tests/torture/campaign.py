@@ -37,6 +37,8 @@ CALLERS: Final = 12
 TRY_TIMEOUT_S: Final = 3.0
 TRIES_MAX: Final = 200
 GROUPS_OPEN: Final = 12
+SHOPS_MIN: Final = 12
+ORDERS_PER_SHOP: Final = 3_500
 LOOK_S: Final = 0.005
 CANCELLED_SHARE: Final = 0.04
 REPEATED_SHARE: Final = 0.05
@@ -280,7 +282,9 @@ class Campaign:
 
     async def _seed(self, orders: int) -> None:
         now_ms = self.clock.now_ms()
-        shops = shops_pb.BatchUpsertShopsRequest(shops=plan.shops(1, 12, orders * 2), request_id="shops")
+        # As many as the limits of a shop ask for.
+        count = max(SHOPS_MIN, -(-orders // ORDERS_PER_SHOP))
+        shops = shops_pb.BatchUpsertShopsRequest(shops=plan.shops(1, count, orders * 2), request_id="shops")
         await self._call("ShopService/BatchUpsertShops", shops, shops_pb.BatchUpsertShopsResponse)
         riders = riders_pb.BatchUpsertRidersRequest(
             riders=plan.riders(1, 80, orders * 2, now_ms), request_id="riders"
