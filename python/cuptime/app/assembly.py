@@ -28,6 +28,7 @@ from cuptime.app.settings import Settings
 from cuptime.coordination.single import SingleNode
 from cuptime.dispatch import desk as dispatch_desk
 from cuptime.dispatch.counters import Counters
+from cuptime.dispatch.days import Calendar
 from cuptime.dispatch.feed import DecisionFeed
 from cuptime.dispatch.interventions import Interventions
 from cuptime.dispatch.line import DecisionLine
@@ -181,7 +182,8 @@ class Node:
         await gate.open()
         stack.push_async_callback(gate.close)
         skus = core.SkuCodes()
-        counters = Counters(gate, core.Dispatcher(), skus, clock, tasks.wheel)
+        calendar = Calendar(settings.time_zone)
+        counters = Counters(gate, core.Dispatcher(), skus, clock, tasks.wheel, calendar)
         origin = (settings.origin_latitude, settings.origin_longitude)
         resources = Resources(
             storage, fence, clock, counters, core, base.bodies, base.requests, tasks.wheel, origin

@@ -40,6 +40,8 @@ class Answer:
     rows: list[DecisionColumns] = field(default_factory=list)
     reservations: list[Reservation] = field(default_factory=list)
     unassigned: list[int] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+    """Orders for which the gate was asked and has not answered: it may have reserved."""
 
 
 @dataclass(frozen=True, slots=True)

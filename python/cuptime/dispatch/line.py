@@ -27,6 +27,7 @@ from cuptime.dispatch.ports import OrderBody
 from cuptime.dispatch.queue import Batch, DecisionQueue, Part, Waiting
 from cuptime.dispatch.rebuild import Rebuild
 from cuptime.dispatch.resources import Resources
+from cuptime.dispatch.retire import Retirement
 from cuptime.dispatch.setbacks import Setbacks
 from cuptime.dispatch.solving import Solving
 from cuptime.dispatch.unresolved import Unresolved
@@ -63,6 +64,7 @@ class DecisionLine:
         self._setbacks = Setbacks(desk)
         self._unresolved = Unresolved(desk, self._solving, self._ledger, self._setbacks)
         self._rebuild = Rebuild(desk, self.quiet)
+        self._retirement = Retirement(resources, means.timers)
         resources.doubt = self.doubt
         means.metrics.depth("decisions", lambda: len(self.queue))
 
@@ -72,12 +74,12 @@ class DecisionLine:
         it after `Resources.recover`."""
         count = await self._rebuild.read_back()
         self._runner = asyncio.get_running_loop().create_task(self._run())
-        self._rebuild.start()
+        self._retirement.start()
         return count
 
     async def close(self) -> None:
         """Lets the commits in flight end; what still waits is in storage."""
-        self._rebuild.close()
+        self._retirement.close()
         if self._runner is not None:
             async with self._quiet:
                 self._runner.cancel()
@@ -186,7 +188,7 @@ class DecisionLine:
             # Shown as a fault of ours only when it is one: a refusal of storage has its reason.
             _log.warning("decisions of %d groups were not committed: %s", len(batch.parts), fault)
             if outcome_unknown(fault):
-                self._unresolved.ask_later(entry, fault)
+                await self._unresolved.keep(entry, fault)
             else:
                 await self._solving.give_back(answer)
                 await self._setbacks.not_committed(batch, fault)

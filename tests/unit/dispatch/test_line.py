@@ -148,7 +148,7 @@ async def test_a_restart_keeps_what_is_taken(morning: Morning) -> None:
     await morning.audit()
     await morning.full_group(10_002)
     await morning.full_group(10_003)
-    assert len(await morning.storage.standing_assignments(pack_out_from_ms=0, after=0, limit=100)) == 6
+    assert len(await morning.storage.standing_assignments(after=0, limit=100)) == 6
     await morning.audit()
 
 
@@ -178,6 +178,6 @@ async def test_many_groups_at_once_keep_to_what_there_is(morning: Morning, count
     await morning.shops.upsert([shop(n, daily_capacity=10) for n in (1, 2, 3)])
     await asyncio.gather(*(morning.full_group(10_001 + n) for n in range(count)))
     await morning.settle()
-    assigned = len(await morning.storage.standing_assignments(pack_out_from_ms=0, after=0, limit=1_000))
+    assigned = len(await morning.storage.standing_assignments(after=0, limit=1_000))
     assert assigned == min(30, count * 3)
     await morning.audit()

@@ -77,6 +77,9 @@ class MemoryStorage:
     async def room(self) -> None:
         """There always is."""
 
+    async def settle(self) -> None:
+        self._must_be_open()
+
     def pending_units(self) -> int:
         return 0
 
@@ -159,10 +162,10 @@ class MemoryStorage:
         return page(rows, lambda row: row.order_id, after, limit)
 
     async def standing_assignments(
-        self, *, pack_out_from_ms: int, after: int, limit: int
+        self, *, after: int, limit: int, live_only: bool = False
     ) -> list[DecisionRow]:
         standing = (self._tables.decisions.rows[sequence] for sequence in self._tables.assignments.values())
-        rows = (row for row in standing if row.pack_out_ms >= pack_out_from_ms)
+        rows = (row for row in standing if not (live_only and row.order_id in self._tables.retired.rows))
         return page(rows, lambda row: row.sequence, after, limit)
 
     async def intervention(self, order_id: int) -> InterventionRow | None:

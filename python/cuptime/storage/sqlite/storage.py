@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import apsw
 
@@ -46,7 +46,7 @@ from cuptime.storage.sqlite.rows import (
     task_of,
 )
 from cuptime.storage.sqlite.statements import sql
-from cuptime.storage.sqlite.writer import Claim, Unit, Writer, rows_of
+from cuptime.storage.sqlite.writer import Claim, Settle, Unit, Writer, rows_of
 
 
 class SqliteStorage:
@@ -117,7 +117,12 @@ class SqliteStorage:
         assert isinstance(answer, Committed)
         return answer
 
-    async def _submit(self, work: tuple[Write, ...] | Claim, fence: Fence, rows: int) -> Committed | Fence:
+    async def settle(self) -> None:
+        await self._submit(Settle(), Fence(0, 0), 1)
+
+    async def _submit(
+        self, work: tuple[Write, ...] | Claim | Settle, fence: Fence, rows: int
+    ) -> Committed | Fence:
         if self._writer is None:
             raise CuptimeError(Reason.STORAGE_UNAVAILABLE, "storage is closed")
         future: asyncio.Future[Committed | Fence] = asyncio.get_running_loop().create_future()
@@ -190,9 +195,10 @@ class SqliteStorage:
         return await self._readers.rows("undecided_orders", (after, limit, ORDER_NUMBER_BITS), order_of)
 
     async def standing_assignments(
-        self, *, pack_out_from_ms: int, after: int, limit: int
+        self, *, after: int, limit: int, live_only: bool = False
     ) -> list[DecisionRow]:
-        return await self._readers.rows("standing_assignments", (after, pack_out_from_ms, limit), decision_of)
+        name: LiteralString = "live_assignments" if live_only else "standing_assignments"
+        return await self._readers.rows(name, (after, limit), decision_of)
 
     async def intervention(self, order_id: int) -> InterventionRow | None:
         return await self._readers.row("intervention", (order_id,), lambda row: InterventionRow(*row))

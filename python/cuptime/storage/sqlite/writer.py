@@ -55,11 +55,16 @@ class Claim:
     epoch: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Writes over whatever a failed commit may have left; see :meth:`cuptime.domain.ports.Storage.settle`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Unit:
     """What one caller wants committed, and where the answer goes: a Committed, or a Fence for a claim."""
 
-    work: tuple[Write, ...] | Claim
+    work: tuple[Write, ...] | Claim | Settle
     fence: Fence
     rows: int
     future: asyncio.Future[Committed | Fence]
@@ -240,6 +245,9 @@ class Writer:
     def _run_unit(self, unit: Unit, careful: bool) -> Answer:
         if isinstance(unit.work, Claim):
             return self._claim(unit.work)
+        if isinstance(unit.work, Settle):
+            self._cursor.execute(sql("void_commit"))
+            return Committed((), 0)
         stale = self._stale(unit.fence)
         if stale is not None:
             return stale
