@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.limits import CLOSED_LATE_MS, REQUEST_ID_WINDOW_MS
 from cuptime.domain.ports import Committed, TaskFilter
 from cuptime.domain.values import (
     DecisionRow,
@@ -211,7 +212,7 @@ async def test_member_counts(shard: Shard) -> None:
 async def test_orders(shard: Shard) -> None:
     storage = shard.storage
     made = [rows.order(seq, number) for seq in (1, 2) for number in (1, 2, 3)]
-    await shard.do(orders(*reversed(made)))
+    await shard.do(*(InsertGroup(rows.group(seq)) for seq in (1, 2)), orders(*reversed(made)))
     assert await storage.order(made[4].order_id) == made[4]
     found = await storage.order(made[4].order_id)
     assert found is not None
@@ -361,6 +362,51 @@ async def test_cups_of_what_is_retired_are_used_up(shard: Shard) -> None:
     await shard.do(PutStock([StockRow(2, "latte", 50, 700)]))
     await shard.do(decisions(*late[2:]))
     assert await used() == [3, 7, 0]
+
+
+async def test_a_new_refusal_takes_the_place_of_one_whose_window_has_passed(shard: Shard) -> None:
+    first = rows.refusal(1)
+    within = replace(first, created_ms=first.created_ms + REQUEST_ID_WINDOW_MS, reason="WITHIN")
+    later = replace(
+        first, created_ms=first.created_ms + REQUEST_ID_WINDOW_MS + 1, reason="LATER", fingerprint=9
+    )
+    await shard.do(InsertRefusals([rows.row_of(first), rows.row_of(within)]))
+    assert await shard.storage.refusal(first.request_id) == first
+    await shard.do(InsertRefusals([rows.row_of(later)]))
+    assert await shard.storage.refusal(first.request_id) == later
+    assert await shard.storage.refusals_since(later.created_ms, limit=9) == [later]
+    assert (await shard.storage.counts())["refusals"] == 1
+
+
+async def test_orders_since_are_those_of_groups_that_may_have_taken_one(shard: Shard) -> None:
+    late_ms = CLOSED_LATE_MS
+    given = {  # group: deadline, completed; what is asked for is since 10 hours
+        1: (9 * late_ms - 1, 0), 2: (9 * late_ms, 0), 3: (99 * late_ms, 9 * late_ms - 1),
+        4: (99 * late_ms, 9 * late_ms), 5: (99 * late_ms, 0),
+    }  # fmt: skip
+    for seq, (deadline_ms, completed_ms) in given.items():
+        await shard.do(InsertGroup(rows.group(seq, deadline_ms=deadline_ms, completed_ms=completed_ms)))
+    made = {
+        (seq, number): rows.order(seq, number, created_ms=(8 + number) * late_ms)
+        for seq in given
+        for number in (1, 2, 3)
+    }
+    await shard.do(orders(*made.values()))
+    wanted = [made[seq, number] for seq in (2, 4, 5) for number in (2, 3)]
+    since_ms = 10 * late_ms
+    assert await shard.storage.orders_since(since_ms, after=0, limit=99) == wanted
+    found = []
+    after = 0
+    while page := await shard.storage.orders_since(since_ms, after=after, limit=1):
+        found += page
+        after = page[-1].order_id
+    assert found == wanted
+
+
+async def test_open_interventions_are_counted(shard: Shard) -> None:
+    await shard.do(OpenInterventions([rows.intervention(n) for n in (5, 6, 7)]))
+    await shard.do(ResolveIntervention(6, 80, "CANCELLED", ""))
+    assert await shard.storage.interventions_open() == 2
 
 
 async def test_storage_is_settled(shard: Shard) -> None:

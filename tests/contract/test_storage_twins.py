@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cuptime.domain.clock import ManualClock
 from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.limits import CLOSED_LATE_MS
 from cuptime.domain.ports import Storage, TaskFilter
 from cuptime.domain.values import (
     Fence,
@@ -80,7 +81,14 @@ def states(one: st.SearchStrategy[T]) -> st.SearchStrategy[tuple[T, ...]]:
 
 
 groups = st.builds(
-    rows.group, FEW, group_id=FEW, park=st.sampled_from("AB"), state=GROUP_STATES, completed_ms=AT, etag=FEW
+    rows.group,
+    FEW,
+    group_id=FEW,
+    park=st.sampled_from("AB"),
+    state=GROUP_STATES,
+    completed_ms=AT,
+    etag=FEW,
+    deadline_ms=st.integers(0, 60).map(lambda n: n - 30 + CLOSED_LATE_MS),
 )
 orders = st.builds(rows.order, FEW, FEW, state=st.sampled_from(OrderState), created_ms=AT)
 refusals = st.builds(rows.refusal, FEW, created_ms=AT, reason=st.sampled_from("AB"))
@@ -228,6 +236,8 @@ class Twins(RuleBasedStateMachine):
         order = order_id_of(after, 2)
         self.same(lambda storage: storage.orders_of(after, after=order, limit=limit))
         self.same(lambda storage: storage.orders_since(at_ms, after=order, limit=limit))
+        late_ms = at_ms + 2 * CLOSED_LATE_MS
+        self.same(lambda storage: storage.orders_since(late_ms, after=order, limit=limit))
         self.same(lambda storage: storage.undecided_orders(after=order, limit=limit))
         self.same(lambda storage: storage.standing_assignments(after=after, limit=limit))
         self.same(lambda storage: storage.standing_assignments(after=after, limit=limit, live_only=True))

@@ -3,8 +3,10 @@ other, and stops it the other way round."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
@@ -116,6 +118,12 @@ class Node:
         self._stack = AsyncExitStack()
         self._cron: CronDoor | None = None
         self._http: HttpServer | None = None
+        self._begun: set[asyncio.Task[None]] = set()
+
+    def _begin(self, work: Coroutine[object, object, None]) -> None:
+        running = asyncio.get_running_loop().create_task(work)
+        self._begun.add(running)
+        running.add_done_callback(self._begun.discard)
 
     async def start(self) -> dict[str, str]:
         """Serves when it returns; the addresses bound. Raises what a part raises, with everything undone."""
@@ -141,7 +149,7 @@ class Node:
 
     # --- parts ----------------------------------------------------------------------------------------------------
     async def _open(self, stack: AsyncExitStack) -> _Base:
-        storage = SqliteStorage(self._settings.data / DATABASE, self._clock, self._metrics)
+        storage = self._storage = SqliteStorage(self._settings.data / DATABASE, self._clock, self._metrics)
         await storage.open()
         stack.push_async_callback(storage.close)
         coordination = SingleNode()
@@ -310,6 +318,7 @@ class Node:
         # Before the door closes, whoever watches is told that the server stops.
         stack.callback(groups.watchers.stop)
         stack.callback(feed.stop)
+        self._storage.on_lost = lambda: self._begin(server.unready())
         host = self._settings.listen.rpartition(":")[0]
         addresses["grpc"] = f"{host}:{await server.start(self._settings.listen)}"
         if self._settings.metrics:

@@ -9,6 +9,7 @@ from typing import Final
 
 from cuptime.dispatch.counters import Counters
 from cuptime.dispatch.feed import DecisionFeed
+from cuptime.dispatch.person import PersonQueue
 from cuptime.dispatch.ports import Core, DecisionColumns, Rules, SkuCodes, Timers
 from cuptime.dispatch.queue import DecisionQueue
 from cuptime.dispatch.resources import Resources
@@ -71,7 +72,9 @@ class Desk:
     doubt: Callable[[], None] = lambda: None
     """Has gate and dispatcher rebuilt from storage, soon."""
     stats: Stats = field(default_factory=Stats)
-    _begun: set[asyncio.Task[None]] = field(default_factory=set)
+    person: PersonQueue = field(default_factory=PersonQueue)
+    begun: set[asyncio.Task[None]] = field(default_factory=set)
+    """What runs by itself."""
 
     @property
     def counters(self) -> Counters:
@@ -80,8 +83,8 @@ class Desk:
     def begin(self, work: Coroutine[object, object, None]) -> None:
         """Runs by itself; nobody awaits it."""
         running = asyncio.get_running_loop().create_task(work)
-        self._begun.add(running)
-        running.add_done_callback(self._begun.discard)
+        self.begun.add(running)
+        running.add_done_callback(self.begun.discard)
 
     def after_pause(self, pause_ms: int, call: Callable[[], None]) -> None:
         """Calls once, in a while."""

@@ -216,6 +216,8 @@ class _One:
         return [InsertDecisions([columns_of(self._row)]), self._resolved("ASSIGNED", now_ms)]
 
     async def _follow(self, committed: Committed) -> None:
+        if self._release is None:
+            self._line.person.leave(1)
         if self._task is not None:
             self._line.means.tasks.armed([self._task])
         if self._release is not None:

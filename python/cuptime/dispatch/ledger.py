@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from cuptime.dispatch.counters import HOLD_MS
-from cuptime.dispatch.delays import backoff_ms, retried, retry_task
+from cuptime.dispatch.delays import NO_ROOM_BACKOFF_MS, backoff_ms, retried, retry_task
 from cuptime.dispatch.desk import Answer, Desk
 from cuptime.dispatch.ports import DecidedGroup
 from cuptime.dispatch.queue import Batch
@@ -28,6 +28,8 @@ class Entry:
     writes: list[Write]
     tasks: list[Task]
     """The retries among the writes: armed when they are durable."""
+    opened: int = 0
+    """How many orders wait for a person from now on."""
 
 
 class Ledger:
@@ -49,10 +51,22 @@ class Ledger:
             due_ms = now_ms + backoff_ms(batch.attempt)
             tasks.append(retry_task(self._desk.means.tasks, answer.unassigned, batch.attempt + 1, due_ms))
             writes.append(InsertTasks(tasks))
-        elif answer.unassigned:
-            waiting = [InterventionRow(order_id, batch.attempt, now_ms) for order_id in answer.unassigned]
+            return Entry(batch, answer, writes, tasks)
+        opened = self._desk.person.take(len(answer.unassigned))
+        if opened:
+            waiting = [
+                InterventionRow(order_id, batch.attempt, now_ms) for order_id in answer.unassigned[:opened]
+            ]
             writes.append(OpenInterventions(waiting))
-        return Entry(batch, answer, writes, tasks)
+        if left := answer.unassigned[opened:]:
+            due_ms = now_ms + NO_ROOM_BACKOFF_MS
+            tasks.append(retry_task(self._desk.means.tasks, left, batch.attempt + 1, due_ms))
+            writes.append(InsertTasks(tasks))
+        return Entry(batch, answer, writes, tasks, opened)
+
+    def forget(self, entry: Entry) -> None:
+        """It is certain that storage did not keep it."""
+        self._desk.person.leave(entry.opened)
 
     async def commit(self, entry: Entry) -> Committed:
         """Raises what storage raises."""

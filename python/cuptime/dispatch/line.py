@@ -57,8 +57,9 @@ class DecisionLine:
         self._in_flight: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Lock()
         self._runner: asyncio.Task[None] | None = None
-        desk = Desk(means, resources, feed, self.queue, self.doubt)
+        desk = self._desk = Desk(means, resources, feed, self.queue, self.doubt)
         self.stats: Stats = desk.stats
+        self.person = desk.person
         self._solving = Solving(desk)
         self._ledger = Ledger(desk)
         self._setbacks = Setbacks(desk)
@@ -67,11 +68,14 @@ class DecisionLine:
         self._retirement = Retirement(resources, means.timers)
         resources.doubt = self.doubt
         means.metrics.depth("decisions", lambda: len(self.queue))
+        means.metrics.depth("interventions_open", lambda: self.person.count)
+        means.metrics.depth("interventions_put_off", lambda: self.person.put_off)
 
     # --- life -----------------------------------------------------------------------------------------------------
     async def start(self) -> int:
         """Submits what storage says is completed and undecided, then begins. Returns how many groups that was. Call
         it after `Resources.recover`."""
+        self.person.count = await self.means.storage.interventions_open()
         count = await self._rebuild.read_back()
         self._runner = asyncio.get_running_loop().create_task(self._run())
         self._retirement.start()
@@ -90,9 +94,9 @@ class DecisionLine:
 
     async def settle(self) -> None:
         """Returns when nothing waits that could be decided without time passing."""
-        while len(self.queue) > 0 or self._in_flight or self._quiet.locked():
-            if self._in_flight:
-                await asyncio.wait(list(self._in_flight))
+        while len(self.queue) > 0 or self._in_flight or self._desk.begun or self._quiet.locked():
+            if under_way := self._in_flight | self._desk.begun:
+                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             else:
                 await asyncio.sleep(0)
 
@@ -190,6 +194,7 @@ class DecisionLine:
             if outcome_unknown(fault):
                 await self._unresolved.keep(entry, fault)
             else:
+                self._ledger.forget(entry)
                 await self._solving.give_back(answer)
                 await self._setbacks.not_committed(batch, fault)
             return

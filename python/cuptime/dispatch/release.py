@@ -71,6 +71,7 @@ class Releases:
         """After the commit: capacity is free again, watchers know, and nothing waits for the order."""
         line = self._line
         line.queue.drop(release.order.order_id)
+        line.person.leave(sum(isinstance(write, ResolveIntervention) for write in release.writes))
         if release.released is not None:
             line.feed.publish(committed.first_sequence, [release.released])
             try:

@@ -51,6 +51,7 @@ class Unresolved:
         if committed is None:
             for held in entry.answer.reservations:
                 self._desk.resources.unsettled.pop(held.order_id, None)
+            self._ledger.forget(entry)
             await self._solving.give_back(entry.answer)
             self._setbacks.failed(entry.batch, fault, counted=False)
         else:

@@ -45,7 +45,8 @@ class InsertOrders:
 
 @dataclass(frozen=True, slots=True)
 class InsertRefusals:
-    """Rows in the field order of :class:`RefusalRow`. A request_id already refused keeps its first row."""
+    """Rows in the field order of :class:`RefusalRow`. A request_id already refused keeps its first row
+    for REQUEST_ID_WINDOW_MS; after that a new refusal takes its place."""
 
     rows: Sequence[Row]
 

@@ -86,8 +86,7 @@ async def test_what_may_be_kept_stays_taken(rig: Morning, kept: bool, rebuilt: b
     await rig.pass_ms(3 * HOLD_MS)
     assert await free_today(rig) == 0
     rig.storage.dark = False
-    async with rig.line.turn(10_001):
-        await rig.full_group(10_002, size=1)
+    await rig.full_group(10_002, size=1)
     await rig.pass_ms(60_000)
     assert rig.resources.unsettled == {}
     outcomes = [*await rig.outcomes(10_001), *await rig.outcomes(10_002)]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.limits import FORGET_ROWS_MAX
+from cuptime.domain.limits import FORGET_ROWS_MAX, REQUEST_ID_WINDOW_MS
 from cuptime.domain.values import (
     DecisionRow,
     Group,
@@ -91,8 +91,9 @@ def _insert_refusals(tables: Tables, write: InsertRefusals) -> tuple[int, ...]:
     for row in write.rows:
         columns: list[Any] = list(row)
         refusal = RefusalRow(*columns)
-        if tables.refusals.get(refusal.request_id) is None:
-            tables.refusals.insert(refusal.request_id, refusal)
+        before = tables.refusals.get(refusal.request_id)
+        if before is None or before.created_ms < refusal.created_ms - REQUEST_ID_WINDOW_MS:
+            tables.refusals.put(refusal.request_id, refusal)
     return _NONE
 
 

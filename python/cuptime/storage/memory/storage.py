@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.limits import CLOSED_LATE_MS
 from cuptime.domain.ports import Committed, Sequences, TaskFilter
 from cuptime.domain.values import (
     DecisionRow,
@@ -124,7 +125,17 @@ class MemoryStorage:
         return page(rows, lambda row: row.order_id, after, limit)
 
     async def orders_since(self, created_from_ms: int, *, after: int, limit: int) -> list[OrderRow]:
-        rows = (row for row in self._tables.orders.values() if row.created_ms >= created_from_ms)
+        from_ms = created_from_ms - CLOSED_LATE_MS
+        possible = {
+            group.group_seq
+            for group in self._tables.groups.values()
+            if group.deadline_ms >= from_ms and (not group.completed_ms or group.completed_ms >= from_ms)
+        }
+        rows = (
+            row
+            for row in self._tables.orders.values()
+            if row.created_ms >= created_from_ms and group_seq_of(row.order_id) in possible
+        )
         return page(rows, lambda row: row.order_id, after, limit)
 
     async def refusal(self, request_id: str) -> RefusalRow | None:
@@ -170,6 +181,9 @@ class MemoryStorage:
 
     async def intervention(self, order_id: int) -> InterventionRow | None:
         return self._tables.interventions.get(order_id)
+
+    async def interventions_open(self) -> int:
+        return sum(row.resolved_ms == 0 for row in self._tables.interventions.values())
 
     async def interventions(self, *, after: int, limit: int) -> list[InterventionRow]:
         rows = (row for row in self._tables.interventions.values() if row.resolved_ms == 0)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import apsw
 
 from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.limits import FORGET_ROWS_MAX, ORDER_NUMBER_BITS
+from cuptime.domain.limits import FORGET_ROWS_MAX, ORDER_NUMBER_BITS, REQUEST_ID_WINDOW_MS
 from cuptime.domain.values import Fence, Outcome, TaskState
 from cuptime.domain.writes import (
     AdvanceSchedules,
@@ -159,7 +159,7 @@ class Applier:
         return _NONE
 
     def _insert_refusals(self, write: InsertRefusals, fence: Fence) -> tuple[int, ...]:
-        self._many(sql("insert_refusals"), write.rows, fence.epoch)
+        self._many(sql("insert_refusals"), write.rows, fence.epoch, REQUEST_ID_WINDOW_MS)
         return _NONE
 
     def _set_member_counts(self, write: SetMemberCounts, fence: Fence) -> tuple[int, ...]:

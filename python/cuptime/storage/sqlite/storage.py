@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -12,7 +12,7 @@ import apsw
 
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.limits import ORDER_NUMBER_BITS
+from cuptime.domain.limits import CLOSED_LATE_MS, ORDER_NUMBER_BITS
 from cuptime.domain.ports import Committed, Metrics, Sequences, TaskFilter
 from cuptime.domain.values import (
     DecisionRow,
@@ -34,7 +34,7 @@ from cuptime.domain.values import (
 from cuptime.domain.writes import Write
 from cuptime.storage.sqlite import migrate
 from cuptime.storage.sqlite.connection import check_engine, open_writer, unavailable
-from cuptime.storage.sqlite.guard import FileGuard
+from cuptime.storage.sqlite.guard import FileGuard, FileWatch
 from cuptime.storage.sqlite.reader import Readers
 from cuptime.storage.sqlite.rows import (
     decision_of,
@@ -61,6 +61,8 @@ class SqliteStorage:
         self._metrics = metrics
         self._vfs = vfs
         self._guard = FileGuard(self._path)
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called once when the database's files were deleted or replaced under us; nothing is written from then on."""
         self._connection: apsw.Connection | None = None
         self._writer: Writer | None = None
         self._readers = Readers(self._path, vfs)
@@ -86,8 +88,13 @@ class SqliteStorage:
         self._connection = open_writer(self._path, self._vfs)
         migrate.migrate(self._connection, migrate.load(), self._clock.now_ms())
         self._readers.open()
-        self._writer = Writer(self._connection, loop, self._clock, self._metrics)
+        watch = FileWatch(self._path)
+        watch.begin()
+        self._writer = Writer(self._connection, loop, self._clock, self._metrics, watch, self._file_lost)
         self._writer.start()
+
+    def _file_lost(self) -> None:
+        self.on_lost()
 
     async def close(self) -> None:
         """Commits what waits, then closes the file. May be called twice, and after an `open` that failed."""
@@ -173,7 +180,8 @@ class SqliteStorage:
         )
 
     async def orders_since(self, created_from_ms: int, *, after: int, limit: int) -> list[OrderRow]:
-        return await self._readers.rows("orders_since", (after, created_from_ms, limit), order_of)
+        bindings = (after, created_from_ms, limit, ORDER_NUMBER_BITS, created_from_ms - CLOSED_LATE_MS)
+        return await self._readers.rows("orders_since", bindings, order_of)
 
     async def refusal(self, request_id: str) -> RefusalRow | None:
         return await self._readers.row("refusal", (request_id,), _refusal_of)
@@ -202,6 +210,13 @@ class SqliteStorage:
 
     async def intervention(self, order_id: int) -> InterventionRow | None:
         return await self._readers.row("intervention", (order_id,), lambda row: InterventionRow(*row))
+
+    async def interventions_open(self) -> int:
+        def read(connection: apsw.Connection) -> int:
+            count: int = connection.execute(sql("count_open_interventions")).get
+            return count
+
+        return await self._readers.run(read)
 
     async def interventions(self, *, after: int, limit: int) -> list[InterventionRow]:
         return await self._readers.rows(

@@ -18,8 +18,18 @@ SELECT {order_columns} FROM orders WHERE order_id = ?;
 -- name: orders_between
 SELECT {order_columns} FROM orders WHERE order_id > ?1 AND order_id < ?2 ORDER BY order_id LIMIT ?3;
 
+-- The loop over groups is outside: orders of groups that took none since are not read. ?5 is ?2 less a margin.
 -- name: orders_since
-SELECT {order_columns} FROM orders WHERE order_id > ?1 AND created_ms >= ?2 ORDER BY order_id LIMIT ?3;
+SELECT {order_columns}
+FROM (
+    SELECT group_seq FROM groups
+    WHERE group_seq >= ?1 >> ?4 AND deadline_ms >= ?5 AND (completed_ms = 0 OR completed_ms >= ?5)
+    ORDER BY group_seq
+) AS possible
+CROSS JOIN orders
+    ON orders.order_id > possible.group_seq << ?4 AND orders.order_id < (possible.group_seq + 1) << ?4
+WHERE orders.order_id > ?1 AND orders.created_ms >= ?2
+ORDER BY possible.group_seq, orders.order_id LIMIT ?3;
 
 -- The loop over groups is outside (CROSS JOIN fixes that), so rows come in the order of their ids without a sort.
 -- name: undecided_orders
@@ -38,8 +48,11 @@ SELECT count(*) FROM orders;
 request_id, fingerprint, group_id, user_id, reason, created_ms, status
 
 -- name: insert_refusals
-INSERT INTO refusals ({refusal_columns}, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (request_id) DO NOTHING;
+INSERT INTO refusals ({refusal_columns}, epoch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (request_id) DO UPDATE SET
+    fingerprint = excluded.fingerprint, group_id = excluded.group_id, user_id = excluded.user_id,
+    reason = excluded.reason, created_ms = excluded.created_ms, status = excluded.status, epoch = excluded.epoch
+WHERE created_ms < excluded.created_ms - ?9;
 
 -- name: refusal
 SELECT {refusal_columns} FROM refusals WHERE request_id = ?;
