@@ -266,7 +266,7 @@ class Resources:
             if self.standing.get(held.order_id) is None:
                 fresh.append(held.order_id)
             now = self.standing.as_of_now(held, self.riders)
-            if now != held:
+            if now is not held:
                 changed.append(now)
             self.standing.put(now)
         skus = self.cups.stood(self.standing.known(fresh))
@@ -301,7 +301,7 @@ class Resources:
         for rider_id in rider_ids:
             for held in self.standing.of_rider(rider_id):
                 now = self.standing.as_of_now(held, self.riders)
-                if now != held:
+                if now is not held:
                     self.standing.put(now)
                     changed.append(now)
         await self.counters.stand(changed)

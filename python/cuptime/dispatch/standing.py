@@ -70,14 +70,17 @@ class Standing:
         return made
 
     def as_of_now(self, held: Reservation, riders: Mapping[int, Rider]) -> Reservation:
-        """With the rider's present shift and the last count of the stock."""
-        counted_ms = self.counted_ms.get((held.shop_id, held.sku), 0)
+        """With the rider's present shift and the last count of the stock; itself when they are as they were."""
+        takes_stock = self.counted_ms.get((held.shop_id, held.sku), 0) <= held.pack_out_ms
+        load_until_ms = self._load_until_ms(riders.get(held.rider_id), held.pickup_ms, held.dropoff_ms)
+        if held.day and held.load_until_ms == load_until_ms and held.takes_stock == takes_stock:
+            return held
         return replace(
             held,
             dropoff_ms=held.dropoff_ms or held.pickup_ms + DELIVER_WITHIN_DEFAULT_MS,
             day=self.calendar.day(held.pack_out_ms).name,
-            load_until_ms=self._load_until_ms(riders.get(held.rider_id), held.pickup_ms, held.dropoff_ms),
-            takes_stock=counted_ms <= held.pack_out_ms,
+            load_until_ms=load_until_ms,
+            takes_stock=takes_stock,
         )
 
     @staticmethod

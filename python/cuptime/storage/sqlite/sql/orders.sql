@@ -18,7 +18,8 @@ SELECT {order_columns} FROM orders WHERE order_id = ?;
 -- name: orders_between
 SELECT {order_columns} FROM orders WHERE order_id > ?1 AND order_id < ?2 ORDER BY order_id LIMIT ?3;
 
--- The loop over groups is outside: orders of groups that took none since are not read. ?5 is ?2 less a margin.
+-- The loop over groups is outside: orders of groups that took none since are not read. ?5 is ?2 less a margin. The plus
+-- sign keeps the planner from beginning at ?1 again for each group.
 -- name: orders_since
 SELECT {order_columns}
 FROM (
@@ -28,7 +29,7 @@ FROM (
 ) AS possible
 CROSS JOIN orders
     ON orders.order_id > possible.group_seq << ?4 AND orders.order_id < (possible.group_seq + 1) << ?4
-WHERE orders.order_id > ?1 AND orders.created_ms >= ?2
+WHERE +orders.order_id > ?1 AND orders.created_ms >= ?2
 ORDER BY possible.group_seq, orders.order_id LIMIT ?3;
 
 -- The loop over groups is outside (CROSS JOIN fixes that), so rows come in the order of their ids without a sort.
@@ -37,7 +38,7 @@ SELECT {order_columns}
 FROM (SELECT group_seq FROM groups WHERE state = 2 AND group_seq >= ?1 >> ?3 ORDER BY group_seq) AS completed
 CROSS JOIN orders
     ON orders.order_id > completed.group_seq << ?3 AND orders.order_id < (completed.group_seq + 1) << ?3
-WHERE orders.order_id > ?1 AND orders.state = 1
+WHERE +orders.order_id > ?1 AND orders.state = 1
     AND NOT EXISTS (SELECT 1 FROM decisions WHERE decisions.order_id = orders.order_id)
 ORDER BY completed.group_seq, orders.order_id LIMIT ?2;
 
