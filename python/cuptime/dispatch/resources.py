@@ -205,9 +205,7 @@ class Resources:
             for shop in shops
         ]
 
-    async def shop_views_after(
-        self, fresh: Sequence[Shop], counted_ms: int | None = None
-    ) -> list[ShopView]:
+    async def shop_views_after(self, fresh: Sequence[Shop], counted_ms: int | None = None) -> list[ShopView]:
         """What `shop_views` will say of these when their change is durable; under the lock. So the answer can be kept
         in the very commit of the change. Where more is reserved than there was, the excess is not seen. `counted_ms` as
         in `take_shops`."""
@@ -234,7 +232,9 @@ class Resources:
         before = [self.riders.get(rider.rider_id) for rider in fresh]
         now = await self.counters.gate.free([load_key(rider.rider_id) for rider in fresh])
         return [
-            RiderView(rider, max(0, left + rider.max_load - (old.max_load if old else 0) + self._eased(rider)))
+            RiderView(
+                rider, max(0, left + rider.max_load - (old.max_load if old else 0) + self._eased(rider))
+            )
             for rider, old, left in zip(fresh, before, now, strict=True)
         ]
 

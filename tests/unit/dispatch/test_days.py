@@ -101,8 +101,9 @@ async def test_a_longer_shift_counts_what_was_delivered_in_it(evening: Morning) 
     assert await decided(evening, 10_001) == "ASSIGNED"
     await evening.pass_ms(2 * HOUR_MS)
     assert (await evening.riders.get(1)).load_free == 5
-    await evening.riders.upsert([night_rider(max_load=5)])
-    assert (await evening.riders.get(1)).load_free == 4
+    answer = await evening.riders.upsert([night_rider(max_load=5)])
+    assert answer == [await evening.riders.get(1)]
+    assert answer[0].load_free == 4
     await evening.audit()
     await evening.reboot()
     await evening.audit()
@@ -133,7 +134,8 @@ async def test_a_count_of_the_stock_knows_what_was_packed_out_before(evening: Mo
     assert await decided(evening, 10_001, quantity=4) == "ASSIGNED"
     assert await decided(evening, 10_002, quantity=1, pack_out_after_ms=2 * HOUR_MS) == "ASSIGNED"
     await evening.pass_ms(HOUR_MS)
-    await evening.shops.upsert([shop(1, stock=((COFFEE, 6),))])
+    answer = await evening.shops.upsert([shop(1, stock=((COFFEE, 6),))])
+    assert answer == [await evening.shops.get(1)]
     await evening.audit()
     assert (await evening.shops.get(1)).stock == ((COFFEE, 6, 5),), (
         "what is still to be packed out is on hand"
