@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -63,7 +64,7 @@ class Chaos:
     async def step(self, kind: str, first: int, second: int) -> None:
         step = asyncio.ensure_future(getattr(self, kind)(first, second))
         try:
-            if kind in ("time", "hours", "look", "restart", "count"):
+            if kind in ("time", "hours", "look", "restart", "count", "capacity"):
                 await step
             else:
                 await self.morning.while_time_passes(step)
@@ -186,8 +187,10 @@ class Chaos:
         await self.morning.riders.upsert([replace(view.rider, max_load=max(load, taken))])
 
     async def capacity(self, shop_id: int, capacity: int) -> None:
-        view = await self.morning.shops.get(shop_id)
-        taken = view.shop.daily_capacity - view.capacity_free
+        """Never below what is taken of any day."""
+        await self.morning.settle()
+        days = Counter(held.day for held in self.morning.resources.standing if held.shop_id == shop_id)
+        taken = max(days.values(), default=0)
         changed = shop(shop_id, daily_capacity=max(capacity, taken))
         await self.morning.shops.update(changed, ["daily_capacity"])
 
