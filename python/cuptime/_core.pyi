@@ -439,7 +439,8 @@ class Decided:
       (order_id, attempt, outcome, shop_id, rider_id, priority, completed_ms, decided_ms, rule_revision, sku, quantity,
       cold, pack_out_ms, pickup_ms, body); body is the `cuptime.v1.Decision` with its name and without sequence;
       shop_id, rider_id and pickup_ms are 0 when unassigned.
-    - reservations: (order_id, shop_id, rider_id, sku, quantity, cold, pack_out_ms, pickup_ms) of the assigned.
+    - reservations: (order_id, shop_id, rider_id, sku, quantity, cold, pack_out_ms, pickup_ms, dropoff_ms) of the
+      assigned.
     - unassigned: order ids.
     - invalid: (order_id, field, message) for an alarm; these are in `unassigned` too.
     - rule_hits, rule_errors: (rule id, times), by rank, no zeros; rules_evaluated: conditions evaluated.
@@ -451,7 +452,7 @@ class Decided:
         self,
     ) -> list[tuple[int, int, int, int, int, int, int, int, int, str, int, bool, int, int, bytes]]: ...
     @property
-    def reservations(self) -> list[tuple[int, int, int, str, int, bool, int, int]]: ...
+    def reservations(self) -> list[tuple[int, int, int, str, int, bool, int, int, int]]: ...
     @property
     def unassigned(self) -> list[int]: ...
     @property
@@ -588,6 +589,10 @@ class Counters:
         """For each, in turn, "" or why not: the key that has not enough left, `released/{order_id}` for one sent before
         the order's release, `order/{order_id}` for a different body under this name, `reservations/{max}` when there
         are too many. Raises ValueError for an amount below 1; what came before it in the list stays taken."""
+
+    def stand(self, standing: list[tuple[int, str, list[tuple[str, int, int]]]], now_ms: int) -> None:
+        """Puts in committed reservations, whatever the limits say; each replaces the one of its name. Raises ValueError
+        for an amount below 1; what came before it in the list stands."""
 
     def commit(self, order_ids: list[int]) -> list[int]:
         """Makes reservations last; returns those that are not there."""

@@ -174,6 +174,32 @@ async def test_reset_forgets_and_takes_what_stands_whatever_the_limits_say(gate:
     assert await gate.free(KEYS) == [0] * 4
 
 
+async def test_what_stands_replaces_what_was_held_or_stood(gate: Gate) -> None:
+    await gate.reserve([COLD], NOW, HOLD)
+    await gate.stand([replace(COLD, takes_stock=False), WARM, replace(WARM, order_id=7)], NOW)
+    assert await gate.free(KEYS) == [0, 0, 0, 0]
+    assert await gate.expire(NOW + 100 * HOLD) == [("fridge/1", 1)], "what stands never runs out"
+    await gate.stand([replace(WARM, takes_stock=False)], NOW + 1)
+    assert await gate.free(KEYS) == [0, 1, 0, 2]
+    assert len(await gate.release([5, 6, 7], NOW + 2)) == 3
+    assert await gate.free(KEYS) == [2, 1, 3, 4]
+    many = [order(n, rider_id=n, quantity=1) for n in range(10, 10 + 2 * GATE_BATCH_MAX + 1)]
+    await gate.stand(many, NOW)
+    assert len(await gate.release([held.order_id for held in many], NOW + 3)) == len(many)
+
+
+async def test_load_is_free_at_its_instant(gate: Gate) -> None:
+    carried = replace(WARM, load_until_ms=NOW + 5_000)
+    await gate.reserve([carried], NOW, HOLD)
+    await gate.commit([6])
+    assert await gate.free(["load/9"]) == [2]
+    assert await gate.expire(NOW + 4_999) == []
+    assert await gate.expire(NOW + 5_000) == [("load/9", 1)]
+    await gate.stand([replace(carried, load_until_ms=NOW + 9_000)], NOW + 6_000)
+    assert await gate.free(["load/9"]) == [2], "the shift was made longer"
+    assert await gate.expire(NOW + 9_000) == [("load/9", 1)]
+
+
 async def test_reset_of_more_than_one_batch(gate: Gate) -> None:
     count = 2 * GATE_BATCH_MAX + 1
     limits = [(f"load/{rider}", 2) for rider in range(count)]
@@ -209,6 +235,8 @@ async def test_empty_batches(gate: Gate) -> None:
         cold=st.booleans(),
         pack_out_ms=st.integers(0, 2**52),
         pickup_ms=st.integers(0, 2**52),
+        dropoff_ms=st.integers(0, 2**52),
+        day=st.sampled_from(["", "20261118"]),
     )
 )
 def test_a_reservation_survives_its_body(held: Reservation) -> None:
@@ -370,6 +398,9 @@ RESERVATIONS = st.builds(
     cold=st.booleans(),
     pack_out_ms=st.sampled_from([NOW, NOW + 86_400_000]),
     pickup_ms=st.integers(NOW - 5, NOW + 40),
+    load_until_ms=st.sampled_from([0, NOW + 10, NOW + 25]),
+    takes_stock=st.booleans(),
+    day=st.sampled_from(["", "20261119"]),
 )
 AT = st.integers(NOW - 3, NOW + 30)
 IDS = st.lists(st.integers(1, 6), max_size=3)
@@ -378,6 +409,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("reserve"), st.lists(RESERVATIONS, max_size=3), AT, st.integers(0, 20)),
         st.tuples(st.just("commit"), IDS),
+        st.tuples(st.just("stand"), st.lists(RESERVATIONS, max_size=3), AT),
         st.tuples(st.just("release"), IDS, AT),
         st.tuples(st.just("expire"), AT),
         st.tuples(st.just("set_limits"), st.lists(LIMIT, max_size=2)),

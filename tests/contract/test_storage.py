@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.limits import CLOSED_LATE_MS, REQUEST_ID_WINDOW_MS
 from cuptime.domain.ports import Committed, TaskFilter
 from cuptime.domain.values import (
     DecisionRow,
@@ -17,6 +18,7 @@ from cuptime.domain.values import (
     GroupState,
     OrderState,
     Outcome,
+    StockRow,
     order_id_of,
 )
 from cuptime.domain.writes import (
@@ -31,6 +33,7 @@ from cuptime.domain.writes import (
     PutStock,
     ReleaseOrders,
     ResolveIntervention,
+    RetireAssignments,
     SetMemberCounts,
     Write,
 )
@@ -209,7 +212,7 @@ async def test_member_counts(shard: Shard) -> None:
 async def test_orders(shard: Shard) -> None:
     storage = shard.storage
     made = [rows.order(seq, number) for seq in (1, 2) for number in (1, 2, 3)]
-    await shard.do(orders(*reversed(made)))
+    await shard.do(*(InsertGroup(rows.group(seq)) for seq in (1, 2)), orders(*reversed(made)))
     assert await storage.order(made[4].order_id) == made[4]
     found = await storage.order(made[4].order_id)
     assert found is not None
@@ -309,19 +312,106 @@ async def test_one_attempt_has_one_decision(shard: Shard) -> None:
 
 
 async def test_standing_assignments(shard: Shard) -> None:
-    made = [rows.decision(n, pack_out_ms=1_000 * n) for n in range(1, 6)]
+    made = [rows.decision(n) for n in range(1, 6)]
     await shard.do(decisions(*made, rows.decision(6, Outcome.UNASSIGNED)))
     await shard.do(decisions(rows.decision(4, Outcome.RELEASED)))
     stored = sequenced(1, *made)
 
-    async def standing(from_ms: int, after: int, limit: int) -> list[DecisionRow]:
-        return await shard.storage.standing_assignments(pack_out_from_ms=from_ms, after=after, limit=limit)
+    async def standing(after: int, limit: int, live_only: bool = False) -> list[DecisionRow]:
+        return await shard.storage.standing_assignments(after=after, limit=limit, live_only=live_only)
 
-    assert await standing(0, 0, 9) == [*stored[:3], stored[4]]
-    assert await standing(2_000, 0, 1) == [stored[1]]
-    assert await standing(2_000, 2, 9) == [stored[2], stored[4]]
+    assert await standing(0, 9) == await standing(0, 9, True) == [*stored[:3], stored[4]]
+    assert await standing(1, 1) == [stored[1]]
+    assert await standing(2, 9) == [stored[2], stored[4]]
     await shard.do(decisions(rows.decision(4, attempt=2)))
-    assert (await standing(0, 5, 9)) == sequenced(8, rows.decision(4, attempt=2))
+    assert (await standing(5, 9)) == sequenced(8, rows.decision(4, attempt=2))
+    await shard.do(RetireAssignments([2, 3, 4, 404]))
+    assert await standing(0, 9, True) == [stored[0], stored[4]]
+    assert await standing(1, 9, True) == [stored[4]]
+    assert len(await standing(0, 9)) == 5, "it still stands, and is not assigned twice"
+    await shard.refused(Reason.STATE_CONFLICT, decisions(rows.decision(2, attempt=2)))
+    await shard.do(decisions(rows.decision(2, Outcome.RELEASED), rows.decision(2, attempt=2)))
+    assert [row.order_id for row in await standing(0, 9, True)] == [1, 5, 2]
+
+
+async def test_cups_of_what_is_retired_are_used_up(shard: Shard) -> None:
+    """Three shops' stock was counted at 500, 1,500 and 500; all is packed out at 1,000."""
+    counted = {1: 500, 2: 1_500, 3: 500}
+    await shard.do(PutStock([StockRow(shop, "latte", 50, at_ms) for shop, at_ms in counted.items()]))
+    made = [rows.decision(n, shop_id=1 + n % 3, quantity=n) for n in range(1, 8)]
+    await shard.do(decisions(*made, rows.decision(8, shop_id=9), rows.decision(9, sku="tea")))
+
+    async def used() -> list[int]:
+        return [row.used for row in await shard.storage.stock()]
+
+    await shard.do(RetireAssignments([1, 2, 3, 8, 9, 404]))
+    assert await used() == [3, 0, 2]
+    await shard.do(RetireAssignments([1, 2, 3, 5, 3]))
+    assert await used() == [3, 0, 2 + 5], "nothing is put down twice"
+    await shard.do(PutStock([StockRow(1, "latte", 60, 500), StockRow(3, "latte", 50, 900)]))
+    assert await shard.storage.stock() == [
+        StockRow(1, "latte", 60, 500, 3), StockRow(2, "latte", 50, 1_500, 0), StockRow(3, "latte", 50, 900, 0),
+    ]  # fmt: skip
+    early = rows.decision(6, Outcome.RELEASED, shop_id=1, quantity=6, decided_ms=1_000)
+    late = [
+        rows.decision(n, Outcome.RELEASED, shop_id=1 + n % 3, quantity=n, decided_ms=1_001)
+        for n in (3, 4, 7, 5)
+    ]
+    await shard.do(decisions(early, *late[:2]))
+    assert await used() == [3, 0, 0], "cups come back until the pack-out; what is retired has been put down"
+    await shard.do(PutStock([StockRow(2, "latte", 50, 700)]))
+    await shard.do(decisions(*late[2:]))
+    assert await used() == [3, 7, 0]
+
+
+async def test_a_new_refusal_takes_the_place_of_one_whose_window_has_passed(shard: Shard) -> None:
+    first = rows.refusal(1)
+    within = replace(first, created_ms=first.created_ms + REQUEST_ID_WINDOW_MS, reason="WITHIN")
+    later = replace(
+        first, created_ms=first.created_ms + REQUEST_ID_WINDOW_MS + 1, reason="LATER", fingerprint=9
+    )
+    await shard.do(InsertRefusals([rows.row_of(first), rows.row_of(within)]))
+    assert await shard.storage.refusal(first.request_id) == first
+    await shard.do(InsertRefusals([rows.row_of(later)]))
+    assert await shard.storage.refusal(first.request_id) == later
+    assert await shard.storage.refusals_since(later.created_ms, limit=9) == [later]
+    assert (await shard.storage.counts())["refusals"] == 1
+
+
+async def test_orders_since_are_those_of_groups_that_may_have_taken_one(shard: Shard) -> None:
+    late_ms = CLOSED_LATE_MS
+    given = {  # group: deadline, completed; what is asked for is since 10 hours
+        1: (9 * late_ms - 1, 0), 2: (9 * late_ms, 0), 3: (99 * late_ms, 9 * late_ms - 1),
+        4: (99 * late_ms, 9 * late_ms), 5: (99 * late_ms, 0),
+    }  # fmt: skip
+    for seq, (deadline_ms, completed_ms) in given.items():
+        await shard.do(InsertGroup(rows.group(seq, deadline_ms=deadline_ms, completed_ms=completed_ms)))
+    made = {
+        (seq, number): rows.order(seq, number, created_ms=(8 + number) * late_ms)
+        for seq in given
+        for number in (1, 2, 3)
+    }
+    await shard.do(orders(*made.values()))
+    wanted = [made[seq, number] for seq in (2, 4, 5) for number in (2, 3)]
+    since_ms = 10 * late_ms
+    assert await shard.storage.orders_since(since_ms, after=0, limit=99) == wanted
+    found = []
+    after = 0
+    while page := await shard.storage.orders_since(since_ms, after=after, limit=1):
+        found += page
+        after = page[-1].order_id
+    assert found == wanted
+
+
+async def test_open_interventions_are_counted(shard: Shard) -> None:
+    await shard.do(OpenInterventions([rows.intervention(n) for n in (5, 6, 7)]))
+    await shard.do(ResolveIntervention(6, 80, "CANCELLED", ""))
+    assert await shard.storage.interventions_open() == 2
+
+
+async def test_storage_is_settled(shard: Shard) -> None:
+    await shard.storage.settle()
+    await shard.do(PutShops([rows.shop(1)]))
 
 
 async def test_undecided_orders(shard: Shard) -> None:

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cuptime.domain.clock import ManualClock
 from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.limits import CLOSED_LATE_MS
 from cuptime.domain.ports import Storage, TaskFilter
 from cuptime.domain.values import (
     Fence,
@@ -23,6 +24,7 @@ from cuptime.domain.values import (
     OrderState,
     Outcome,
     ScheduleState,
+    StockRow,
     TaskState,
     order_id_of,
 )
@@ -52,6 +54,7 @@ from cuptime.domain.writes import (
     ReplaceSchedule,
     ReplaceTask,
     ResolveIntervention,
+    RetireAssignments,
     SetMemberCounts,
     TriggerTasks,
     Write,
@@ -78,13 +81,21 @@ def states(one: st.SearchStrategy[T]) -> st.SearchStrategy[tuple[T, ...]]:
 
 
 groups = st.builds(
-    rows.group, FEW, group_id=FEW, park=st.sampled_from("AB"), state=GROUP_STATES, completed_ms=AT, etag=FEW
+    rows.group,
+    FEW,
+    group_id=FEW,
+    park=st.sampled_from("AB"),
+    state=GROUP_STATES,
+    completed_ms=AT,
+    etag=FEW,
+    deadline_ms=st.integers(0, 60).map(lambda n: n - 30 + CLOSED_LATE_MS),
 )
 orders = st.builds(rows.order, FEW, FEW, state=st.sampled_from(OrderState), created_ms=AT)
 refusals = st.builds(rows.refusal, FEW, created_ms=AT, reason=st.sampled_from("AB"))
 decisions = st.builds(
-    rows.decision, ORDER_IDS, st.sampled_from(Outcome), attempt=FEW, pack_out_ms=AT, cold=st.booleans()
-)
+    rows.decision, ORDER_IDS, st.sampled_from(Outcome), attempt=FEW, pack_out_ms=AT, cold=st.booleans(),
+    decided_ms=AT, shop_id=FEW, sku=st.sampled_from(["a", "茶"]), quantity=FEW,
+)  # fmt: skip
 tasks = st.builds(
     rows.task, FEW, state=TASK_STATES, queue=st.sampled_from("ab"), due_ms=FEW, schedule_seq=st.integers(0, 2),
     generation=FEW, nominal_ms=FEW, execution_id=st.sampled_from(["", "e1", "e2"]),
@@ -109,10 +120,11 @@ WRITES: st.SearchStrategy[Write] = st.one_of(
     st.builds(MoveOrder, ORDER_IDS, st.sampled_from(OrderState), st.sampled_from(OrderState), AT),
     st.builds(ReleaseOrders, FEW, AT),
     st.builds(InsertDecisions, many(decisions.map(rows.row_of))),
+    st.builds(RetireAssignments, many(ORDER_IDS)),
     st.builds(OpenInterventions, many(interventions)),
     st.builds(ResolveIntervention, FEW, st.integers(1, 9), st.just("DONE"), st.just("")),
     st.builds(PutShops, many(st.builds(rows.shop, FEW, FEW))),
-    st.builds(PutStock, many(st.builds(rows.stock, FEW, st.sampled_from(["a", "茶"]), AT))),
+    st.builds(PutStock, many(st.builds(StockRow, FEW, st.sampled_from(["a", "茶"]), AT, AT))),
     st.builds(PutRiders, many(st.builds(rows.rider, FEW, FEW))),
     st.builds(InsertTasks, many(tasks)),
     st.builds(
@@ -224,10 +236,11 @@ class Twins(RuleBasedStateMachine):
         order = order_id_of(after, 2)
         self.same(lambda storage: storage.orders_of(after, after=order, limit=limit))
         self.same(lambda storage: storage.orders_since(at_ms, after=order, limit=limit))
+        late_ms = at_ms + 2 * CLOSED_LATE_MS
+        self.same(lambda storage: storage.orders_since(late_ms, after=order, limit=limit))
         self.same(lambda storage: storage.undecided_orders(after=order, limit=limit))
-        self.same(
-            lambda storage: storage.standing_assignments(pack_out_from_ms=at_ms, after=after, limit=limit)
-        )
+        self.same(lambda storage: storage.standing_assignments(after=after, limit=limit))
+        self.same(lambda storage: storage.standing_assignments(after=after, limit=limit, live_only=True))
         self.same(lambda storage: storage.decisions(after=after, limit=limit, group_seq=limit))
         self.same(lambda storage: storage.waiting_tasks(after=after, limit=limit))
         self.same(lambda storage: storage.groups(before_seq=after, limit=limit, state=GroupState.OPEN))
@@ -251,7 +264,8 @@ class Twins(RuleBasedStateMachine):
                 await storage.orders_since(0, after=0, limit=99),
                 sorted(refusals, key=lambda row: row.request_id),
                 await storage.decisions(after=0, limit=999),
-                await storage.standing_assignments(pack_out_from_ms=0, after=0, limit=99),
+                await storage.standing_assignments(after=0, limit=99),
+                await storage.standing_assignments(after=0, limit=99, live_only=True),
                 await storage.undecided_orders(after=0, limit=99),
                 [await storage.intervention(order_id) for order_id in range(1, 5)],
                 await storage.shops(after=0, limit=99),

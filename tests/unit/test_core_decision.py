@@ -107,7 +107,8 @@ def test_an_order_gets_the_nearest_shop_and_rider_with_everything_recorded() -> 
     assert (row.completed_ms, row.decided_ms, row.pack_out_ms) == (NOW_MS - 20, NOW_MS, PACK_OUT_MS)
     assert (row.sku, row.quantity, row.cold) == ("latte", 2, True)
     assert PACK_OUT_MS <= row.pickup_ms <= UNTIL_MS
-    assert decided.reservations == [(ONE, 1, 11, "latte", 2, True, PACK_OUT_MS, row.pickup_ms)]
+    dropoff_ms = told(row).dropoff_time_ms
+    assert decided.reservations == [(ONE, 1, 11, "latte", 2, True, PACK_OUT_MS, row.pickup_ms, dropoff_ms)]
     assert (decided.unassigned, decided.invalid, decided.gap_bound) == ([], [], 0)
 
     decision = told(row)

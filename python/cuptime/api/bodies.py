@@ -52,6 +52,9 @@ class WireBodies:
             etag=row.etag,
         )
 
+    def dropoff_ms(self, row: DecisionRow) -> int:
+        return dispatch_pb.Decision.FromString(row.body).dropoff_time_ms
+
     def decision_body(self, row: DecisionRow, before: bytes) -> bytes:
         message = dispatch_pb.Decision.FromString(before)
         assigned = row.outcome is not Outcome.UNASSIGNED

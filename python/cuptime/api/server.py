@@ -102,6 +102,11 @@ class GrpcServer:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return int(port)
 
+    async def unready(self) -> None:
+        """Says NOT_SERVING; calls are still answered, with what they get."""
+        for name in self._names:
+            await self._health.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
+
     async def stop(self, grace_s: float) -> None:
         """Says NOT_SERVING, refuses new calls, lets those under way finish for `grace_s`."""
         await self._health.enter_graceful_shutdown()

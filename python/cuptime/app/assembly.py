@@ -3,8 +3,10 @@ other, and stops it the other way round."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
@@ -28,6 +30,7 @@ from cuptime.app.settings import Settings
 from cuptime.coordination.single import SingleNode
 from cuptime.dispatch import desk as dispatch_desk
 from cuptime.dispatch.counters import Counters
+from cuptime.dispatch.days import Calendar
 from cuptime.dispatch.feed import DecisionFeed
 from cuptime.dispatch.horizon import Horizon, group_buy
 from cuptime.dispatch.improve import Improver
@@ -161,6 +164,12 @@ class Node:
         self._cron: CronDoor | None = None
         self._http: HttpServer | None = None
         self.parts: Parts | None = None
+        self._begun: set[asyncio.Task[None]] = set()
+
+    def _begin(self, work: Coroutine[object, object, None]) -> None:
+        running = asyncio.get_running_loop().create_task(work)
+        self._begun.add(running)
+        running.add_done_callback(self._begun.discard)
 
     async def start(self, *, doors: bool = True) -> dict[str, str]:
         """Serves when it returns; the addresses bound. Raises what a part raises, with everything undone. `doors` False
@@ -201,7 +210,7 @@ class Node:
 
     # --- parts ----------------------------------------------------------------------------------------------------
     async def _open(self, stack: AsyncExitStack) -> _Base:
-        storage = self._adapters.storage(self._settings, self._clock, self._metrics)
+        storage = self._storage = self._adapters.storage(self._settings, self._clock, self._metrics)
         await storage.open()
         stack.push_async_callback(storage.close)
         coordination = SingleNode()
@@ -241,7 +250,8 @@ class Node:
         await gate.open()
         stack.push_async_callback(gate.close)
         skus = core.SkuCodes()
-        counters = Counters(gate, core.Dispatcher(), skus, clock, tasks.wheel)
+        calendar = Calendar(settings.time_zone)
+        counters = Counters(gate, core.Dispatcher(), skus, clock, tasks.wheel, calendar)
         origin = (settings.origin_latitude, settings.origin_longitude)
         resources = Resources(
             storage, fence, clock, counters, core, base.bodies, base.requests, tasks.wheel, origin
@@ -377,6 +387,7 @@ class Node:
         # Before the door closes, whoever watches is told that the server stops.
         stack.callback(groups.watchers.stop)
         stack.callback(feed.stop)
+        self._storage.on_lost = lambda: self._begin(server.unready())
         host = self._settings.listen.rpartition(":")[0]
         addresses["grpc"] = f"{host}:{await server.start(self._settings.listen)}"
         if self._settings.metrics:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("no such time zone; give an IANA name as in Asia/Shanghai") from None
+    return name
 
 
 class Settings(BaseSettings):
@@ -35,6 +45,9 @@ class Settings(BaseSettings):
         default=31.0250, ge=-89, le=89, description="Where the park is; distances are flat around it."
     )
     origin_longitude: float = Field(default=121.4330, ge=-180, le=180)
+    time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
+        default="UTC", description="IANA name of the park's time zone: days of capacity begin and end there."
+    )
     credit_min: int = Field(
         default=85, ge=0, le=1_000, description="Orders of users with less credit are refused."
     )

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Final
 
+from cuptime.dispatch.days import Calendar, Day
 from cuptime.dispatch.ports import Dispatcher, SkuCodes, Timers
 from cuptime.domain.clock import Clock
 from cuptime.domain.ports import Gate, Reservation
@@ -23,19 +24,14 @@ HOLD_MS: Final = 30_000
 EXPIRY_STEP_MS: Final = 1_000
 """Fridge slots that come free within one second come free together, at its end."""
 PACK_OUT_AHEAD_MS: Final = 18 * 60_000
-"""Capacity in the dispatcher is of the day on which what is decided now is packed out."""
+"""What a shop has left today is what it has for a group that completes now."""
 
 _log = logging.getLogger(__name__)
 
 
-def day_of(instant_ms: int) -> str:
-    """yyyymmdd, UTC."""
-    return datetime.fromtimestamp(instant_ms / 1_000, UTC).strftime("%Y%m%d")
-
-
-def capacity_key(shop_id: int, pack_out_ms: int) -> str:
-    """The gate's key."""
-    return f"capacity/{shop_id}/{day_of(pack_out_ms)}"
+def capacity_key(shop_id: int, day: str) -> str:
+    """The gate's key; the day is yyyymmdd."""
+    return f"capacity/{shop_id}/{day}"
 
 
 def fridge_key(shop_id: int) -> str:
@@ -57,11 +53,24 @@ class Counters:
     """What shops and riders have left. All calls under `lock` where they say so."""
 
     def __init__(
-        self, gate: Gate, dispatcher: Dispatcher, skus: SkuCodes, clock: Clock, timers: Timers
+        self,
+        gate: Gate,
+        dispatcher: Dispatcher,
+        skus: SkuCodes,
+        clock: Clock,
+        timers: Timers,
+        calendar: Calendar | None = None,
     ) -> None:
+        """Days are UTC days without a calendar."""
         self.gate = gate
         self.dispatcher = dispatcher
+        self.calendar = calendar or Calendar()
         self.lock = asyncio.Lock()
+        self.shop_ids: Callable[[], Iterable[int]] = tuple
+        """All shops that the dispatcher knows."""
+        self._day_turn = asyncio.Lock()
+        self.day = ""
+        """The dispatcher knows one capacity of each shop; it is that of this day."""
         self._skus = skus
         self._clock = clock
         self._timers = timers
@@ -71,9 +80,20 @@ class Counters:
     def codes(self, skus: list[str]) -> list[int]:
         return self._skus.codes(skus)
 
-    def pack_out_day_ms(self) -> int:
-        """An instant of the day whose capacity the dispatcher has."""
-        return self._clock.now_ms() + PACK_OUT_AHEAD_MS
+    def today(self) -> Day:
+        """The day on which is packed out what is decided now."""
+        return self.calendar.day(self._clock.now_ms() + PACK_OUT_AHEAD_MS)
+
+    @asynccontextmanager
+    async def of_day(self, day: str) -> AsyncIterator[None]:
+        """Has the dispatcher know what the shops have left on this day, and nobody change that meanwhile. Costs one
+        question to the gate, and that only when the day before was another one."""
+        async with self._day_turn:
+            if day != self.day:
+                async with self.lock:
+                    self.day = day
+                    await self._resync([fridge_key(shop_id) for shop_id in self.shop_ids()])
+            yield
 
     async def reserve(self, reservations: Sequence[Reservation]) -> list[str]:
         """Takes each from the gate, then what was given from the dispatcher. The keys that refused are set right in the
@@ -90,11 +110,11 @@ class Counters:
             out_of_step = [
                 key
                 for held, refusal in zip(taken, self.dispatcher.consume(holds), strict=True)
-                if refusal
+                if refusal or held.day != self.day  # consumed from the wrong day
                 for key in self.keys_of(held)
             ]
             await self._resync([key for key in refused_by if key] + out_of_step)
-            self.watch_pickups(taken)
+            self.watch_ends(taken)
             if taken:
                 self._expire_at(now_ms + HOLD_MS)
             return refused_by
@@ -103,28 +123,45 @@ class Counters:
         """Makes reservations last; those that were not held any more are returned."""
         return await self.gate.commit(order_ids)
 
+    async def hold_fast(self, reservations: Sequence[Reservation]) -> None:
+        """Reservations that must not run out, however long it takes to know whether they stand: they are put in again
+        where they are gone. Raises what the gate raises."""
+        async with self.lock:
+            await self.last(reservations)
+
+    async def last(self, reservations: Sequence[Reservation]) -> None:
+        """Under the lock: as `hold_fast`."""
+        if reservations:
+            gone = set(await self.gate.commit([held.order_id for held in reservations]))
+            await self.stand([held for held in reservations if held.order_id in gone])
+
     async def release(self, order_ids: Sequence[int]) -> list[Reservation]:
         """Gives reservations back, in the gate and in the dispatcher."""
         async with self.lock:
-            given_back = await self.gate.release(order_ids, self._clock.now_ms())
-            await self._resync(key for held in given_back for key in self.keys_of(held))
-            return given_back
+            return await self.free(order_ids)
 
-    async def swap(self, olds: Sequence[Reservation], news: Sequence[Reservation]) -> bool:
-        """Under the lock, after the commit that put the one in the place of the other: gate and dispatcher follow.
-        False when the gate has no room for what stands (a limit was lowered): then it must be rebuilt."""
-        order_ids, now_ms = [held.order_id for held in news], self._clock.now_ms()
-        await self.gate.release(order_ids, now_ms)
-        refused_by = await self.gate.reserve(news, now_ms, HOLD_MS)
-        await self.gate.commit(order_ids)
-        self.watch_pickups(news)
-        await self._resync(key for held in (*olds, *news) for key in self.keys_of(held))
-        return not any(refused_by)
-
-    def watch_pickups(self, reservations: Iterable[Reservation]) -> None:
-        """The fridge slots of those that are cold come free at pick-up."""
-        for due_ms in {held.pickup_ms for held in reservations if held.cold}:
+    def watch_ends(self, reservations: Iterable[Reservation]) -> None:
+        """Fridge slots come free at pick-up, loads at the end of the shift."""
+        held_cold = {held.pickup_ms for held in reservations if held.cold}
+        for due_ms in held_cold | {held.load_until_ms for held in reservations}:
             self._expire_at(due_ms)
+
+    async def stand(
+        self, reservations: Sequence[Reservation], instead_of: Sequence[Reservation] = ()
+    ) -> None:
+        """Under the lock: what stands takes something else than before, or stood and was forgotten. `instead_of` is
+        what it took before, where that was elsewhere."""
+        if not reservations:
+            return
+        await self.gate.stand(reservations, self._clock.now_ms())
+        self.watch_ends(reservations)
+        await self._resync(key for held in (*instead_of, *reservations) for key in self.keys_of(held))
+
+    async def free(self, order_ids: Sequence[int]) -> list[Reservation]:
+        """Under the lock: gives back, in the gate and in the dispatcher."""
+        given_back = await self.gate.release(order_ids, self._clock.now_ms())
+        await self._resync(key for held in given_back for key in self.keys_of(held))
+        return given_back
 
     async def resync(self, keys: Iterable[str]) -> None:
         """Sets the dispatcher's counters of these keys to what the gate has."""
@@ -133,7 +170,7 @@ class Counters:
 
     def keys_of(self, held: Reservation) -> list[str]:
         return [
-            capacity_key(held.shop_id, held.pack_out_ms),
+            capacity_key(held.shop_id, held.day or self.calendar.day(held.pack_out_ms).name),
             fridge_key(held.shop_id),
             stock_key(held.shop_id, held.sku),
             load_key(held.rider_id),
@@ -156,9 +193,8 @@ class Counters:
             # Else the gate refused the reservation as such (`released/…`, `order/…`), and no counter is wrong.
         if not (shops or stock or riders):
             return
-        day_ms = self.pack_out_day_ms()
         shop_ids, levels, rider_ids = sorted(shops), sorted(stock), sorted(riders)
-        wanted = [capacity_key(shop, day_ms) for shop in shop_ids]
+        wanted = [capacity_key(shop, self.day) for shop in shop_ids]
         wanted += [fridge_key(shop) for shop in shop_ids]
         wanted += [stock_key(shop, sku) for shop, sku in levels]
         wanted += [load_key(rider) for rider in rider_ids]
@@ -193,11 +229,15 @@ class Counters:
             # One is under way and may have read the clock before: come again.
             self._expire_at(self._clock.now_ms() + 1)
 
+    async def expire(self) -> None:
+        """Gives back what is due by now."""
+        async with self.lock:
+            freed = await self.gate.expire(self._clock.now_ms())
+            await self._resync(key for key, _ in freed)
+
     async def _give_back(self) -> None:
         try:
-            async with self.lock:
-                freed = await self.gate.expire(self._clock.now_ms())
-                await self._resync(key for key, _ in freed)
+            await self.expire()
         except Exception:
             _log.exception("what came free could not be read from the gate; trying again")
             self._expire_at(self._clock.now_ms() + EXPIRY_STEP_MS)

@@ -14,6 +14,8 @@ from cuptime.domain.values import Task
 DISPATCH_RETRY_QUEUE: Final = "cuptime.dispatch_retry"
 BACKOFF_MS: Final = (1_000, 4_000, 15_000)
 """Before the second, third and fourth attempt."""
+NO_ROOM_BACKOFF_MS: Final = 60_000
+"""When as many orders wait for a person as may: then each is tried again once a minute, which may also help it."""
 TASK_TRIES_MAX: Final = 100
 """A retry that meets a fault of the service (not a decision) comes again so often."""
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from cuptime.dispatch.counters import Counters
 from cuptime.dispatch.feed import DecisionFeed
+from cuptime.dispatch.person import PersonQueue
 from cuptime.dispatch.ports import Core, DecisionColumns, Rules, SkuCodes, Timers
 from cuptime.dispatch.provisional import ProvisionalBook
 from cuptime.dispatch.queue import DecisionQueue
@@ -41,6 +42,8 @@ class Answer:
     rows: list[DecisionColumns] = field(default_factory=list)
     reservations: list[Reservation] = field(default_factory=list)
     unassigned: list[int] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+    """Orders for which the gate was asked and has not answered: it may have reserved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,9 @@ class Desk:
     doubt: Callable[[], None] = lambda: None
     """Has gate and dispatcher rebuilt from storage, soon."""
     stats: Stats = field(default_factory=Stats)
-    _begun: set[asyncio.Task[None]] = field(default_factory=set)
+    person: PersonQueue = field(default_factory=PersonQueue)
+    begun: set[asyncio.Task[None]] = field(default_factory=set)
+    """What runs by itself."""
 
     @property
     def counters(self) -> Counters:
@@ -81,8 +86,8 @@ class Desk:
     def begin(self, work: Coroutine[object, object, None]) -> None:
         """Runs by itself; nobody awaits it."""
         running = asyncio.get_running_loop().create_task(work)
-        self._begun.add(running)
-        running.add_done_callback(self._begun.discard)
+        self.begun.add(running)
+        running.add_done_callback(self.begun.discard)
 
     def after_pause(self, pause_ms: int, call: Callable[[], None]) -> None:
         """Calls once, in a while."""

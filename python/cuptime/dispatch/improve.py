@@ -19,6 +19,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ from cuptime.dispatch.ports import Bodies, Hold, Told
 from cuptime.dispatch.provisional import Provisional, ProvisionalBook
 from cuptime.dispatch.queue import group_columns
 from cuptime.dispatch.release import columns_of
-from cuptime.dispatch.resources import SPEED_DEFAULT_M_PER_MIN, Resources, reservation_of
+from cuptime.dispatch.resources import SPEED_DEFAULT_M_PER_MIN, Resources
 from cuptime.dispatch.rolling import Move, Plan, improve_loads
 from cuptime.dispatch.trips import Look, improve_trips
 from cuptime.domain.errors import CuptimeError, Reason
@@ -135,7 +136,7 @@ class Improver:
             groups = {group_seq_of(entry.row.order_id) for entry in chosen}
             ours = self._line.queue.take_in_hand(groups)
             try:
-                async with self._line.counters.lock:
+                async with self._of_first_day(chosen), self._line.counters.lock:
                     moved = await self._improve([entry for entry in chosen if self._takes_part(entry, ours)])
             finally:
                 for group_seq in ours:
@@ -145,6 +146,13 @@ class Improver:
                 await self._line.resources.recover()
         self.stats.passes += 1
         return moved or 0
+
+    def _of_first_day(self, chosen: Sequence[Provisional]) -> AbstractAsyncContextManager[None]:
+        """The dispatcher knows one day's capacity: it is that of the order that is committed first."""
+        counters = self._line.counters
+        first = min(chosen, key=lambda entry: entry.commit_ms, default=None)
+        held = self._line.resources.standing.get(first.row.order_id) if first is not None else None
+        return counters.of_day(held.day if held is not None else counters.day)
 
     async def _read(self, entries: Sequence[Provisional]) -> None:
         """What a start left to be read when it is needed."""
@@ -160,8 +168,11 @@ class Improver:
         """Still provisional, in our hands, and with a shop and a rider that are known."""
         row, now_ms = entry.row, self._line.means.clock.now_ms()
         resources = self._line.resources
+        held = resources.standing.get(row.order_id)
         return (
             group_seq_of(row.order_id) in ours
+            and held is not None
+            and held.day == self._line.counters.day
             and self._book.get(row.order_id) is entry
             and entry.commit_ms >= now_ms
             and row.pickup_ms > now_ms
@@ -178,7 +189,7 @@ class Improver:
         now_ms = self._line.means.clock.now_ms()
         by_id = {entry.row.order_id: entry for entry in entries}
         moves = self._solve(entries, now_ms).moves
-        if not moves or not await self._room(moves, by_id):
+        if not moves or not await self._room(moves):
             return 0
         rows: list[DecisionRow] = []
         for move in moves:
@@ -239,15 +250,14 @@ class Improver:
         return row.shop_id, row.rider_id, code, row.quantity, bool(row.cold)
 
     # --- room, rows, commit, and what follows ---------------------------------------------------------------------
-    async def _room(self, moves: Sequence[Move], by_id: Mapping[int, Provisional]) -> bool:
+    async def _room(self, moves: Sequence[Move]) -> bool:
         """Has the gate room for the difference? Nobody else can take from it now."""
         more: Counter[str] = Counter()
-        for move in moves:
-            old = reservation_of(by_id[move.order.order_id].row)
-            for held, sign in ((_moved(old, move), 1), (old, -1)):
-                amounts = (1, int(held.cold), held.quantity, 1)
-                for key, amount in zip(self._line.counters.keys_of(held), amounts, strict=True):
-                    more[key] += sign * amount
+        olds = self._line.resources.standing.known([move.order.order_id for move in moves])
+        for held, sign in [*((new, 1) for new in self._moved(moves)), *((old, -1) for old in olds)]:
+            amounts = (1, int(held.cold), held.quantity if held.takes_stock else 0, 1)
+            for key, amount in zip(self._line.counters.keys_of(held), amounts, strict=True):
+                more[key] += sign * amount
         wanted = [key for key, amount in more.items() if amount > 0]
         free = await self._line.counters.gate.free(wanted)
         short = [key for key, left in zip(wanted, free, strict=True) if left < more[key]]
@@ -292,6 +302,7 @@ class Improver:
             await self._pause(pause_ms(tries))
             tries += 1
             try:
+                await means.storage.settle()
                 latest = await means.storage.decision(rows[-1].order_id)
             except Exception as second:
                 _log.warning("storage cannot say whether better assignments were kept: %s", second)
@@ -320,25 +331,31 @@ class Improver:
     ) -> int | None:
         """Everything right of persist: it can be rebuilt from storage."""
         self._line.feed.publish(committed.first_sequence, [columns_of(row) for row in rows])
-        olds, news = [], []
         for at, move in enumerate(moves):
             entry = by_id[move.order.order_id]
             made = replace(rows[2 * at + 1], sequence=committed.first_sequence + 2 * at + 1)
             self._book.replaced(entry, made, move.commit_ms)
-            olds.append(reservation_of(entry.row))
-            news.append(reservation_of(made))
         self.stats.moved += len(moves)
         self.stats.gained_m += sum(move.gain_m for move in moves)
         try:
-            followed = await self._line.counters.swap(olds, news)
+            await self._line.resources.moved(self._moved(moves), rows[0].decided_ms)
         except Exception:
             _log.exception("the gate did not follow better assignments; it is rebuilt")
-            followed = False
-        return len(moves) if followed else None
+            return None
+        return len(moves)
 
-
-def _moved(held: Reservation, move: Move) -> Reservation:
-    return replace(held, shop_id=move.shop_id, rider_id=move.rider_id, pickup_ms=move.estimate.pickup_ms)
+    def _moved(self, moves: Sequence[Move]) -> list[Reservation]:
+        """What the orders take where they go."""
+        resources = self._line.resources
+        made: list[Reservation] = []
+        for move in moves:
+            (held,) = resources.standing.known([move.order.order_id])
+            there = replace(
+                held, shop_id=move.shop_id, rider_id=move.rider_id, pickup_ms=move.estimate.pickup_ms,
+                dropoff_ms=move.estimate.dropoff_ms, load_until_ms=0,
+            )  # fmt: skip
+            made.append(resources.standing.as_of_now(there, resources.riders))
+        return made
 
 
 def _with(loads: Sequence[tuple[int, int]], given_back: Sequence[Hold]) -> list[tuple[int, int]]:

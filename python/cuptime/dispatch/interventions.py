@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from enum import IntEnum
 from typing import Final
@@ -27,6 +28,8 @@ from cuptime.domain.values import (
 from cuptime.domain.writes import InsertDecisions, InsertTasks, ResolveIntervention, Write
 
 NOTE_CHARS_MAX: Final = 2_000
+
+_log = logging.getLogger(__name__)
 
 
 class Resolution(IntEnum):
@@ -108,6 +111,7 @@ class _One:
         self._committed: Committed | None = None
         self._task: Task | None = None
         self._held: Reservation | None = None
+        """Reserved, or perhaps: the gate was asked."""
         self._row: DecisionRow | None = None
         self._release: Release | None = None
 
@@ -121,13 +125,35 @@ class _One:
             )
         except Exception as fault:
             if outcome_unknown(fault):
-                # Nothing is given back before storage says what it kept.
-                self._line.doubt(group_seq_of(self._order_id))
+                await self._hold_fast()
             elif self._held is not None:
-                await self._line.counters.release([self._order_id])
+                await self._give_back()
             raise
         if self._committed is not None:
-            await self._follow(self._committed)
+            try:
+                await self._follow(self._committed)
+            except Exception as fault:
+                # It is resolved, durably. What memory and gate make of it is built again.
+                _log.warning("an intervention is resolved, and what follows it failed: %s", fault)
+                self._line.doubt()
+
+    async def _hold_fast(self) -> None:
+        """Nothing is given back before storage says what it kept; the rebuild finds out."""
+        resources = self._line.resources
+        if self._held is not None:
+            resources.doubtful.add(self._order_id)
+            try:
+                await self._line.counters.hold_fast([self._held])
+            except Exception as fault:
+                _log.warning("the gate does not hold what storage may have kept: %s", fault)
+        self._line.doubt(group_seq_of(self._order_id))
+
+    async def _give_back(self) -> None:
+        self._line.resources.unsettled.pop(self._order_id, None)
+        try:
+            await self._line.counters.release([self._order_id])
+        except Exception as fault:
+            _log.warning("a reservation by hand was not given back; it runs out by itself: %s", fault)
 
     def _commit(self, committed: Committed) -> None:
         self._committed = committed
@@ -164,19 +190,24 @@ class _One:
         self._line.resources.shop(self._shop_id)
         self._line.resources.rider(self._rider_id)
         pack_out_ms = max(before.pack_out_ms, now_ms)
+        resources = self._line.resources
         held = Reservation(
             order.order_id, self._shop_id, self._rider_id, order.sku, order.quantity,
             bool(before.cold), pack_out_ms, pack_out_ms,
         )  # fmt: skip
+        self._held = held = resources.standing.as_of_now(held, resources.riders)
+        # A rebuild of the gate before the commit has ended leaves it taken.
+        resources.unsettled[order.order_id] = held
         refused_by = (await self._line.counters.reserve([held]))[0]
         if refused_by:
+            self._held = None
+            del resources.unsettled[order.order_id]
             raise CuptimeError(
                 Reason.CAPACITY_EXCEEDED,
                 f"{refused_by} has no room for this order",
                 field="rider" if refused_by.startswith("load/") else "shop",
                 metadata={"key": refused_by},
             )
-        self._held = held
         row = replace(
             before, sequence=0, attempt=attempt, outcome=Outcome.ASSIGNED, shop_id=self._shop_id,
             rider_id=self._rider_id, decided_ms=now_ms, pack_out_ms=pack_out_ms, pickup_ms=pack_out_ms,
@@ -185,11 +216,12 @@ class _One:
         return [InsertDecisions([columns_of(self._row)]), self._resolved("ASSIGNED", now_ms)]
 
     async def _follow(self, committed: Committed) -> None:
+        if self._release is None:
+            self._line.person.leave(1)
         if self._task is not None:
             self._line.means.tasks.armed([self._task])
         if self._release is not None:
             await self._room._releases.follow(self._release, committed)
         if self._row is not None and self._held is not None:
             self._line.feed.publish(committed.first_sequence, [columns_of(self._row)])
-            self._line.resources.cups_taken([(self._held.sku, self._held.quantity)], [])
-            await self._line.counters.commit([self._order_id])
+            await self._line.resources.stood_by_hand(self._held)

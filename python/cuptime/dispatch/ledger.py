@@ -6,7 +6,8 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 
-from cuptime.dispatch.delays import backoff_ms, retried, retry_task
+from cuptime.dispatch.counters import HOLD_MS
+from cuptime.dispatch.delays import NO_ROOM_BACKOFF_MS, backoff_ms, retried, retry_task
 from cuptime.dispatch.desk import Answer, Desk
 from cuptime.dispatch.ports import DecidedGroup
 from cuptime.dispatch.queue import Batch
@@ -27,6 +28,8 @@ class Entry:
     writes: list[Write]
     tasks: list[Task]
     """The retries among the writes: armed when they are durable."""
+    opened: int = 0
+    """How many orders wait for a person from now on."""
 
 
 class Ledger:
@@ -48,22 +51,50 @@ class Ledger:
             due_ms = now_ms + backoff_ms(batch.attempt)
             tasks.append(retry_task(self._desk.means.tasks, answer.unassigned, batch.attempt + 1, due_ms))
             writes.append(InsertTasks(tasks))
-        elif answer.unassigned:
-            waiting = [InterventionRow(order_id, batch.attempt, now_ms) for order_id in answer.unassigned]
+            return Entry(batch, answer, writes, tasks)
+        opened = self._desk.person.take(len(answer.unassigned))
+        if opened:
+            waiting = [
+                InterventionRow(order_id, batch.attempt, now_ms) for order_id in answer.unassigned[:opened]
+            ]
             writes.append(OpenInterventions(waiting))
-        return Entry(batch, answer, writes, tasks)
+        if left := answer.unassigned[opened:]:
+            due_ms = now_ms + NO_ROOM_BACKOFF_MS
+            tasks.append(retry_task(self._desk.means.tasks, left, batch.attempt + 1, due_ms))
+            writes.append(InsertTasks(tasks))
+        return Entry(batch, answer, writes, tasks, opened)
+
+    def forget(self, entry: Entry) -> None:
+        """It is certain that storage did not keep it."""
+        self._desk.person.leave(entry.opened)
 
     async def commit(self, entry: Entry) -> Committed:
         """Raises what storage raises."""
         if not entry.writes:
             return Committed((), 0)
-        return await self._desk.means.storage.commit(self._desk.means.fence, entry.writes)
+        desk, reservations = self._desk, entry.answer.reservations
 
-    async def durable(self, entry: Entry, committed: Committed, *, found: bool = False) -> None:
-        """After the commit. `found`: in storage, after a commit that had been reported as failed."""
+        def slow() -> None:
+            _log.warning("a commit of decisions takes long; what it reserved is held until it ends")
+            desk.begin(desk.counters.hold_fast(reservations))
+
+        # A hold runs out so that a caller who is gone leaves nothing behind. This one is here.
+        name = desk.means.timers.at(desk.means.clock.now_ms() + HOLD_MS // 2, slow) if reservations else 0
+        try:
+            return await desk.means.storage.commit(desk.means.fence, entry.writes)
+        finally:
+            if name:
+                desk.means.timers.forget(name)
+
+    async def durable(self, entry: Entry, committed: Committed) -> None:
+        """After the commit, also when it had been reported as failed."""
         batch = entry.batch
         try:
-            await self._publish(entry, committed, found=found)
+            await self._publish(entry, committed)
+        except Exception:
+            # Storage has it. What memory and gate make of it is built again.
+            self._desk.doubt()
+            raise
         finally:
             for part in batch.parts:
                 if not part.last and batch.attempt == 1:
@@ -73,7 +104,7 @@ class Ledger:
             if batch.done is not None and not batch.done.done():
                 batch.done.set_result(None)
 
-    async def _publish(self, entry: Entry, committed: Committed, *, found: bool) -> None:
+    async def _publish(self, entry: Entry, committed: Committed) -> None:
         """Everything right of persist: it can be rebuilt, and nobody waits for it."""
         batch, answer, resources = entry.batch, entry.answer, self._desk.resources
         durable_ms = self._desk.means.clock.now_ms()
@@ -83,8 +114,7 @@ class Ledger:
         self._count(batch, answer, durable_ms)
         # Intake learns of the cups before it forgets the groups.
         settled = [(row[9], row[10]) for row in answer.rows] if batch.attempt == 1 else []
-        taken = [] if found else [(held.sku, held.quantity) for held in answer.reservations]
-        resources.cups_taken(taken, settled)
+        changed = resources.stood(answer.reservations, settled)
         resources.admission.groups_decided(
             [
                 DecidedGroup(part.waiting.group_seq, part.waiting.group.group_id, part.last, durable_ms)
@@ -94,24 +124,22 @@ class Ledger:
         )
         if entry.tasks:
             self._desk.means.tasks.armed(entry.tasks)
-        if found:
-            self._desk.doubt()
-        elif answer.reservations:
+        if answer.reservations:
             gone = await self._desk.counters.commit([held.order_id for held in answer.reservations])
             if gone:
                 await self._hold_again(answer, set(gone))
+        if changed:
+            async with self._desk.counters.lock:
+                await self._desk.counters.stand(changed)
 
     async def _hold_again(self, answer: Answer, gone: set[int]) -> None:
         """Holds that ran out before their commit. Storage has the assignments, so the gate must have them too."""
         self._desk.stats.lost_holds += len(gone)
         again = [held for held in answer.reservations if held.order_id in gone]
         refused = [key for key in await self._desk.counters.reserve(again) if key]
-        await self._desk.counters.commit([held.order_id for held in again])
         if refused:
-            _log.critical(
-                "holds ran out and were given to others: %s; rebuilding the gate", ", ".join(refused)
-            )
-            self._desk.doubt()
+            _log.critical("holds ran out and were given to others: %s", ", ".join(refused))
+        await self._desk.counters.hold_fast(again)
 
     def _count(self, batch: Batch, answer: Answer, durable_ms: int) -> None:
         self._desk.stats.batches += 1

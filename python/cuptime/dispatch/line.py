@@ -28,6 +28,7 @@ from cuptime.dispatch.provisional import ProvisionalBook
 from cuptime.dispatch.queue import Batch, DecisionQueue, Part, Waiting
 from cuptime.dispatch.rebuild import Rebuild
 from cuptime.dispatch.resources import Resources
+from cuptime.dispatch.retire import Retirement
 from cuptime.dispatch.setbacks import Setbacks
 from cuptime.dispatch.solving import Solving
 from cuptime.dispatch.unresolved import Unresolved
@@ -64,31 +65,36 @@ class DecisionLine:
         self._in_flight: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Lock()
         self._runner: asyncio.Task[None] | None = None
-        desk = Desk(means, resources, feed, self.queue, provisional, self.doubt)
+        desk = self._desk = Desk(means, resources, feed, self.queue, provisional, self.doubt)
         self.provisional = provisional
         self.stats: Stats = desk.stats
+        self.person = desk.person
         self._solving = Solving(desk)
         self._ledger = Ledger(desk)
         self._setbacks = Setbacks(desk)
         self._unresolved = Unresolved(desk, self._solving, self._ledger, self._setbacks)
         self._rebuild = Rebuild(desk, self.quiet)
+        self._retirement = Retirement(resources, means.timers)
         resources.doubt = self.doubt
         if provisional is not None:
             resources.read_standing = provisional.read_back
         means.metrics.depth("decisions", lambda: len(self.queue))
+        means.metrics.depth("interventions_open", lambda: self.person.count)
+        means.metrics.depth("interventions_put_off", lambda: self.person.put_off)
 
     # --- life -----------------------------------------------------------------------------------------------------
     async def start(self) -> int:
         """Submits what storage says is completed and undecided, then begins. Returns how many groups that was. Call
         it after `Resources.recover`."""
+        self.person.count = await self.means.storage.interventions_open()
         count = await self._rebuild.read_back()
         self._runner = asyncio.get_running_loop().create_task(self._run())
-        self._rebuild.start()
+        self._retirement.start()
         return count
 
     async def close(self) -> None:
         """Lets the commits in flight end; what still waits is in storage."""
-        self._rebuild.close()
+        self._retirement.close()
         if self._runner is not None:
             async with self._quiet:
                 self._runner.cancel()
@@ -99,9 +105,9 @@ class DecisionLine:
 
     async def settle(self) -> None:
         """Returns when nothing waits that could be decided without time passing."""
-        while len(self.queue) > 0 or self._in_flight or self._quiet.locked():
-            if self._in_flight:
-                await asyncio.wait(list(self._in_flight))
+        while len(self.queue) > 0 or self._in_flight or self._desk.begun or self._quiet.locked():
+            if under_way := self._in_flight | self._desk.begun:
+                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             else:
                 await asyncio.sleep(0)
 
@@ -197,8 +203,9 @@ class DecisionLine:
             # Shown as a fault of ours only when it is one: a refusal of storage has its reason.
             _log.warning("decisions of %d groups were not committed: %s", len(batch.parts), fault)
             if outcome_unknown(fault):
-                self._unresolved.ask_later(entry, fault)
+                await self._unresolved.keep(entry, fault)
             else:
+                self._ledger.forget(entry)
                 await self._solving.give_back(answer)
                 await self._setbacks.not_committed(batch, fault)
             return

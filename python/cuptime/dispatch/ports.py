@@ -23,7 +23,8 @@ Lost = tuple[int, int, int]
 """(order_id, shop_id or -1, rider_id or -1): a pair whose reservation was refused."""
 DecisionColumns = tuple[int, int, int, int, int, int, int, int, int, str, int, bool, int, int, bytes]
 """A DecisionRow without its sequence."""
-ReservationColumns = tuple[int, int, int, str, int, bool, int, int]
+ReservationColumns = tuple[int, int, int, str, int, bool, int, int, int]
+"""(order_id, shop_id, rider_id, sku, quantity, cold, pack_out_ms, pickup_ms, dropoff_ms)."""
 RuleVerdict = tuple[str, int, str, str, str, str]
 """(rule, verdict, condition, value, wanted, error); verdict 1 matched, 2 not matched, 3 error, 4 inactive."""
 Tally = Sequence[tuple[str, int]]
@@ -129,6 +130,10 @@ class Bodies(Protocol):
 
     def rider_body(self, rider: Rider) -> bytes: ...
     def rider(self, row: RiderRow) -> Rider: ...
+    def dropoff_ms(self, row: DecisionRow) -> int:
+        """The estimated hand-over of a decision, 0 when it has none."""
+        ...
+
     def decision_body(self, row: DecisionRow, before: bytes) -> bytes:
         """The body of a decision made by a person, or of a release: that of the decision `before` it with the columns
         of `row` put in (outcome, shop, rider, attempt, times), its reasons and alternatives left out. An assignment

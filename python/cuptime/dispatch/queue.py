@@ -1,7 +1,7 @@
 """Completed groups that wait for their decision, and whose turn it is.
 
 A group is in one pair of hands at a time: a batch that is being decided or committed, or somebody who cancels one of
-its orders or helps by hand. Retries come after first decisions, which have a promise to keep.
+its orders or helps by hand. Retries come after first decisions, which have a promise to keep, but not for ever.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import DECISION_BATCH_ORDERS_MAX, DECISION_PENDING_GROUPS_MAX
 from cuptime.domain.values import Group, group_seq_of
 
+FIRST_IN_A_ROW_MAX: Final = 8
 PACK_OUT_AFTER_DEFAULT_MS: Final = 18 * 60_000
 DELIVER_WITHIN_DEFAULT_MS: Final = 45 * 60_000
 
@@ -94,6 +95,8 @@ class DecisionQueue:
     resting: dict[int, Waiting] = field(default_factory=dict)
     """Groups whose batch failed, until they come again; in nobody's hands."""
     busy: dict[int, asyncio.Future[None]] = field(default_factory=dict)
+    _in_a_row: int = 0
+    """Batches of first decisions since the last retry, or since none waited."""
 
     def __len__(self) -> int:
         return len(self.first) + len(self.retries)
@@ -150,11 +153,19 @@ class DecisionQueue:
         self.retries = kept
 
     def take(self) -> Batch | None:
-        """The next batch, its groups in hand; None when nothing can be decided now."""
+        """The next batch, its groups in hand; None when nothing can be decided now. First decisions go first, and after
+        FIRST_IN_A_ROW_MAX of them one retry."""
+        if self._in_a_row >= FIRST_IN_A_ROW_MAX and (batch := self._take_retry()) is not None:
+            return batch
         parts = self._take_first()
         if parts:
+            self._in_a_row += 1
             self._hold(parts)
             return Batch(parts, attempt=1)
+        return self._take_retry()
+
+    def _take_retry(self) -> Batch | None:
+        self._in_a_row = 0
         for index, batch in enumerate(self.retries):
             if not any(part.waiting.group_seq in self.busy for part in batch.parts):
                 del self.retries[index]

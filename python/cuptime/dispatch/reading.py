@@ -65,18 +65,21 @@ class Decisions:
         snapshot = self._line.means.rules.snapshot()
         fresh = replace(group, completed_ms=now_ms, member_count=len(bodies))
         orders = [(order_id_of(group.group_seq, number), body) for number, body in enumerate(bodies, 1)]
-        decided = self._line.means.core.decide(
-            self._line.counters.dispatcher,
-            self._line.means.skus,
-            snapshot.rules,
-            snapshot.revision,
-            [group_columns(fresh, now_ms)],
-            orders,
-            now_ms,
-            1,
-            self._line.resources.origin,
-            self._line.means.policy,
-        )
+        columns = group_columns(fresh, now_ms)
+        counters = self._line.counters
+        async with counters.of_day(counters.calendar.day(columns[8]).name):
+            decided = self._line.means.core.decide(
+                counters.dispatcher,
+                self._line.means.skus,
+                snapshot.rules,
+                snapshot.revision,
+                [columns],
+                orders,
+                now_ms,
+                1,
+                self._line.resources.origin,
+                self._line.means.policy,
+            )
         return decided.rows
 
     async def _group(self, group_id: int) -> Group:

@@ -1,4 +1,4 @@
-"""Everything in memory from storage again: at the start, at midnight, and when it may differ."""
+"""Everything in memory from storage again: at the start, and when it may differ."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Final
 from cuptime.dispatch.desk import PAUSE_MAX_MS, Desk
 from cuptime.dispatch.ports import OrderBody
 from cuptime.dispatch.queue import Waiting
-from cuptime.dispatch.values import DAY_MS
 from cuptime.domain.values import Group, GroupState, group_seq_of
 
 GROUPS_PAGE: Final = 500
@@ -27,14 +26,6 @@ class Rebuild:
         self._quiet = quiet
         self._doubted = False
         """A rebuild of gate and dispatcher is on its way."""
-        self._midnight = 0
-
-    def start(self) -> None:
-        self._arm_midnight()
-
-    def close(self) -> None:
-        if self._midnight:
-            self._desk.means.timers.forget(self._midnight)
 
     async def read_back(self) -> int:
         """Submits every completed group that storage has and the queue has not."""
@@ -58,14 +49,6 @@ class Rebuild:
             # The count in the row is what the group completed with; some orders may have decisions already.
             self._desk.queue.put(Waiting(group, orders[group.group_seq], group.member_count))
         return len(groups)
-
-    def _arm_midnight(self) -> None:
-        now_ms = self._desk.means.clock.now_ms()
-        self._midnight = self._desk.means.timers.at(now_ms - now_ms % DAY_MS + DAY_MS, self._new_day)
-
-    def _new_day(self) -> None:
-        self._arm_midnight()
-        self.doubt()
 
     def doubt(self) -> None:
         """Gate, dispatcher and cups may differ from storage: all of it is rebuilt, between two batches."""

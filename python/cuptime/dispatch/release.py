@@ -6,6 +6,7 @@ meanwhile.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Final, cast
@@ -15,6 +16,8 @@ from cuptime.dispatch.ports import Bodies, DecisionColumns
 from cuptime.domain.ports import Committed
 from cuptime.domain.values import DecisionRow, OrderRow, OrderState, Outcome, group_seq_of
 from cuptime.domain.writes import InsertDecisions, MoveOrder, ResolveIntervention, SetMemberCounts, Write
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +71,16 @@ class Releases:
         """After the commit: capacity is free again, watchers know, and nothing waits for the order."""
         line = self._line
         line.queue.drop(release.order.order_id)
+        line.person.leave(sum(isinstance(write, ResolveIntervention) for write in release.writes))
         if release.released is not None:
             if line.provisional is not None:
                 line.provisional.drop(release.order.order_id)
             line.feed.publish(committed.first_sequence, [release.released])
-            given_back = await line.counters.release([release.order.order_id])
-            line.resources.cups_released(given_back)
+            try:
+                await line.resources.released(release.order.order_id, release.released[7])
+            except Exception as fault:
+                # It is cancelled, durably; the gate is built again and then knows.
+                _log.warning("an order is cancelled, and the gate was not told: %s", fault)
+                line.doubt()
         elif not release.decided:
             line.resources.admission.cups_changed([], [(release.order.sku, release.order.quantity)])

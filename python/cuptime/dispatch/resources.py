@@ -1,7 +1,7 @@
 """Shops and riders: kept in storage, fed to the gate, to the core's dispatcher and to admission.
 
-What is in memory here is a copy of storage that `recover` rebuilds. A day is a UTC day: capacity, stock and load count
-what is packed out from its midnight on, after a restart as without one, so at midnight everything is rebuilt.
+What is in memory here is a copy of storage that `recover` rebuilds, and it counts after a restart as it did before one;
+what counts how long is said in `standing`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from cuptime.dispatch.counters import Counters, capacity_key, fridge_key, load_key, stock_key
+from cuptime.dispatch.cups import NOT_OFFERED, Cups
 from cuptime.dispatch.doubt import outcome_unknown
 from cuptime.dispatch.ports import (
     Admission,
@@ -25,7 +26,8 @@ from cuptime.dispatch.ports import (
     ShopColumns,
     Timers,
 )
-from cuptime.dispatch.values import DAY_MS, FAR_MS, Rider, RiderView, Shop, ShopView, open_window_ms
+from cuptime.dispatch.standing import Standing
+from cuptime.dispatch.values import FAR_MS, Rider, RiderView, Shop, ShopView, open_window_ms
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.ports import Committed, Reservation, Storage
@@ -36,8 +38,6 @@ from cuptime.domain.values import DecisionRow, Fence
 PAGE: Final = 1_000
 SPEED_DEFAULT_M_PER_MIN: Final = 250
 """15 km/h, when a rider names no speed."""
-NOT_OFFERED: Final = -1
-"""`on_hand` of a SKU that a shop had and offers no more: there is no row that takes one away."""
 OFFERS_ALL: Final = 0b111
 
 _Row = TypeVar("_Row")
@@ -85,10 +85,14 @@ class Resources:
         self._given_origin = origin
         self._origin = origin
         self.shops: dict[int, Shop] = {}
-        self.stock: dict[int, dict[str, int]] = {}
         self.riders: dict[int, Rider] = {}
-        self._taken: Counter[str] = Counter()
-        """Cups by SKU that standing assignments have."""
+        counters.shop_ids = lambda: self.shops
+        self.standing = Standing(counters.calendar)
+        self.cups = Cups(self.standing)
+        self.unsettled: dict[int, Reservation] = {}
+        """Reserved for commits of which storage has not said yet whether it kept them: a rebuild leaves them taken."""
+        self.doubtful: set[int] = set()
+        """Those of `unsettled` whose commit has ended, nobody knows how: the next rebuild finds out."""
         self._window_timer = 0
         self._under_way: set[asyncio.Task[None]] = set()
 
@@ -105,55 +109,64 @@ class Resources:
         return len(self.riders)
 
     async def recover(self) -> Recovered:
-        """Rebuilds memory, gate and dispatcher from storage. Nobody may reserve meanwhile."""
-        now_ms = self.clock.now_ms()
-        shop_rows = await _all(lambda at: self.storage.shops(after=at, limit=PAGE), lambda row: row.shop_id)
-        rider_rows = await _all(
-            lambda at: self.storage.riders(after=at, limit=PAGE), lambda row: row.rider_id
-        )
-        shops = [self.bodies.shop(row) for row in shop_rows]
-        riders = [self.bodies.rider(row) for row in rider_rows]
-        stock: dict[int, dict[str, int]] = {shop.shop_id: {} for shop in shops}
-        for row in await self.storage.stock():
-            stock.setdefault(row.shop_id, {})[row.sku] = row.on_hand
-        midnight_ms = now_ms - now_ms % DAY_MS
-        ahead: list[DecisionRow] = []
-        standing = [row async for row in self._standing(midnight_ms, now_ms, ahead)]
+        """Rebuilds memory, gate and dispatcher from storage. Nobody may decide meanwhile; whoever changes something by
+        hand waits for the lock, and finds what it took."""
         async with self.counters.lock:
-            self.shops = {shop.shop_id: _offered(shop, stock) for shop in shops}
-            self.stock = stock
+            ended = set(self.doubtful)
+            await self.storage.settle()
+            shop_rows = await _all(
+                lambda at: self.storage.shops(after=at, limit=PAGE), lambda row: row.shop_id
+            )
+            rider_rows = await _all(
+                lambda at: self.storage.riders(after=at, limit=PAGE), lambda row: row.rider_id
+            )
+            stock = await self.storage.stock()
+            ahead: list[DecisionRow] = []
+            live = [row async for row in self._live(ahead)]
+            for order_id in ended:
+                self.unsettled.pop(order_id, None)
+            self.doubtful -= ended
+            shops = [self.bodies.shop(row) for row in shop_rows]
+            riders = [self.bodies.rider(row) for row in rider_rows]
+            self.standing.clear()
+            self.cups.rebuild((shop.shop_id for shop in shops), stock)
+            self.shops = {shop.shop_id: _offered(shop, self.cups.levels) for shop in shops}
             self.riders = {rider.rider_id: self._where_it_is(rider) for rider in riders}
-            self._taken = Counter()
+            standing = [self.standing.as_of_now(held, self.riders) for held in live]
             for held in standing:
-                self._taken[held.sku] += held.quantity
+                self.standing.put(held)
+            self.cups.stood(standing)
             self._origin = self._given_origin
             self._set_origin(self.shops.values())
-            await self.counters.gate.reset(
-                limits_of(self.shops.values(), self.riders.values()), standing, now_ms
-            )
-            self.counters.watch_pickups(standing)
-            await self._feed_shops(list(self.shops))
-            await self.feed_riders(list(self.riders))
-        self._tell_cups(set().union(*stock.values()) if stock else set())
+            await self._rebuild_gate(standing)
+        self._tell_cups(self.cups.skus())
         self._watch_windows()
         self.read_standing(ahead)
         return Recovered(len(shops), len(riders), len(standing))
+
+    async def _rebuild_gate(self, standing: list[Reservation]) -> None:
+        known = {held.order_id for held in standing}
+        taken = [*standing, *(held for held in self.unsettled.values() if held.order_id not in known)]
+        limits = limits_of(self.shops.values(), self.riders.values())
+        limits += self.cups.limits((i, sku) for i, levels in self.cups.levels.items() for sku in levels)
+        await self.counters.gate.reset(limits, taken, self.clock.now_ms())
+        self.counters.watch_ends(taken)
+        self.counters.day = self.counters.today().name
+        await self._feed_shops(list(self.shops))
+        await self.feed_riders(list(self.riders))
 
     def _where_it_is(self, stored: Rider) -> Rider:
         """The same rider as in memory may have moved since it was saved."""
         known = self.riders.get(stored.rider_id)
         return known if known is not None and known.etag == stored.etag else stored
 
-    async def _standing(
-        self, from_ms: int, now_ms: int, ahead: list[DecisionRow]
-    ) -> AsyncIterator[Reservation]:
-        """What stands from `from_ms` on; rows whose pick-up lies ahead are kept in `ahead` too."""
+    async def _live(self, ahead: list[DecisionRow]) -> AsyncIterator[Reservation]:
+        """What is live; rows whose pick-up lies ahead are kept in `ahead` too."""
+        now_ms = self.clock.now_ms()
         after = 0
-        while rows := await self.storage.standing_assignments(
-            pack_out_from_ms=from_ms, after=after, limit=PAGE
-        ):
+        while rows := await self.storage.standing_assignments(after=after, limit=PAGE, live_only=True):
             for row in rows:
-                yield reservation_of(row)
+                yield reservation_of(row, self.bodies.dropoff_ms(row))
             ahead += [row for row in rows if row.pickup_ms > now_ms]
             after = rows[-1].sequence
 
@@ -179,13 +192,14 @@ class Resources:
             raise CuptimeError(Reason.RIDER_NOT_FOUND, f"there is no riders/{rider_id}", metadata=metadata)
         return rider
 
-    async def shop_views(self, shop_ids: Sequence[int]) -> list[ShopView]:
-        """Shops with what they have left. Raises SHOP_NOT_FOUND."""
+    async def shop_views(self, shop_ids: Sequence[int], day: str = "") -> list[ShopView]:
+        """Shops with what they have left, of capacity on this day: "" is the day on which is packed out what is decided
+        now. Raises SHOP_NOT_FOUND."""
         shops = [self.shop(shop_id) for shop_id in shop_ids]
-        day_ms = self.counters.pack_out_day_ms()
+        day = day or self.counters.today().name
         keys: list[str] = []
         for shop in shops:
-            keys += [capacity_key(shop.shop_id, day_ms), fridge_key(shop.shop_id)]
+            keys += [capacity_key(shop.shop_id, day), fridge_key(shop.shop_id)]
             keys += [stock_key(shop.shop_id, sku) for sku, _ in shop.stock]
         free = iter(await self.counters.gate.free(keys))
         return [
@@ -198,21 +212,21 @@ class Resources:
             for shop in shops
         ]
 
-    async def shop_views_after(self, fresh: Sequence[Shop]) -> list[ShopView]:
+    async def shop_views_after(self, fresh: Sequence[Shop], counted_ms: int | None = None) -> list[ShopView]:
         """What `shop_views` will say of these when their change is durable; under the lock. So the answer can be kept
-        in the very commit of the change. Where more is reserved than there was, the excess is not seen."""
-        day_ms = self.counters.pack_out_day_ms()
+        in the very commit of the change. Where more is reserved than there was, the excess is not seen. `counted_ms` as
+        in `take_shops`."""
+        day = self.counters.today().name
         keys: list[str] = []
         grown: list[int] = []
         for shop in fresh:
             before = self.shops.get(shop.shop_id)
-            stock = self.stock.get(shop.shop_id, {})
-            keys += [capacity_key(shop.shop_id, day_ms), fridge_key(shop.shop_id)]
+            keys += [capacity_key(shop.shop_id, day), fridge_key(shop.shop_id)]
             grown.append(shop.daily_capacity - (before.daily_capacity if before else 0))
             grown.append(shop.fridge_slots - (before.fridge_slots if before else 0))
             for sku, on_hand in shop.stock:
                 keys.append(stock_key(shop.shop_id, sku))
-                grown.append(on_hand - max(0, stock.get(sku, 0)))
+                grown.append(self.cups.grown((shop.shop_id, sku), on_hand, counted_ms))
         now = await self.counters.gate.free(keys)
         free = iter([max(0, left + more) for left, more in zip(now, grown, strict=True)])
         return [
@@ -225,9 +239,20 @@ class Resources:
         before = [self.riders.get(rider.rider_id) for rider in fresh]
         now = await self.counters.gate.free([load_key(rider.rider_id) for rider in fresh])
         return [
-            RiderView(rider, max(0, left + rider.max_load - (old.max_load if old else 0)))
+            RiderView(
+                rider, max(0, left + rider.max_load - (old.max_load if old else 0) + self._eased(rider))
+            )
             for rider, old, left in zip(fresh, before, now, strict=True)
         ]
+
+    def _eased(self, rider: Rider) -> int:
+        """How many orders fewer count in the rider's load under this shift."""
+        now_ms = self.clock.now_ms()
+        eased = 0
+        for held in self.standing.of_rider(rider.rider_id):
+            then = self.standing.as_of_now(held, {rider.rider_id: rider})
+            eased += (held.load_until_ms > now_ms) - (then.load_until_ms > now_ms)
+        return eased
 
     async def rider_views(self, rider_ids: Sequence[int]) -> list[RiderView]:
         """Riders with what is left of their load. Raises RIDER_NOT_FOUND."""
@@ -235,33 +260,80 @@ class Resources:
         free = await self.counters.gate.free([load_key(rider_id) for rider_id in rider_ids])
         return [RiderView(rider, max(0, left)) for rider, left in zip(riders, free, strict=True)]
 
-    def cups_taken(self, rows: Iterable[tuple[str, int]], settled: Iterable[tuple[str, int]]) -> None:
-        """(sku, cups) that became standing assignments, and that wait for a decision no more."""
-        taken: Counter[str] = Counter()
-        for sku, cups in rows:
-            taken[sku] += cups
-        self._taken.update(taken)
+    # --- what stands ------------------------------------------------------------------------------------------------
+    def stood(
+        self, reservations: Sequence[Reservation], settled: Iterable[tuple[str, int]] = ()
+    ) -> list[Reservation]:
+        """These are durable, and (sku, cups) of `settled` wait for a decision no more. Returns those that take
+        something else than was reserved, because a shift or a count changed meanwhile: `counters.stand` is for them."""
+        changed: list[Reservation] = []
+        fresh: list[int] = []
+        for held in reservations:
+            self.unsettled.pop(held.order_id, None)
+            if self.standing.get(held.order_id) is None:
+                fresh.append(held.order_id)
+            now = self.standing.as_of_now(held, self.riders)
+            if now is not held:
+                changed.append(now)
+            self.standing.put(now)
+        skus = self.cups.stood(self.standing.known(fresh))
         done: Counter[str] = Counter()
         for sku, cups in settled:
             done[sku] += cups
-        self.admission.cups_changed([(sku, self._available(sku)) for sku in taken], list(done.items()))
+        self.admission.cups_changed([(sku, self.cups.available(sku)) for sku in skus], list(done.items()))
+        return changed
 
-    def cups_released(self, reservations: Sequence[Reservation]) -> None:
-        """Standing assignments that were given back."""
-        self.cups_taken([(held.sku, -held.quantity) for held in reservations], [])
+    async def stood_by_hand(self, held: Reservation) -> None:
+        """As `stood`, beside the decision line."""
+        async with self.counters.lock:
+            changed = self.stood([held])
+            await self.counters.last([held])
+            await self.counters.stand(changed)
 
-    def cups(self) -> list[tuple[str, int]]:
+    async def released(self, order_id: int, at_ms: int) -> None:
+        """A standing assignment was given back, durably, at this instant."""
+        async with self.counters.lock:
+            held = self.standing.drop(order_id)
+            if held is None:
+                return
+            fallen = self.cups.given_back(held, at_ms)
+            self._tell_cups([held.sku])
+            if fallen:
+                await self.counters.gate.set_limits(self.cups.limits(fallen))
+            await self.counters.free([order_id])
+
+    async def moved(self, made: Sequence[Reservation], at_ms: int) -> None:
+        """Under the lock: these took the place of what their orders had, durably, at this instant. Raises what the gate
+        raises."""
+        olds = self.standing.known([held.order_id for held in made])
+        fallen = [key for held in olds for key in self.cups.given_back(held, at_ms)]
+        for held in made:
+            self.standing.put(held)
+        self.cups.stood(made)
+        self._tell_cups({held.sku for held in made})
+        if fallen:
+            await self.counters.gate.set_limits(self.cups.limits(fallen))
+        await self.counters.stand(made, instead_of=olds)
+
+    async def shifts_changed(self, rider_ids: Iterable[int]) -> None:
+        """Under the lock: what these riders have counts until the end of other shifts."""
+        changed: list[Reservation] = []
+        for rider_id in rider_ids:
+            for held in self.standing.of_rider(rider_id):
+                now = self.standing.as_of_now(held, self.riders)
+                if now is not held:
+                    self.standing.put(now)
+                    changed.append(now)
+        await self.counters.stand(changed)
+
+    def free_cups(self) -> list[tuple[str, int]]:
         """Free cups of every SKU offered, for an admission that starts."""
-        skus: set[str] = set().union(*self.stock.values()) if self.stock else set()
-        return [(sku, self._available(sku)) for sku in sorted(skus)]
-
-    def _available(self, sku: str) -> int:
-        levels = [stock[sku] for stock in self.stock.values() if stock.get(sku, NOT_OFFERED) >= 0]
-        return max(0, sum(levels) - self._taken[sku]) if levels else NOT_OFFERED
+        return [(sku, self.cups.available(sku)) for sku in sorted(self.cups.skus())]
 
     def _tell_cups(self, skus: Iterable[str]) -> None:
-        self.admission.cups_changed([(sku, self._available(sku)) for sku in skus], [])
+        self.admission.cups_changed([(sku, self.cups.available(sku)) for sku in skus], [])
 
+    # --- changes ----------------------------------------------------------------------------------------------------
     async def change(
         self,
         method: str,
@@ -299,23 +371,28 @@ class Resources:
     def levels(self, shop: Shop) -> list[tuple[str, int]]:
         """The stock as given, and NOT_OFFERED for what the shop had before."""
         given = dict(shop.stock)
-        before = self.stock.get(shop.shop_id, {})
+        before = self.cups.levels.get(shop.shop_id, {})
         gone = [(sku, NOT_OFFERED) for sku, n in before.items() if sku not in given and n >= 0]
         return [*shop.stock, *gone]
 
-    async def take_shops(self, shops: Sequence[Shop]) -> None:
-        """Under the lock, after the commit: memory, gate, dispatcher and admission follow."""
+    async def take_shops(self, shops: Sequence[Shop], counted_ms: int | None = None) -> None:
+        """Under the lock, after the commit: memory, gate, dispatcher and admission follow. The stock was counted anew
+        at `counted_ms`, None when it was not."""
         skus: set[str] = set()
-        limits: list[tuple[str, int]] = []
+        limits = limits_of(shops, [])
+        changed: list[Reservation] = []
         for shop in shops:
             levels = self.levels(shop)
             skus.update(sku for sku, _ in levels)
-            limits += [(stock_key(shop.shop_id, sku), max(0, n)) for sku, n in levels]
-            limits += limits_of([shop], [], stock=False)
+            keys = [(shop.shop_id, sku) for sku, _ in levels]
+            if counted_ms is not None:
+                changed += [held for key in keys for held in self.cups.count(key, counted_ms)]
             self.shops[shop.shop_id] = shop
-            self.stock[shop.shop_id] = {**self.stock.get(shop.shop_id, {}), **dict(levels)}
+            self.cups.set_levels(shop.shop_id, dict(levels))
+            limits += self.cups.limits(keys)
         self._set_origin(shops)
         await self.counters.gate.set_limits(limits)
+        await self.counters.stand(changed)
         await self._feed_shops([shop.shop_id for shop in shops])
         self._tell_cups(skus)
         self._watch_windows()
@@ -331,7 +408,7 @@ class Resources:
         """Under the lock: the dispatcher's picture of these shops, with what the gate has left."""
         now_ms = self.clock.now_ms()
         for start in range(0, len(shop_ids), PAGE):
-            views = await self.shop_views(shop_ids[start : start + PAGE])
+            views = await self.shop_views(shop_ids[start : start + PAGE], self.counters.day)
             places = self.core.project(self.origin, [(v.shop.latitude, v.shop.longitude) for v in views])
             rows: list[ShopColumns] = []
             for view, (x_m, y_m) in zip(views, places, strict=True):
@@ -387,19 +464,17 @@ class Resources:
         self._watch_windows()
 
 
-def limits_of(shops: Iterable[Shop], riders: Iterable[Rider], *, stock: bool = True) -> list[tuple[str, int]]:
-    """The gate's limits for these."""
+def limits_of(shops: Iterable[Shop], riders: Iterable[Rider]) -> list[tuple[str, int]]:
+    """The gate's limits for these, less stock."""
     limits = [(load_key(rider.rider_id), rider.max_load) for rider in riders]
     for shop in shops:
         limits.append((f"capacity/{shop.shop_id}", shop.daily_capacity))
         limits.append((fridge_key(shop.shop_id), shop.fridge_slots))
-        if stock:
-            limits += [(stock_key(shop.shop_id, sku), on_hand) for sku, on_hand in shop.stock]
     return limits
 
 
-def reservation_of(row: DecisionRow) -> Reservation:
-    """What a standing assignment takes."""
+def reservation_of(row: DecisionRow, dropoff_ms: int) -> Reservation:
+    """What a standing assignment took when it was made."""
     return Reservation(
         row.order_id,
         row.shop_id,
@@ -409,6 +484,7 @@ def reservation_of(row: DecisionRow) -> Reservation:
         bool(row.cold),
         row.pack_out_ms,
         row.pickup_ms,
+        dropoff_ms,
     )
 
 

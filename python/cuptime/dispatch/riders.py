@@ -67,6 +67,7 @@ class Riders:
                 self._own.riders[rider.rider_id] = rider
                 self._positions.forget(rider.rider_id)
             await self._own.counters.gate.set_limits([(load_key(r.rider_id), r.max_load) for r in kept])
+            await self._own.shifts_changed(ids)
             await self._own.feed_riders(ids)
 
         kept: list[Rider] = []

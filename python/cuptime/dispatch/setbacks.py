@@ -10,7 +10,7 @@ from cuptime.dispatch.ports import DecidedGroup, OrderBody
 from cuptime.dispatch.queue import Batch, Part, Waiting
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.values import GroupState, InterventionRow, OrderState
-from cuptime.domain.writes import OpenInterventions
+from cuptime.domain.writes import MoveGroups, OpenInterventions
 
 FAILURES_MAX: Final = 8
 """A batch that failed so often goes to a person; a failure that storage causes is not counted."""
@@ -82,14 +82,42 @@ class Setbacks:
         self._desk.after_pause(pause_ms(max(waiting.failures for waiting in groups)), again)
 
     async def _ask_a_person(self, waiting: Waiting) -> None:
-        """A group that the core or storage refuses again and again: its orders wait for a person."""
-        now_ms = self._desk.means.clock.now_ms()
-        async with self._desk.queue.turn(waiting.group_seq):
-            rows = [InterventionRow(order_id, 0, now_ms) for order_id, _ in waiting.orders]
+        """A group that the core or storage refuses again and again: its orders wait for a person, and it is DECIDED in
+        the same commit, so that a restart does not begin again. Without room it comes back and fails again."""
+        desk = self._desk
+        async with desk.queue.turn(waiting.group_seq):
+            orders = waiting.orders
+            opened = desk.person.take(len(orders))
             try:
-                await self._desk.means.storage.commit(self._desk.means.fence, [OpenInterventions(rows)])
+                if opened < len(orders):
+                    raise CuptimeError(Reason.LIMIT_REACHED, "too many orders wait for a person")
+                settled = await self._give_up(waiting, orders)
             except CuptimeError as refusal:
+                desk.person.leave(opened)
                 _log.warning("the orders of a group that fails do not wait for a person yet: %s", refusal)
-                self._desk.queue.rested(waiting)
-            else:
-                self._desk.queue.resting.pop(waiting.group_seq, None)
+                if refusal.reason is not Reason.LIMIT_REACHED:
+                    # Cancelled or kept meanwhile: what is left is read back from storage.
+                    desk.queue.doubt(waiting.group_seq)
+                    desk.doubt()
+                else:
+                    desk.queue.rested(waiting)
+                return
+            desk.queue.resting.pop(waiting.group_seq, None)
+        desk.resources.admission.cups_changed([], settled)
+        done = DecidedGroup(waiting.group_seq, waiting.group.group_id, whole=True, decided_ms=self._now_ms())
+        desk.resources.admission.groups_decided([done])
+
+    async def _give_up(self, waiting: Waiting, orders: list[OrderBody]) -> list[tuple[str, int]]:
+        """The commit. Returns the (sku, cups) that wait for a decision no more."""
+        means = self._desk.means
+        rows = [await means.storage.order(order_id) for order_id, _ in orders]
+        now_ms = self._now_ms()
+        moved = MoveGroups(
+            GroupState.DECIDED, (GroupState.COMPLETED,), [(waiting.group_seq, 0, waiting.member_count)]
+        )
+        opened = OpenInterventions([InterventionRow(order_id, 0, now_ms) for order_id, _ in orders])
+        await means.storage.commit(means.fence, [moved, opened])
+        return [(row.sku, row.quantity) for row in rows if row is not None]
+
+    def _now_ms(self) -> int:
+        return self._desk.means.clock.now_ms()

@@ -59,12 +59,16 @@ class Shops:
                 for shop in shops
             ]
             kept[:] = fresh
-            stock = [StockRow(shop.shop_id, sku, n) for shop in fresh for sku, n in self._own.levels(shop)]
+            counted[:] = [now_ms]
+            stock = [
+                StockRow(shop.shop_id, sku, n, now_ms) for shop in fresh for sku, n in self._own.levels(shop)
+            ]
             writes: list[Write] = [PutShops([self._shop_row(shop) for shop in fresh])]
-            return ([*writes, PutStock(stock)] if stock else writes), await self._answer(fresh)
+            return ([*writes, PutStock(stock)] if stock else writes), await self._answer(fresh, now_ms)
 
         kept: list[Shop] = []
-        return await self._changed("BatchUpsertShops", request_id, shops, make, kept)
+        counted: list[int] = []
+        return await self._changed("BatchUpsertShops", request_id, shops, make, kept, counted)
 
     async def update(
         self,
@@ -123,7 +127,12 @@ class Shops:
             await self._check_taken(kept)
             now_ms = self._own.clock.now_ms()
             kept[:] = [replace(shop, etag=next_etag(shop), updated_ms=now_ms) for shop in kept]
-            stock = [StockRow(shop.shop_id, sku, n) for shop in kept for sku, n in shop.stock]
+            counted_ms = self._own.standing.counted_ms
+            stock = [
+                StockRow(shop.shop_id, sku, n, counted_ms.get((shop.shop_id, sku), 0))
+                for shop in kept
+                for sku, n in shop.stock
+            ]
             rows = [self._shop_row(shop) for shop in kept]
             return [PutShops(rows), PutStock(stock)], await self._answer(kept)
 
@@ -138,8 +147,8 @@ class Shops:
         """By id, from `after` (exclusive) on."""
         return await self._own.shop_views(sorted(i for i in self._own.shops if i > after)[:limit])
 
-    async def _answer(self, fresh: Sequence[Shop]) -> bytes:
-        return packed(await self._own.shop_views_after(fresh))
+    async def _answer(self, fresh: Sequence[Shop], counted_ms: int | None = None) -> bytes:
+        return packed(await self._own.shop_views_after(fresh, counted_ms))
 
     async def _changed(
         self,
@@ -148,9 +157,14 @@ class Shops:
         input_: object,
         make: Callable[[], Awaitable[Made]],
         kept: list[Shop],
+        counted: Sequence[int] = (),
     ) -> list[ShopView]:
-        """`make` puts the shops as they shall be into `kept`."""
-        answer = await self._own.change(method, request_id, input_, make, lambda: self._own.take_shops(kept))
+        """`make` puts the shops as they shall be into `kept`, and into `counted` when their stock was counted."""
+
+        async def follow() -> None:
+            await self._own.take_shops(kept, counted[0] if counted else None)
+
+        answer = await self._own.change(method, request_id, input_, make, follow)
         return shop_views(answer)
 
     def _shop_row(self, shop: Shop) -> ShopRow:
@@ -215,7 +229,7 @@ class Shops:
             falls.append(before.fridge_slots - shop.fridge_slots)
             for sku, on_hand in shop.stock:
                 keys.append(stock_key(shop.shop_id, sku))
-                falls.append(self._own.stock[shop.shop_id][sku] - on_hand)
+                falls.append(self._own.cups.levels[shop.shop_id][sku] - on_hand)
         for key, fall, free in zip(keys, falls, await self._own.counters.gate.free(keys), strict=True):
             if fall > 0 and free < fall:
                 raise _exceeded("changes", key, free - fall)

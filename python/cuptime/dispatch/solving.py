@@ -14,15 +14,25 @@ from functools import partial
 from typing import Final
 
 from cuptime.dispatch.desk import Answer, Desk
-from cuptime.dispatch.ports import Lost
+from cuptime.dispatch.ports import Decided, Lost, OrderBody, RuleSnapshot
 from cuptime.dispatch.queue import Batch
 from cuptime.domain.limits import RESERVE_TRIES_MAX
-from cuptime.domain.ports import Reservation
+from cuptime.domain.values import group_seq_of
 
 INLINE_ORDERS_MAX: Final = 64
 """A batch of up to so many orders is decided on the event loop: the way to a thread and back costs more."""
 
 _log = logging.getLogger(__name__)
+
+
+class Round:
+    """What all days of a batch are decided under."""
+
+    def __init__(self, batch: Batch, rules: RuleSnapshot, now_ms: int) -> None:
+        self.batch = batch
+        self.rules = rules
+        self.now_ms = now_ms
+        self.groups = batch.columns(now_ms)
 
 
 class Solving:
@@ -37,10 +47,19 @@ class Solving:
 
     async def answer(self, batch: Batch, answer: Answer) -> None:
         """Fills `answer` round by round, so that whoever catches a fault knows what is reserved."""
-        means, resources = self._desk.means, self._desk.resources
-        snapshot = means.rules.snapshot()
-        now_ms = means.clock.now_ms()
-        groups, orders = batch.columns(now_ms), batch.orders()
+        round_ = Round(batch, self._desk.means.rules.snapshot(), self._desk.means.clock.now_ms())
+        calendar = self._desk.counters.calendar
+        by_day: dict[str, set[int]] = {}
+        for columns in round_.groups:
+            by_day.setdefault(calendar.day(columns[8]).name, set()).add(columns[0])
+        orders = batch.orders()
+        for day, group_seqs in by_day.items():
+            # One capacity of each shop at a time is known to the core: that of the day of the pack-out.
+            of_day = orders if len(by_day) == 1 else [o for o in orders if group_seq_of(o[0]) in group_seqs]
+            async with self._desk.counters.of_day(day):
+                await self._answer_day(round_, of_day, answer)
+
+    async def _answer_day(self, round_: Round, orders: list[OrderBody], answer: Answer) -> None:
         lost: list[Lost] = []
         for tries in range(RESERVE_TRIES_MAX + 1):
             if not orders:
@@ -48,20 +67,14 @@ class Solving:
             if tries == RESERVE_TRIES_MAX:
                 # No more: with every pair lost the core says so in the decision.
                 lost = [(order_id, -1, -1) for order_id, _ in orders]
-            decide = partial(
-                means.core.decide, self._desk.counters.dispatcher, means.skus, snapshot.rules,
-                snapshot.revision, groups, orders, now_ms, batch.attempt, resources.origin,
-                means.policy, lost,
-            )  # fmt: skip
-            if len(orders) <= INLINE_ORDERS_MAX:
-                decided = decide()
-            else:
-                decided = await asyncio.get_running_loop().run_in_executor(self._thread, decide)
-            means.rules.count(decided.rules_evaluated, decided.rule_hits, decided.rule_errors)
-            for order_id, path, message in decided.invalid:
-                _log.error("order %d is not valid any more: %s %s", order_id, path, message)
-            reservations = [Reservation(*columns) for columns in decided.reservations]
+            decided = await self._decide(round_, orders, lost)
+            reservations = self._desk.resources.standing.reservations(
+                decided.reservations, self._desk.resources.riders
+            )
+            # If the gate does not answer, it may have reserved all the same.
+            answer.asked = [held.order_id for held in reservations]
             refused_by = await self._desk.counters.reserve(reservations) if reservations else []
+            answer.asked = []
             answer.unassigned += decided.unassigned
             if not any(refused_by):
                 answer.rows += decided.rows
@@ -74,12 +87,28 @@ class Solving:
             lost += [(h.order_id, h.shop_id, h.rider_id) for h in reservations if h.order_id in refused]
             orders = [order for order in orders if order[0] in refused]
 
+    async def _decide(self, round_: Round, orders: list[OrderBody], lost: list[Lost]) -> Decided:
+        means = self._desk.means
+        decide = partial(
+            means.core.decide, self._desk.counters.dispatcher, means.skus, round_.rules.rules,
+            round_.rules.revision, round_.groups, orders, round_.now_ms, round_.batch.attempt,
+            self._desk.resources.origin, means.policy, lost,
+        )  # fmt: skip
+        if len(orders) <= INLINE_ORDERS_MAX:
+            decided = decide()
+        else:
+            decided = await asyncio.get_running_loop().run_in_executor(self._thread, decide)
+        means.rules.count(decided.rules_evaluated, decided.rule_hits, decided.rule_errors)
+        for order_id, path, message in decided.invalid:
+            _log.error("order %d is not valid any more: %s %s", order_id, path, message)
+        return decided
+
     async def give_back(self, answer: Answer) -> None:
-        if not answer.reservations:
+        """Everything that was reserved, or may have been."""
+        order_ids = [*(held.order_id for held in answer.reservations), *answer.asked]
+        if not order_ids:
             return
         try:
-            await self._desk.counters.release([held.order_id for held in answer.reservations])
+            await self._desk.counters.release(order_ids)
         except Exception:
-            _log.exception(
-                "%d reservations were not given back; they run out by themselves", len(answer.reservations)
-            )
+            _log.exception("%d reservations were not given back; they run out by themselves", len(order_ids))

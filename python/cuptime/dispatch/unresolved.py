@@ -24,8 +24,19 @@ class Unresolved:
         self._ledger = ledger
         self._setbacks = setbacks
 
-    def ask_later(self, entry: Entry, fault: Exception, tries: int = 0) -> None:
-        """Asks storage in a while, and again until it answers."""
+    async def keep(self, entry: Entry, fault: Exception) -> None:
+        """Holds fast what the entry reserved, and asks storage in a while, and again until it answers."""
+        reservations = entry.answer.reservations
+        # A rebuild of the gate finds them here; without one they last, and are released if storage kept nothing.
+        self._desk.resources.unsettled.update((held.order_id, held) for held in reservations)
+        try:
+            await self._desk.counters.hold_fast(reservations)
+        except Exception as second:
+            _log.warning("the gate does not hold what storage may have kept; building it again: %s", second)
+            self._desk.doubt()
+        self._ask_later(entry, fault, 0)
+
+    def _ask_later(self, entry: Entry, fault: Exception, tries: int) -> None:
         self._desk.after_pause(
             pause_ms(tries), lambda: self._desk.begin(self._resolve(entry, fault, tries + 1))
         )
@@ -35,17 +46,21 @@ class Unresolved:
             committed = await self._found(entry)
         except Exception as second:
             _log.warning("storage cannot say whether decisions were kept: %s", second)
-            self.ask_later(entry, fault, tries)
+            self._ask_later(entry, fault, tries)
             return
         if committed is None:
+            for held in entry.answer.reservations:
+                self._desk.resources.unsettled.pop(held.order_id, None)
+            self._ledger.forget(entry)
             await self._solving.give_back(entry.answer)
             self._setbacks.failed(entry.batch, fault, counted=False)
         else:
-            await self._ledger.durable(entry, committed, found=True)
+            await self._ledger.durable(entry, committed)
 
     async def _found(self, entry: Entry) -> Committed | None:
         """The commit as storage has it, by one row of it: a commit is kept whole or not at all."""
         storage, batch = self._desk.means.storage, entry.batch
+        await storage.settle()
         if entry.answer.rows:
             # Nobody decided or cancelled it since: its group is in our hands.
             latest = await storage.decision(entry.answer.rows[0][0])

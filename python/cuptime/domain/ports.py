@@ -68,6 +68,9 @@ class Storage(Protocol):
     acknowledged before they began.
     """
 
+    on_lost: Callable[[], None]
+    """Called once when what was stored is gone from under us; nothing is written from then on."""
+
     async def open(self) -> None:
         """Checks the engine, migrates the schema. Raises CuptimeError(STORAGE_UNAVAILABLE) with what to do."""
         ...
@@ -88,6 +91,11 @@ class Storage(Protocol):
         """Returns when fewer units wait than would have a commit refused as OVERLOADED. Bounded by a commit."""
         ...
 
+    async def settle(self) -> None:
+        """Returns when it is certain for good what became of every commit that ended before: whoever reads afterwards
+        reads the truth, also of those that ended without an answer. Raises STORAGE_UNAVAILABLE."""
+        ...
+
     def pending_units(self) -> int:
         """Units that wait for their commit; for back-pressure and metrics."""
         ...
@@ -105,7 +113,9 @@ class Storage(Protocol):
     async def order(self, order_id: int) -> OrderRow | None: ...
     async def orders_of(self, group_seq: int, *, after: int, limit: int) -> list[OrderRow]: ...
     async def orders_since(self, created_from_ms: int, *, after: int, limit: int) -> list[OrderRow]:
-        """Every order made at or after the instant, for the request-id window; a table scan, used at start."""
+        """Every order made at or after the instant, for the request-id window; used at start. It reads the orders of
+        those groups alone that may have taken one since: not closed before, and with a deadline that was not before,
+        each less CLOSED_LATE_MS."""
         ...
 
     async def refusal(self, request_id: str) -> RefusalRow | None: ...
@@ -123,12 +133,17 @@ class Storage(Protocol):
         ...
 
     async def standing_assignments(
-        self, *, pack_out_from_ms: int, after: int, limit: int
+        self, *, after: int, limit: int, live_only: bool = False
     ) -> list[DecisionRow]:
-        """ASSIGNED and not released, by sequence: what the gate is rebuilt from."""
+        """ASSIGNED and not released, by sequence. `live_only`: less those that were retired, which is what the gate is
+        rebuilt from; its cost is that of what is live, however long the ledger."""
         ...
 
     async def intervention(self, order_id: int) -> InterventionRow | None: ...
+    async def interventions_open(self) -> int:
+        """How many there are."""
+        ...
+
     async def interventions(self, *, after: int, limit: int) -> list[InterventionRow]:
         """Open ones."""
         ...
@@ -190,14 +205,22 @@ class Reservation:
     cold: bool
     pack_out_ms: int
     pickup_ms: int
+    dropoff_ms: int = 0
+    day: str = ""
+    """yyyymmdd of the pack-out where the park is; "" is in UTC."""
+    load_until_ms: int = 0
+    """When it counts in the rider's load no more; 0 until it is released."""
+    takes_stock: bool = True
+    """False for what was packed out before the stock was last counted."""
 
 
 class Gate(Protocol):
     """Live counters in front of storage: never more taken than there is. A cache: rebuilt from storage at start.
 
-    Counter keys: `capacity/{shop_id}/{yyyymmdd of pack-out, UTC}`, `fridge/{shop_id}`, `load/{rider_id}`,
+    Counter keys: `capacity/{shop_id}/{yyyymmdd of pack-out}`, `fridge/{shop_id}`, `load/{rider_id}`,
     `stock/{shop_id}/{sku}`. Reserve is all-or-nothing for one reservation; a reservation that is neither committed nor
-    released by its deadline is released by `expire`. A fridge slot is free again at `pickup_ms`. A release leaves a
+    released by its deadline is released by `expire`. A fridge slot is free again at `pickup_ms`, the load at
+    `load_until_ms`. A release leaves a
     tombstone that refuses a reserve that comes after it and was sent (`now_ms`) before it, or for an order that had
     nothing to release also in the same millisecond; one sent later is new and goes through.
     """
@@ -219,6 +242,10 @@ class Gate(Protocol):
     async def reserve(self, reservations: Sequence[Reservation], now_ms: int, hold_ms: int) -> list[str]:
         """For each, "" when reserved, else the key that refused it, `released/{order_id}` for a late one, or
         `order/{order_id}` when the order has a different reservation."""
+        ...
+
+    async def stand(self, standing: Sequence[Reservation], now_ms: int) -> None:
+        """Puts in what storage says stands, whatever the limits say; each replaces the one of its order."""
         ...
 
     async def commit(self, order_ids: Sequence[int]) -> list[int]:

@@ -273,9 +273,14 @@ class ShopRow:
 
 @dataclass(frozen=True, slots=True)
 class StockRow:
+    """Cups of a shop: `on_hand` as counted at `set_ms`; `used` were packed out since then, by orders that are retired
+    or were released too late."""
+
     shop_id: int
     sku: str
     on_hand: int
+    set_ms: int = 0
+    used: int = 0
 
 
 @dataclass(frozen=True, slots=True)

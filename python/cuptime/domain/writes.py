@@ -45,7 +45,8 @@ class InsertOrders:
 
 @dataclass(frozen=True, slots=True)
 class InsertRefusals:
-    """Rows in the field order of :class:`RefusalRow`. A request_id already refused keeps its first row."""
+    """Rows in the field order of :class:`RefusalRow`. A request_id already refused keeps its first row
+    for REQUEST_ID_WINDOW_MS; after that a new refusal takes its place."""
 
     rows: Sequence[Row]
 
@@ -100,6 +101,17 @@ class InsertDecisions:
 
 
 @dataclass(frozen=True, slots=True)
+class RetireAssignments:
+    """Standing assignments that take nothing any more but cups; these are put down as used, unless the stock was
+    counted after their pack-out. One that is retired or gone already is left out.
+
+    A RELEASED decision made after its pack-out puts the cups down as used in the same way: they do not come back.
+    """
+
+    order_ids: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class OpenInterventions:
     """Rows in the field order of :class:`InterventionRow`; one that is open already stays as it is."""
 
@@ -126,7 +138,8 @@ class PutShops:
 
 @dataclass(frozen=True, slots=True)
 class PutStock:
-    """Creates or replaces the cups on hand by (shop_id, sku)."""
+    """Creates or replaces the cups on hand by (shop_id, sku). `used` is storage's own: a new `set_ms` sets it to 0, the
+    same one leaves it."""
 
     rows: Sequence[StockRow]
 
@@ -280,6 +293,7 @@ Write = (
     | MoveOrder
     | ReleaseOrders
     | InsertDecisions
+    | RetireAssignments
     | OpenInterventions
     | ResolveIntervention
     | PutShops

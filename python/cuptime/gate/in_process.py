@@ -33,6 +33,9 @@ class InProcessGate:
     async def reserve(self, reservations: Sequence[Reservation], now_ms: int, hold_ms: int) -> list[str]:
         return self._counters.reserve([wanted(held) for held in reservations], now_ms, hold_ms)
 
+    async def stand(self, standing: Sequence[Reservation], now_ms: int) -> None:
+        self._counters.stand([wanted(held) for held in standing], now_ms)
+
     async def commit(self, order_ids: Sequence[int]) -> list[int]:
         return self._counters.commit(list(order_ids))
 

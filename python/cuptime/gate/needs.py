@@ -30,17 +30,19 @@ def _yyyymmdd(day: int) -> str:
 
 
 def body_of(held: Reservation) -> str:
-    """The reservation as one line; two reservations are the same when their bodies are. The SKU comes last, it may hold
-    spaces."""
+    """The reservation as one line; two reservations are the same when their bodies are. What changes while it stands
+    (the end of the shift, a new count of the stock) is not in it. The SKU comes last, it may hold spaces."""
     return (
         f"{held.order_id} {held.shop_id} {held.rider_id} {held.quantity} {held.cold:d} {held.pack_out_ms} "
-        f"{held.pickup_ms} {held.sku}"
+        f"{held.pickup_ms} {held.dropoff_ms} {held.day or '-'} {held.sku}"
     )
 
 
 def reservation_of(body: str) -> Reservation:
-    """What `body_of` was given."""
-    order_id, shop_id, rider_id, quantity, cold, pack_out_ms, pickup_ms, sku = body.split(" ", 7)
+    """What `body_of` was given, less what it leaves out."""
+    order_id, shop_id, rider_id, quantity, cold, pack_out_ms, pickup_ms, dropoff_ms, day, sku = body.split(
+        " ", 9
+    )
     return Reservation(
         order_id=int(order_id),
         shop_id=int(shop_id),
@@ -50,20 +52,26 @@ def reservation_of(body: str) -> Reservation:
         cold=cold == "1",
         pack_out_ms=int(pack_out_ms),
         pickup_ms=int(pickup_ms),
+        dropoff_ms=int(dropoff_ms),
+        day="" if day == "-" else day,
     )
 
 
+def day_name(held: Reservation) -> str:
+    """The day whose capacity it takes."""
+    return held.day or _yyyymmdd(held.pack_out_ms // _DAY_MS)
+
+
 def wanted(held: Reservation) -> Wanted:
-    """One order of the shop's day, its cups, one order of the rider's load, and a fridge slot until pick-up when cold.
-    Raises ValueError for a quantity below 1."""
+    """One order of the shop's day, its cups, one order of the rider's load until it counts there no more, and a fridge
+    slot until pick-up when cold. Raises ValueError for a quantity below 1."""
     if held.quantity < 1:
         raise ValueError(f"order {held.order_id} must be for at least 1 cup, not {held.quantity}")
     shop_id = held.shop_id
-    needs = [
-        (f"capacity/{shop_id}/{_yyyymmdd(held.pack_out_ms // _DAY_MS)}", 1, 0),
-        (f"stock/{shop_id}/{held.sku}", held.quantity, 0),
-        (f"load/{held.rider_id}", 1, 0),
-    ]
+    needs = [(f"capacity/{shop_id}/{day_name(held)}", 1, 0)]
+    if held.takes_stock:
+        needs.append((f"stock/{shop_id}/{held.sku}", held.quantity, 0))
+    needs.append((f"load/{held.rider_id}", 1, held.load_until_ms))
     if held.cold:
         needs.append((f"fridge/{shop_id}", 1, held.pickup_ms))
     return held.order_id, body_of(held), needs

@@ -133,6 +133,12 @@ class RedisGate:
         answer = await self._run("reserve", self._epoch, [now_ms, hold_ms, GATE_RESERVATIONS_MAX, *flat])
         return [str(refusal) for refusal in answer]
 
+    async def stand(self, standing: Sequence[Reservation], now_ms: int) -> None:
+        reservations = [wanted(held) for held in standing]
+        for at in range(0, len(reservations), GATE_BATCH_MAX):
+            flat = _flat(reservations[at : at + GATE_BATCH_MAX])
+            await self._run("stand", self._epoch, [now_ms, *flat])
+
     async def commit(self, order_ids: Sequence[int]) -> list[int]:
         return [int(order_id) for order_id in await self._run("commit", self._epoch, [*order_ids])]
 

@@ -59,6 +59,10 @@ class WatchedGate:
         with self._watched():
             return await self._gate.reserve(reservations, now_ms, hold_ms)
 
+    async def stand(self, standing: Sequence[Reservation], now_ms: int) -> None:
+        with self._watched(kept=True):
+            await self._gate.stand(standing, now_ms)
+
     async def commit(self, order_ids: Sequence[int]) -> list[int]:
         with self._watched(kept=True):
             return await self._gate.commit(order_ids)

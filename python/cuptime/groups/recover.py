@@ -32,6 +32,7 @@ class IntakeRecovery:
 
     async def rebuild(self) -> Intake:
         """A new table; `groups` holds what is open. Costs a read of all orders of the last 24 hours."""
+        await self._storage.settle()
         intake = self._new_intake()
         since_ms = self._clock.now_ms() - REQUEST_ID_WINDOW_MS
         open_groups = await self._in_state(GroupState.OPEN)
@@ -57,7 +58,7 @@ class IntakeRecovery:
                 for row in await self._storage.refusals_since(since_ms, limit=REQUEST_IDS_KEPT_MAX)
             ]
         )
-        intake.set_available(self._resources.cups())
+        intake.set_available(self._resources.free_cups())
         for group in completed:
             await self._settle(intake, group)
         self._groups.start_after((await self._storage.sequences()).group_seq)

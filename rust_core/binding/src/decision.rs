@@ -46,8 +46,8 @@ const SKUS_MAX: usize = 5_000_000;
 /// The code of a SKU that no shop was ever given: nobody offers it.
 const SKU_UNKNOWN: u32 = u32::MAX;
 
-/// (order_id, shop_id, rider_id, sku, quantity, cold, pack_out_ms, pickup_ms)
-type ReservationColumns = (i64, i64, i64, String, i32, bool, i64, i64);
+/// (order_id, shop_id, rider_id, sku, quantity, cold, pack_out_ms, pickup_ms, dropoff_ms)
+type ReservationColumns = (i64, i64, i64, String, i32, bool, i64, i64, i64);
 
 /// (rule, verdict, condition, value, wanted, error)
 type VerdictColumns = (String, i32, String, String, String, String);
@@ -274,7 +274,7 @@ impl Decided {
             let (shop_id, rider_id, pickup_ms) =
                 chosen.map_or((0, 0, 0), |c| (c.shop_id, c.rider_id, c.pickup_ms));
             match chosen {
-                Some(_) => reservations.push((
+                Some(c) => reservations.push((
                     case.order_id,
                     shop_id,
                     rider_id,
@@ -283,6 +283,7 @@ impl Decided {
                     cold,
                     group.pack_out_ms,
                     pickup_ms,
+                    c.dropoff_ms,
                 )),
                 None => unassigned.push(case.order_id),
             }

@@ -68,6 +68,17 @@ impl Counters {
         limits.iter().try_for_each(|(key, limit)| core.set_limit(key, *limit)).map_err(value_error)
     }
 
+    fn stand(&self, py: Python<'_>, standing: Vec<Wanted>, now_ms: i64) -> PyResult<()> {
+        py.detach(|| {
+            let mut core = self.core();
+            for wanted in &standing {
+                core.stand(wanted.0, &wanted.1, &needs(wanted), now_ms)?;
+            }
+            Ok::<(), Invalid>(())
+        })
+        .map_err(value_error)
+    }
+
     fn reserve(
         &self,
         py: Python<'_>,

@@ -194,21 +194,24 @@ impl Counters {
         Ok(Ok(()))
     }
 
-    /// Puts in a committed reservation as storage has it, whatever the limits say: what stands, stands. False when
-    /// the name is taken.
+    /// Puts in a committed reservation as storage has it, whatever the limits say: what stands, stands. One that is
+    /// there under this name gives back what it has first. False when there was one.
     ///
     /// # Errors
     /// An amount below 1.
     pub fn stand(&mut self, id: i64, body: &str, needs: &[Need<'_>], now_ms: i64) -> Result<bool, Invalid> {
         let parts = self.parts(needs, now_ms)?;
-        if self.reservations.contains_key(&id) {
-            return Ok(false);
+        let before = self.reservations.remove(&id);
+        let fresh = before.is_none();
+        if let Some(mut before) = before {
+            self.due.remove(&(before.next_ms(), id));
+            self.give_back(&mut before.parts, i64::MAX, |_, _| ());
         }
         for part in parts.iter().filter(|part| part.taken) {
             self.counters[part.counter as usize].taken += part.amount;
         }
         self.keep(id, body, i64::MAX, parts);
-        Ok(true)
+        Ok(fresh)
     }
 
     /// Makes a reservation last. False when it is not there (any more).

@@ -151,9 +151,8 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 let body = format!("{needs:?}");
                 let fresh = !model.held.iter().any(|held| held.id == id);
                 prop_assert_eq!(counters.stand(id, &body, &as_needs(&needs), now_ms).unwrap(), fresh);
-                if fresh {
-                    model.held.push(Held { id, body, deadline_ms: None, needs: named(&needs, now_ms) });
-                }
+                model.held.retain(|held| held.id != id);
+                model.held.push(Held { id, body, deadline_ms: None, needs: named(&needs, now_ms) });
             }
             Step::Commit { id } => {
                 let held = model.held.iter_mut().find(|held| held.id == id);

@@ -18,6 +18,7 @@ from cuptime._gen.cuptime.v1 import types_pb2 as types_pb
 from cuptime.api.bodies import WireBodies
 from cuptime.app.core_parts import rule_tools
 from cuptime.dispatch.counters import Counters
+from cuptime.dispatch.days import Calendar
 from cuptime.dispatch.desk import Means
 from cuptime.dispatch.feed import DecisionFeed
 from cuptime.dispatch.horizon import group_buy
@@ -35,11 +36,12 @@ from cuptime.dispatch.values import Rider, Shop
 from cuptime.domain.clock import ManualClock
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import TASKS_PENDING_MAX
-from cuptime.domain.ports import Committed, Reservation
+from cuptime.domain.ports import Committed, Gate
 from cuptime.domain.requests import Requests
 from cuptime.domain.values import DecisionRow, Fence, Group, GroupState, OrderRow, OrderState, Outcome
 from cuptime.domain.writes import Write
 from cuptime.gate.in_process import InProcessGate
+from cuptime.gate.watched import WatchedGate
 from cuptime.groups.cancel import Cancellations
 from cuptime.groups.intake import IntakeLine
 from cuptime.groups.life import Groups
@@ -74,6 +76,13 @@ class MorningStorage(MemoryStorage):
         self.units: list[Sequence[Write]] = []
         self.gate: asyncio.Event | None = None
         """Commits wait for it when it is there."""
+        self.dark = False
+        """Nobody can ask what became of a decision."""
+
+    async def decision(self, order_id: int) -> DecisionRow | None:
+        if self.dark:
+            raise CuptimeError(Reason.STORAGE_UNAVAILABLE)
+        return await super().decision(order_id)
 
     async def commit(self, fence: Fence, writes: Sequence[Write]) -> Committed:
         await asyncio.sleep(0)
@@ -207,8 +216,12 @@ def request(group_id: int, user_id: int, request_id: str, **order: Any) -> group
 class Morning:
     """One server after another on the same storage and clock."""
 
-    def __init__(self) -> None:
-        self.clock = ManualClock(START_MS)
+    def __init__(
+        self, start_ms: int = START_MS, zone: str = "UTC", new_gate: Callable[[], Gate] = InProcessGate
+    ) -> None:
+        self._new_gate = new_gate
+        self.clock = ManualClock(start_ms)
+        self.zone = zone
         self.storage = MorningStorage()
         self.metrics = MorningMetrics()
         self.horizon = group_buy(3_000.0, 3_000.0)
@@ -231,11 +244,12 @@ class Morning:
         )  # fmt: skip
         self.book = RuleBook(storage, fence, clock, requests, rule_tools(), self.metrics)
         await self.book.recover()
-        self.gate = InProcessGate()
+        self.gate = self._new_gate()
         await self.gate.open()
+        watched = WatchedGate(self.gate)
         skus = core.SkuCodes()
         self.dispatcher = core.Dispatcher()
-        self.counters = Counters(self.gate, self.dispatcher, skus, clock, self.wheel)
+        self.counters = Counters(watched, self.dispatcher, skus, clock, self.wheel, Calendar(self.zone))
         self.resources = Resources(
             storage, fence, clock, self.counters, core, bodies, requests, self.wheel, ORIGIN
         )
@@ -255,6 +269,7 @@ class Morning:
             self.every_ms,
             core.Dispatcher.policy_defaults(),
         )
+        watched.doubt = self.line.doubt
         self.releases = Releases(self.line, bodies)
         self.retries = Retries(storage, self.line)
         self.retries.register(self.tasks)
@@ -286,6 +301,7 @@ class Morning:
         self.riders.close()
         self.resources.close()
         await self.tasks.close()
+        await self.gate.close()
 
     async def reboot(self) -> None:
         await self.kill()
@@ -327,15 +343,35 @@ class Morning:
         assert code == 0, raw
         return groups_pb.IngestOrdersResponse.FromString(raw)
 
-    async def full_group(self, group_id: int, size: int = 3, **order: Any) -> Group:
+    async def full_group(
+        self, group_id: int, size: int = 3, *, pack_out_after_ms: int = 0, **order: Any
+    ) -> Group:
         """A group that fills at once, and its decision."""
         group = await self.groups.create(
-            new_group(group_id, capacity=size, min_size=1, deadline_ms=self.clock.now_ms() + 600_000)
-        )
+            new_group(
+                group_id, capacity=size, min_size=1, deadline_ms=self.clock.now_ms() + 600_000,
+                pack_out_after_ms=pack_out_after_ms,
+            )
+        )  # fmt: skip
         order.setdefault("timestamp_ms", self.clock.now_ms())
         await asyncio.gather(*(self.submit(group_id, 100 + n, **order) for n in range(size)))
         await self.settle()
         return await self.groups.get(group.group_id)
+
+    async def empty_group(self, group_id: int, **changes: Any) -> Group:
+        return await self.groups.create(
+            new_group(group_id, deadline_ms=self.clock.now_ms() + 600_000, **{"min_size": 1, **changes})
+        )
+
+    def order_body(self, group_id: int, user_id: int, **order: Any) -> bytes:
+        order.setdefault("timestamp_ms", self.clock.now_ms())
+        return order_message(group_id, user_id, **order).SerializeToString()
+
+    async def submit_raw_new(self, group_id: int, **order: Any) -> tuple[int, bytes]:
+        """One order for a group of its own."""
+        await self.empty_group(group_id)
+        order.setdefault("timestamp_ms", self.clock.now_ms())
+        return await self.submit_raw(request(group_id, 7, self.fresh_id(), **order))
 
     async def settle(self) -> None:
         """Everything that happens without time passing."""
@@ -387,30 +423,38 @@ class Morning:
     async def audit(self) -> None:
         """What must hold at any moment when nothing is under way: no order is decided twice, no capacity exceeded,
         gate and dispatcher agree with storage, and nothing is forgotten."""
-        standing = await self.storage.standing_assignments(pack_out_from_ms=0, after=0, limit=1_000_000)
+        standing = await self.storage.standing_assignments(after=0, limit=1_000_000)
         assert len({row.order_id for row in standing}) == len(standing)
         assert all(row.outcome is Outcome.ASSIGNED for row in standing)
         await self._audit_capacity(standing)
         await self._audit_nothing_forgotten({row.order_id for row in standing})
 
     async def _audit_capacity(self, standing: list[DecisionRow]) -> None:
-        now_ms = self.clock.now_ms()
+        """The gate against storage, by the terms of `dispatch.standing`, computed here in another way."""
+        await self.counters.expire()
+        now_ms, calendar = self.clock.now_ms(), self.counters.calendar
         taken: Counter[str] = Counter()
         for row in standing:
-            held = Reservation(
-                row.order_id, row.shop_id, row.rider_id, row.sku, row.quantity, bool(row.cold),
-                row.pack_out_ms, row.pickup_ms,
-            )  # fmt: skip
-            capacity, fridge, stock, load = self.counters.keys_of(held)
-            taken[capacity] += 1
-            taken[stock] += row.quantity
-            taken[load] += 1
+            taken[f"capacity/{row.shop_id}/{calendar.day(row.pack_out_ms).name}"] += 1
+            shift = self.resources.riders[row.rider_id]
+            dropoff_ms = decision_of(row).dropoff_time_ms or row.pickup_ms + 45 * 60_000
+            in_shift = shift.available_from_ms <= row.pickup_ms <= shift.available_until_ms
+            if dropoff_ms > now_ms or (in_shift and shift.available_until_ms > now_ms):
+                taken[f"load/{row.rider_id}"] += 1
             if row.cold and row.pickup_ms > now_ms:
-                taken[fridge] += 1
+                taken[f"fridge/{row.shop_id}"] += 1
+        counted = {(row.shop_id, row.sku): row for row in await self.storage.stock()}
+        for (shop_id, sku), stock_row in counted.items():
+            taken[f"stock/{shop_id}/{sku}"] += stock_row.used
+        for row in await self.storage.standing_assignments(after=0, limit=1_000_000, live_only=True):
+            if counted[row.shop_id, row.sku].set_ms <= row.pack_out_ms:
+                taken[f"stock/{row.shop_id}/{row.sku}"] += row.quantity
         for shop_id, known in self.resources.shops.items():
             limits = {f"fridge/{shop_id}": known.fridge_slots}
             limits |= {f"stock/{shop_id}/{sku}": n for sku, n in known.stock}
             day = [key for key in taken if key.startswith(f"capacity/{shop_id}/")]
+            # A day that is over takes part in nothing any more.
+            day = [key for key in day if key.rpartition("/")[2] >= calendar.day(now_ms).name]
             limits |= dict.fromkeys(day, known.daily_capacity)
             for key, limit in limits.items():
                 assert taken[key] <= limit, key
@@ -422,7 +466,7 @@ class Morning:
             assert await self.gate.free([f"load/{rider_id}"]) == [left]
             assert (rider_id, left) in riders
         for shop_id, capacity_free, fridge_free in shops:
-            view = await self.shops.get(shop_id)
+            (view,) = await self.resources.shop_views([shop_id], self.counters.day)
             assert (capacity_free, fridge_free) == (view.capacity_free, view.fridge_free)
             frees = sorted(free for _, _, free in view.stock)
             assert sorted(free for of, _, free in stock if of == shop_id) == frees

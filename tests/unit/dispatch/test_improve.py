@@ -224,7 +224,7 @@ async def test_never_lost_never_doubled_never_oversold(morning: Morning, seed: i
 
 
 async def _cancel_one(morning: Morning, chance: random.Random) -> None:
-    standing = await morning.storage.standing_assignments(pack_out_from_ms=0, after=0, limit=10_000)
+    standing = await morning.storage.standing_assignments(after=0, limit=10_000)
     if standing:
         row = chance.choice(standing)
         group = await morning.storage.group_by_seq(row.order_id >> 20)

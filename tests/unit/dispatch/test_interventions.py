@@ -8,7 +8,7 @@ import pytest
 
 from cuptime.dispatch.interventions import Resolution
 from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.values import OrderState, Outcome
+from cuptime.domain.values import OrderState, Outcome, order_number_of
 from tests.unit.dispatch.rig import COLD_BREW, Morning, decision_of, new_group, order_message, rider, shop
 
 
@@ -114,6 +114,42 @@ async def test_two_people_at_once_resolve_once(morning: Morning) -> None:
     )
     assert sum(isinstance(answer, CuptimeError) for answer in answers) == 2
     await morning.audit()
+
+
+async def test_no_room_for_more_keeps_the_rest_in_the_delay_queue(morning: Morning) -> None:
+    morning.line.person.limit = 1
+    await morning.riders.upsert([rider(n, paused=True) for n in range(1, 6)])
+    await morning.full_group(10_001)
+    await morning.pass_ms(30_000)
+    assert morning.metrics.depths["interventions_open"]() == 1
+    assert morning.metrics.depths["interventions_put_off"]() == 2
+    ((first, _),) = await morning.interventions.page(after=0, limit=9)
+    await morning.audit()
+    await morning.reboot()
+    morning.line.person.limit = 1
+    await morning.pass_ms(130_000)
+    assert len(await morning.interventions.page(after=0, limit=9)) == 1
+    await morning.audit()
+    await morning.interventions.resolve(first.order_id, Resolution.CANCEL)
+    assert morning.line.person.count == 0
+    await morning.pass_ms(60_000)
+    assert morning.line.person.count == len(await morning.interventions.page(after=0, limit=9)) == 1
+    await morning.riders.upsert([rider(1)])
+    await morning.pass_ms(60_000)
+    assert sorted(await morning.outcomes(10_001)) == ["ASSIGNED", "UNASSIGNED", "UNASSIGNED"]
+    await morning.audit()
+
+
+async def test_the_open_ones_are_counted_whatever_becomes_of_them(morning: Morning) -> None:
+    first, second = await waiting(morning)
+    assert morning.line.person.count == 2
+    await morning.interventions.resolve(first, Resolution.RETRY)
+    assert morning.line.person.count == 1
+    await morning.cancellations.cancel(10_001, order_number_of(second))
+    assert morning.line.person.count == 0
+    await morning.pass_ms(1_000)
+    open_now = await morning.storage.interventions_open()
+    assert morning.line.person.count == open_now
 
 
 async def test_get_list_and_preview(morning: Morning) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from cuptime.dispatch.interventions import Resolution
+from cuptime.dispatch.queue import FIRST_IN_A_ROW_MAX, Batch, Part, Waiting
 from cuptime.domain.errors import Reason
 from cuptime.domain.values import GroupState, Outcome
 from cuptime.domain.writes import InsertDecisions
@@ -148,8 +152,56 @@ async def test_a_restart_keeps_what_is_taken(morning: Morning) -> None:
     await morning.audit()
     await morning.full_group(10_002)
     await morning.full_group(10_003)
-    assert len(await morning.storage.standing_assignments(pack_out_from_ms=0, after=0, limit=100)) == 6
+    assert len(await morning.storage.standing_assignments(after=0, limit=100)) == 6
     await morning.audit()
+
+
+async def test_a_group_that_is_refused_for_ever_waits_for_a_person_and_is_not_begun_again(
+    morning: Morning,
+) -> None:
+    real = morning.line.means.core.decide
+
+    def broken(*arguments: object) -> object:
+        raise ValueError("the core does not like it")
+
+    solving = morning.line._solving
+    solving._desk.means = replace(solving._desk.means, core=SimpleNamespace(decide=broken))
+    await morning.full_group(10_001)
+    await morning.pass_ms(60_000)
+    assert (await morning.groups.get(10_001)).state is GroupState.DECIDED
+    assert len(await morning.interventions.page(after=0, limit=9)) == 3
+    assert morning.line.person.count == 3
+    assert morning.intake._intake is not None
+    assert morning.intake._intake.cups("coffee") == (30_000, 0), "no cups wait for a decision"
+    await morning.audit()
+    await morning.reboot()
+    await morning.settle()
+    assert await morning.outcomes(10_001) == ["NONE"] * 3
+    ((first, _), *_) = await morning.interventions.page(after=0, limit=9)
+    await morning.interventions.resolve(first.order_id, Resolution.RETRY)
+    await morning.pass_ms(1_000)
+    assert sorted(await morning.outcomes(10_001)) == ["ASSIGNED", "NONE", "NONE"]
+    assert real is not None
+    await morning.audit()
+
+
+async def test_retries_do_not_starve(morning: Morning) -> None:
+    """First decisions that never end let one retry through now and then."""
+    queue = morning.line.queue
+    async with morning.line.quiet():
+        group = await morning.empty_group(10_001)
+        queue.retry(Batch([Part(Waiting(replace(group, group_seq=900), [], 0), [], last=False)], 2))
+        attempts: list[int] = []
+        for number in range(3 * FIRST_IN_A_ROW_MAX):
+            for extra in range(2):
+                seq = 1_000 + 2 * number + extra
+                queue.put(Waiting(replace(group, group_seq=seq), [(seq << 20, b"")] * 500, 500))
+            batch = queue.take()
+            assert batch is not None
+            attempts.append(batch.attempt)
+        assert attempts.index(2) == FIRST_IN_A_ROW_MAX
+        queue.first.clear()
+        queue.busy.clear()
 
 
 async def test_late_decisions_are_made_and_counted_as_late(morning: Morning) -> None:
@@ -178,6 +230,6 @@ async def test_many_groups_at_once_keep_to_what_there_is(morning: Morning, count
     await morning.shops.upsert([shop(n, daily_capacity=10) for n in (1, 2, 3)])
     await asyncio.gather(*(morning.full_group(10_001 + n) for n in range(count)))
     await morning.settle()
-    assigned = len(await morning.storage.standing_assignments(pack_out_from_ms=0, after=0, limit=1_000))
+    assigned = len(await morning.storage.standing_assignments(after=0, limit=1_000))
     assert assigned == min(30, count * 3)
     await morning.audit()

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from cuptime.dispatch.counters import day_of
 from cuptime.dispatch.values import DAY_MS, FAR_MS, Position, ShopView, StockChange, open_window_ms
 from cuptime.domain.errors import CuptimeError, Reason
 from tests.unit.dispatch.rig import COFFEE, COLD_BREW, HOUR_MS, START_MS, Morning, rider, shop
@@ -265,5 +264,3 @@ def test_windows_over_midnight_and_all_day() -> None:
     )
     assert open_window_ms(shop(1), midnight_ms) == (0, FAR_MS)
     assert open_window_ms(shop(1, open_until_ms=DAY_MS), midnight_ms) == (0, FAR_MS)
-    assert day_of(0) == "19700101"
-    assert day_of(951_782_400_000) == "20000229"

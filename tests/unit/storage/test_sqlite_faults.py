@@ -116,6 +116,14 @@ def check(path: Path, acknowledged: set[int], refused: set[int], unknown: set[in
     assert found <= there | unknown
 
 
+def read_column(path: Path, query: str) -> list[int]:
+    connection = apsw.Connection(str(path))
+    try:
+        return [row[0] for row in connection.execute(query)]
+    finally:
+        connection.close()
+
+
 def what_is_there(path: Path) -> set[int]:
     """Group numbers of a file whose every group is whole. The file must pass the engine's own check."""
     connection = apsw.Connection(str(path))
@@ -160,6 +168,32 @@ async def test_nothing_acknowledged_is_lost_and_nothing_refused_is_kept(
     assert position >= (COMMITS if only == "sync" else 4 * COMMITS), "too few positions to prove anything"
     assert failures >= position - 1
     assert for_ever or unknowns == 0, "a disk that works again leaves no outcome unknown"
+
+
+async def test_after_settling_a_restart_finds_what_is_read(tmp_path: Path, disk: Disk) -> None:
+    """A commit whose outcome is unknown: its rows are in the log, whole, and reads do not see them."""
+    unsure = 0
+    for position in range(1, 9):
+        path = tmp_path / f"{position}" / "cuptime.db"
+        path.parent.mkdir()
+        await prepared(path)
+        storage = SqliteStorage(path, ManualClock(), vfs="failing")
+        await storage.open()
+        fence = await storage.claim(0, "node")
+        disk.arm(position, for_ever=True, only="sync" if position % 2 else None)
+        with pytest.raises(CuptimeError) as failure:
+            for seq in range(1_001, 1_100):
+                await storage.commit(fence, (InsertGroup(rows.group(seq)),))
+        with pytest.raises(CuptimeError):
+            await storage.settle()
+        disk.mend()
+        await storage.settle()
+        there = await storage.group_by_seq(seq) is not None
+        found = seq in set(read_column(crashed(path), "SELECT group_seq FROM groups"))
+        assert there == found
+        unsure += failure.value.metadata["outcome"] == "unknown"
+        await storage.close()
+    assert unsure, "no outcome was unknown"
 
 
 async def test_a_start_on_a_full_disk_says_so(tmp_path: Path, disk: Disk) -> None:

@@ -60,6 +60,32 @@ async def test_what_was_committed_is_there_again(file: Path) -> None:
     await again.close()
 
 
+@pytest.mark.parametrize("ending", ["", "-wal"])
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_deleted_under_the_server_is_noticed(file: Path, ending: str, replaced: bool) -> None:
+    """Whatever is acknowledged is in a file that somebody will find."""
+    storage = await opened(file)
+    fence = await storage.claim(0, "node")
+    lost: list[bool] = []
+    storage.on_lost = lambda: lost.append(True)
+    for seq in range(1, 4):
+        await storage.commit(fence, [InsertGroup(rows.group(seq))])
+    gone = file.with_name(file.name + ending)
+    if replaced:
+        copy = file.with_name("copy")
+        copy.write_bytes(gone.read_bytes())
+        os.replace(copy, gone)
+    else:
+        gone.unlink()
+    for seq, outcome in ((4, "unknown"), (5, "nothing kept"), (6, "nothing kept")):
+        with pytest.raises(CuptimeError, match="deleted or replaced") as refusal:
+            await storage.commit(fence, [InsertGroup(rows.group(seq))])
+        assert refusal.value.reason is Reason.STORAGE_UNAVAILABLE
+        assert refusal.value.metadata == {"file": gone.name, "outcome": outcome}
+    assert lost == [True]
+    await storage.close()
+
+
 # --- engine -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("version", ["3.40.1", "3.51.2", "3.7.17"])
 def test_an_engine_with_the_wal_bug_is_refused(version: str) -> None:

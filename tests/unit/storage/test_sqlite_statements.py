@@ -15,6 +15,7 @@ SEARCHES_ONLY = {
     "schedule_live", "schedule_last", "request", "executed_result", "open_interventions", "refusals_since",
     "decisions_of_group", "move_tasks_to_triggered", "lease_tasks", "replace_task", "cancel_tasks_of_schedule",
     "release_orders", "undecided_orders", "groups_newest_in_state", "forget_requests", "forget_refusals",
+    "live_assignments", "retire_assignments", "cups_to_retire", "use_stock", "standing_assignments",
 }  # fmt: skip
 
 

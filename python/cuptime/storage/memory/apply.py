@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.limits import FORGET_ROWS_MAX
+from cuptime.domain.limits import FORGET_ROWS_MAX, REQUEST_ID_WINDOW_MS
 from cuptime.domain.values import (
     DecisionRow,
     Group,
@@ -48,6 +48,7 @@ from cuptime.domain.writes import (
     ReplaceSchedule,
     ReplaceTask,
     ResolveIntervention,
+    RetireAssignments,
     Row,
     SetMemberCounts,
     TriggerTasks,
@@ -90,8 +91,9 @@ def _insert_refusals(tables: Tables, write: InsertRefusals) -> tuple[int, ...]:
     for row in write.rows:
         columns: list[Any] = list(row)
         refusal = RefusalRow(*columns)
-        if tables.refusals.get(refusal.request_id) is None:
-            tables.refusals.insert(refusal.request_id, refusal)
+        before = tables.refusals.get(refusal.request_id)
+        if before is None or before.created_ms < refusal.created_ms - REQUEST_ID_WINDOW_MS:
+            tables.refusals.put(refusal.request_id, refusal)
     return _NONE
 
 
@@ -159,7 +161,32 @@ def _insert_decisions(tables: Tables, write: InsertDecisions) -> tuple[int, ...]
                 )
             tables.assignments.insert(decision.order_id, sequence)
         elif decision.outcome == Outcome.RELEASED:
-            tables.assignments.drop(decision.order_id)
+            _release(tables, decision)
+    return _NONE
+
+
+def _release(tables: Tables, decision: DecisionRow) -> None:
+    stood = tables.assignments.get(decision.order_id) is not None
+    live = stood and decision.order_id not in tables.retired.rows
+    tables.assignments.drop(decision.order_id)
+    tables.retired.drop(decision.order_id)
+    if live and decision.decided_ms > decision.pack_out_ms:
+        _use_stock(tables, decision)
+
+
+def _use_stock(tables: Tables, decision: DecisionRow) -> None:
+    key = (decision.shop_id, decision.sku)
+    row = tables.stock.get(key)
+    if row is not None and row.set_ms <= decision.pack_out_ms:
+        tables.stock.put(key, replace(row, used=row.used + decision.quantity))
+
+
+def _retire_assignments(tables: Tables, write: RetireAssignments) -> tuple[int, ...]:
+    for order_id in write.order_ids:
+        sequence = tables.assignments.get(order_id)
+        if sequence is not None and order_id not in tables.retired.rows:
+            tables.retired.insert(order_id, None)
+            _use_stock(tables, tables.decisions.rows[sequence])
     return _NONE
 
 
@@ -189,7 +216,9 @@ def _put_shops(tables: Tables, write: PutShops) -> tuple[int, ...]:
 
 def _put_stock(tables: Tables, write: PutStock) -> tuple[int, ...]:
     for row in write.rows:
-        tables.stock.put((row.shop_id, row.sku), row)
+        stored = tables.stock.get((row.shop_id, row.sku))
+        used = stored.used if stored is not None and stored.set_ms == row.set_ms else 0
+        tables.stock.put((row.shop_id, row.sku), replace(row, used=used))
     return _NONE
 
 
@@ -409,6 +438,7 @@ _BY_KIND: dict[type, Callable[[Tables, Any], tuple[int, ...]]] = {
     MoveOrder: _move_order,
     ReleaseOrders: _release_orders,
     InsertDecisions: _insert_decisions,
+    RetireAssignments: _retire_assignments,
     OpenInterventions: _open_interventions,
     ResolveIntervention: _resolve_intervention,
     PutShops: _put_shops,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.limits import CLOSED_LATE_MS
 from cuptime.domain.ports import Committed, Sequences, TaskFilter
 from cuptime.domain.values import (
     DecisionRow,
@@ -40,6 +41,7 @@ class MemoryStorage:
     def __init__(self) -> None:
         self._tables = Tables()
         self._open = False
+        self.on_lost: Callable[[], None] = lambda: None
 
     async def open(self) -> None:
         self._open = True
@@ -76,6 +78,9 @@ class MemoryStorage:
 
     async def room(self) -> None:
         """There always is."""
+
+    async def settle(self) -> None:
+        self._must_be_open()
 
     def pending_units(self) -> int:
         return 0
@@ -121,7 +126,17 @@ class MemoryStorage:
         return page(rows, lambda row: row.order_id, after, limit)
 
     async def orders_since(self, created_from_ms: int, *, after: int, limit: int) -> list[OrderRow]:
-        rows = (row for row in self._tables.orders.values() if row.created_ms >= created_from_ms)
+        from_ms = created_from_ms - CLOSED_LATE_MS
+        possible = {
+            group.group_seq
+            for group in self._tables.groups.values()
+            if group.deadline_ms >= from_ms and (not group.completed_ms or group.completed_ms >= from_ms)
+        }
+        rows = (
+            row
+            for row in self._tables.orders.values()
+            if row.created_ms >= created_from_ms and group_seq_of(row.order_id) in possible
+        )
         return page(rows, lambda row: row.order_id, after, limit)
 
     async def refusal(self, request_id: str) -> RefusalRow | None:
@@ -159,14 +174,17 @@ class MemoryStorage:
         return page(rows, lambda row: row.order_id, after, limit)
 
     async def standing_assignments(
-        self, *, pack_out_from_ms: int, after: int, limit: int
+        self, *, after: int, limit: int, live_only: bool = False
     ) -> list[DecisionRow]:
         standing = (self._tables.decisions.rows[sequence] for sequence in self._tables.assignments.values())
-        rows = (row for row in standing if row.pack_out_ms >= pack_out_from_ms)
+        rows = (row for row in standing if not (live_only and row.order_id in self._tables.retired.rows))
         return page(rows, lambda row: row.sequence, after, limit)
 
     async def intervention(self, order_id: int) -> InterventionRow | None:
         return self._tables.interventions.get(order_id)
+
+    async def interventions_open(self) -> int:
+        return sum(row.resolved_ms == 0 for row in self._tables.interventions.values())
 
     async def interventions(self, *, after: int, limit: int) -> list[InterventionRow]:
         rows = (row for row in self._tables.interventions.values() if row.resolved_ms == 0)

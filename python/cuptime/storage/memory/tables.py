@@ -81,6 +81,8 @@ class Tables:
         """sequence by (order_id, attempt, outcome)."""
         self.assignments: Table[int, int] = Table(self.journal)
         """sequence of the standing assignment by order_id."""
+        self.retired: Table[int, None] = Table(self.journal)
+        """Orders whose assignment stands and is not live."""
         self.interventions: Table[int, InterventionRow] = Table(self.journal)
         self.shops: Table[int, ShopRow] = Table(self.journal)
         self.stock: Table[tuple[int, str], StockRow] = Table(self.journal)

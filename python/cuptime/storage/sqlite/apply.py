@@ -14,7 +14,7 @@ from typing import Any, Final
 import apsw
 
 from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.limits import FORGET_ROWS_MAX, ORDER_NUMBER_BITS
+from cuptime.domain.limits import FORGET_ROWS_MAX, ORDER_NUMBER_BITS, REQUEST_ID_WINDOW_MS
 from cuptime.domain.values import Fence, Outcome, TaskState
 from cuptime.domain.writes import (
     AdvanceSchedules,
@@ -42,6 +42,7 @@ from cuptime.domain.writes import (
     ReplaceSchedule,
     ReplaceTask,
     ResolveIntervention,
+    RetireAssignments,
     SetMemberCounts,
     TriggerTasks,
     Write,
@@ -50,6 +51,7 @@ from cuptime.storage.sqlite.rows import group_row, schedule_row, task_row
 from cuptime.storage.sqlite.statements import sql
 
 _NONE: Final[tuple[int, ...]] = ()
+_ANY_INSTANT_MS: Final = 2**62
 _JSON_ROWS_MAX: Final = 500
 """Rows of one JSON array; the engine reads longer ones more slowly by the row."""
 _JSON_RESULT_BYTES_MAX: Final = 1_024
@@ -103,6 +105,7 @@ class Applier:
             MoveOrder: self._move_order,
             ReleaseOrders: self._release_orders,
             InsertDecisions: self._insert_decisions,
+            RetireAssignments: self._retire_assignments,
             OpenInterventions: self._open_interventions,
             ResolveIntervention: self._resolve_intervention,
             PutShops: self._put_shops,
@@ -156,7 +159,7 @@ class Applier:
         return _NONE
 
     def _insert_refusals(self, write: InsertRefusals, fence: Fence) -> tuple[int, ...]:
-        self._many(sql("insert_refusals"), write.rows, fence.epoch)
+        self._many(sql("insert_refusals"), write.rows, fence.epoch, REQUEST_ID_WINDOW_MS)
         return _NONE
 
     def _set_member_counts(self, write: SetMemberCounts, fence: Fence) -> tuple[int, ...]:
@@ -200,8 +203,21 @@ class Applier:
             elif row[_OUTCOME] == Outcome.RELEASED:
                 self._must_insert(sql("insert_assignments"), assigned, "an order is assigned already")
                 assigned = []
-                self._cursor.execute(sql("delete_assignment"), (row[0],))
+                self._release(row, fence)
         self._must_insert(sql("insert_assignments"), assigned, "an order is assigned already")
+        return _NONE
+
+    def _release(self, row: tuple[Any, ...], fence: Fence) -> None:
+        gone: list[Any] = self._cursor.execute(sql("delete_assignment"), (row[0],)).fetchall()
+        shop_id, decided_ms, sku, quantity, pack_out_ms = row[3], row[7], row[9], row[10], row[12]
+        if gone and gone[0][0] and decided_ms > pack_out_ms:
+            self._cursor.execute(sql("use_stock"), (shop_id, sku, quantity, pack_out_ms, fence.epoch))
+
+    def _retire_assignments(self, write: RetireAssignments, fence: Fence) -> tuple[int, ...]:
+        given = json.dumps(list(write.order_ids))
+        cups: list[Any] = self._cursor.execute(sql("cups_to_retire"), (given,)).fetchall()
+        self._many(sql("use_stock"), cups, _ANY_INSTANT_MS, fence.epoch)
+        self._cursor.execute(sql("retire_assignments"), (given, fence.epoch))
         return _NONE
 
     def _must_insert(self, statement: str, rows: list[tuple[Any, ...]], refusal: str) -> None:

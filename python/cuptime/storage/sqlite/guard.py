@@ -14,6 +14,34 @@ from pathlib import Path
 from cuptime.domain.errors import CuptimeError, Reason
 
 
+class FileWatch:
+    """Are the database and its log still the files that were opened? Somebody may delete or replace them under a
+    running server; the kernel lets it go on writing into files that nobody will find again. Two calls of `stat`."""
+
+    def __init__(self, database: Path) -> None:
+        self._paths = (database, database.with_name(database.name + "-wal"))
+        self._opened: tuple[tuple[int, int] | None, ...] = ()
+
+    def begin(self) -> None:
+        """After the first commit: both files are there."""
+        self._opened = tuple(map(_identity, self._paths))
+
+    def missing(self) -> str:
+        """The name of the file that is not the one opened, "" when all is well."""
+        for path, opened in zip(self._paths, self._opened):
+            if opened is not None and _identity(path) != opened:
+                return path.name
+        return ""
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class FileGuard:
     """Holds the lock of a database file between `take` and `free`."""
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import apsw
 
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.limits import ORDER_NUMBER_BITS
+from cuptime.domain.limits import CLOSED_LATE_MS, ORDER_NUMBER_BITS
 from cuptime.domain.ports import Committed, Metrics, Sequences, TaskFilter
 from cuptime.domain.values import (
     DecisionRow,
@@ -34,7 +34,7 @@ from cuptime.domain.values import (
 from cuptime.domain.writes import Write
 from cuptime.storage.sqlite import migrate
 from cuptime.storage.sqlite.connection import check_engine, open_writer, unavailable
-from cuptime.storage.sqlite.guard import FileGuard
+from cuptime.storage.sqlite.guard import FileGuard, FileWatch
 from cuptime.storage.sqlite.reader import Readers
 from cuptime.storage.sqlite.rows import (
     decision_of,
@@ -46,7 +46,7 @@ from cuptime.storage.sqlite.rows import (
     task_of,
 )
 from cuptime.storage.sqlite.statements import sql
-from cuptime.storage.sqlite.writer import Claim, Unit, Writer, rows_of
+from cuptime.storage.sqlite.writer import Claim, Settle, Unit, Writer, rows_of
 
 
 class SqliteStorage:
@@ -61,6 +61,8 @@ class SqliteStorage:
         self._metrics = metrics
         self._vfs = vfs
         self._guard = FileGuard(self._path)
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called once when the database's files were deleted or replaced under us; nothing is written from then on."""
         self._connection: apsw.Connection | None = None
         self._writer: Writer | None = None
         self._readers = Readers(self._path, vfs)
@@ -86,8 +88,13 @@ class SqliteStorage:
         self._connection = open_writer(self._path, self._vfs)
         migrate.migrate(self._connection, migrate.load(), self._clock.now_ms())
         self._readers.open()
-        self._writer = Writer(self._connection, loop, self._clock, self._metrics)
+        watch = FileWatch(self._path)
+        watch.begin()
+        self._writer = Writer(self._connection, loop, self._clock, self._metrics, watch, self._file_lost)
         self._writer.start()
+
+    def _file_lost(self) -> None:
+        self.on_lost()
 
     async def close(self) -> None:
         """Commits what waits, then closes the file. May be called twice, and after an `open` that failed."""
@@ -117,7 +124,12 @@ class SqliteStorage:
         assert isinstance(answer, Committed)
         return answer
 
-    async def _submit(self, work: tuple[Write, ...] | Claim, fence: Fence, rows: int) -> Committed | Fence:
+    async def settle(self) -> None:
+        await self._submit(Settle(), Fence(0, 0), 1)
+
+    async def _submit(
+        self, work: tuple[Write, ...] | Claim | Settle, fence: Fence, rows: int
+    ) -> Committed | Fence:
         if self._writer is None:
             raise CuptimeError(Reason.STORAGE_UNAVAILABLE, "storage is closed")
         future: asyncio.Future[Committed | Fence] = asyncio.get_running_loop().create_future()
@@ -168,7 +180,8 @@ class SqliteStorage:
         )
 
     async def orders_since(self, created_from_ms: int, *, after: int, limit: int) -> list[OrderRow]:
-        return await self._readers.rows("orders_since", (after, created_from_ms, limit), order_of)
+        bindings = (after, created_from_ms, limit, ORDER_NUMBER_BITS, created_from_ms - CLOSED_LATE_MS)
+        return await self._readers.rows("orders_since", bindings, order_of)
 
     async def refusal(self, request_id: str) -> RefusalRow | None:
         return await self._readers.row("refusal", (request_id,), _refusal_of)
@@ -190,12 +203,20 @@ class SqliteStorage:
         return await self._readers.rows("undecided_orders", (after, limit, ORDER_NUMBER_BITS), order_of)
 
     async def standing_assignments(
-        self, *, pack_out_from_ms: int, after: int, limit: int
+        self, *, after: int, limit: int, live_only: bool = False
     ) -> list[DecisionRow]:
-        return await self._readers.rows("standing_assignments", (after, pack_out_from_ms, limit), decision_of)
+        name: LiteralString = "live_assignments" if live_only else "standing_assignments"
+        return await self._readers.rows(name, (after, limit), decision_of)
 
     async def intervention(self, order_id: int) -> InterventionRow | None:
         return await self._readers.row("intervention", (order_id,), lambda row: InterventionRow(*row))
+
+    async def interventions_open(self) -> int:
+        def read(connection: apsw.Connection) -> int:
+            count: int = connection.execute(sql("count_open_interventions")).get
+            return count
+
+        return await self._readers.run(read)
 
     async def interventions(self, *, after: int, limit: int) -> list[InterventionRow]:
         return await self._readers.rows(

@@ -21,6 +21,7 @@ import contextlib
 import logging
 import queue
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,6 +40,7 @@ from cuptime.domain.values import Fence
 from cuptime.domain.writes import Write
 from cuptime.storage.sqlite.apply import MANY_STATEMENTS, ONE_STATEMENT, Applier
 from cuptime.storage.sqlite.connection import NOTHING_KEPT, OUTCOME_UNKNOWN, is_engine_failure, unavailable
+from cuptime.storage.sqlite.guard import FileWatch
 from cuptime.storage.sqlite.statements import sql
 
 _LOG: Final = logging.getLogger(__name__)
@@ -55,11 +57,16 @@ class Claim:
     epoch: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Writes over whatever a failed commit may have left; see :meth:`cuptime.domain.ports.Storage.settle`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Unit:
     """What one caller wants committed, and where the answer goes: a Committed, or a Fence for a claim."""
 
-    work: tuple[Write, ...] | Claim
+    work: tuple[Write, ...] | Claim | Settle
     fence: Fence
     rows: int
     future: asyncio.Future[Committed | Fence]
@@ -92,7 +99,10 @@ class Writer:
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         metrics: Metrics | None,
+        watch: FileWatch,
+        lost: Callable[[], None],
     ) -> None:
+        """`lost` is called in the loop, once, when the file was deleted or replaced."""
         self._connection = connection
         self._cursor = connection.cursor()
         self._applier = Applier(connection)
@@ -108,6 +118,10 @@ class Writer:
         self._want_room: list[asyncio.Future[None]] = []
         """Of the event loop: resolved after each batch."""
         self._wal_pages = 0
+        self._watch = watch
+        self._lost = lost
+        self._gone = ""
+        """The file that was deleted or replaced under us: nothing is written any more."""
         self._thread = threading.Thread(target=self._run, name="cuptime-writer", daemon=True)
         connection.set_wal_hook(self._note_wal)
 
@@ -197,6 +211,30 @@ class Writer:
                 waiting.set_result(None)
 
     def _commit(self, batch: list[Unit]) -> list[Answer]:
+        """Nobody is told of a commit into a file that is not there any more."""
+        if not self._gone:
+            answers = self._commit_file(batch)
+            self._gone = self._watch.missing()
+            if not self._gone:
+                return answers
+            _LOG.critical(
+                "%s was deleted or replaced under the running server: nothing is written any more; stop it, restore "
+                "the files, and start it again",
+                self._gone,
+            )
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._lost)
+            return [self._file_gone(OUTCOME_UNKNOWN) for _ in batch]
+        return [self._file_gone(NOTHING_KEPT) for _ in batch]
+
+    def _file_gone(self, outcome: str) -> CuptimeError:
+        return CuptimeError(
+            Reason.STORAGE_UNAVAILABLE,
+            f"{self._gone} was deleted or replaced under the running server; nothing is written any more",
+            metadata={"file": self._gone, "outcome": outcome},
+        )
+
+    def _commit_file(self, batch: list[Unit]) -> list[Answer]:
         sequence = self._applier.next_sequence
         try:
             try:
@@ -240,6 +278,9 @@ class Writer:
     def _run_unit(self, unit: Unit, careful: bool) -> Answer:
         if isinstance(unit.work, Claim):
             return self._claim(unit.work)
+        if isinstance(unit.work, Settle):
+            self._cursor.execute(sql("void_commit"))
+            return Committed((), 0)
         stale = self._stale(unit.fence)
         if stale is not None:
             return stale

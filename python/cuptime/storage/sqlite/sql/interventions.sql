@@ -21,5 +21,8 @@ SELECT {intervention_columns} FROM interventions WHERE order_id = ?;
 SELECT {intervention_columns} FROM interventions
 WHERE resolved_ms = 0 AND order_id > ?1 ORDER BY order_id LIMIT ?2;
 
+-- name: count_open_interventions
+SELECT count(*) FROM interventions WHERE resolved_ms = 0;
+
 -- name: count_interventions
 SELECT count(*) FROM interventions;

@@ -18,8 +18,19 @@ SELECT {order_columns} FROM orders WHERE order_id = ?;
 -- name: orders_between
 SELECT {order_columns} FROM orders WHERE order_id > ?1 AND order_id < ?2 ORDER BY order_id LIMIT ?3;
 
+-- The loop over groups is outside: orders of groups that took none since are not read. ?5 is ?2 less a margin. The plus
+-- sign keeps the planner from beginning at ?1 again for each group.
 -- name: orders_since
-SELECT {order_columns} FROM orders WHERE order_id > ?1 AND created_ms >= ?2 ORDER BY order_id LIMIT ?3;
+SELECT {order_columns}
+FROM (
+    SELECT group_seq FROM groups
+    WHERE group_seq >= ?1 >> ?4 AND deadline_ms >= ?5 AND (completed_ms = 0 OR completed_ms >= ?5)
+    ORDER BY group_seq
+) AS possible
+CROSS JOIN orders
+    ON orders.order_id > possible.group_seq << ?4 AND orders.order_id < (possible.group_seq + 1) << ?4
+WHERE +orders.order_id > ?1 AND orders.created_ms >= ?2
+ORDER BY possible.group_seq, orders.order_id LIMIT ?3;
 
 -- The loop over groups is outside (CROSS JOIN fixes that), so rows come in the order of their ids without a sort.
 -- name: undecided_orders
@@ -27,7 +38,7 @@ SELECT {order_columns}
 FROM (SELECT group_seq FROM groups WHERE state = 2 AND group_seq >= ?1 >> ?3 ORDER BY group_seq) AS completed
 CROSS JOIN orders
     ON orders.order_id > completed.group_seq << ?3 AND orders.order_id < (completed.group_seq + 1) << ?3
-WHERE orders.order_id > ?1 AND orders.state = 1
+WHERE +orders.order_id > ?1 AND orders.state = 1
     AND NOT EXISTS (SELECT 1 FROM decisions WHERE decisions.order_id = orders.order_id)
 ORDER BY completed.group_seq, orders.order_id LIMIT ?2;
 
@@ -38,8 +49,11 @@ SELECT count(*) FROM orders;
 request_id, fingerprint, group_id, user_id, reason, created_ms, status
 
 -- name: insert_refusals
-INSERT INTO refusals ({refusal_columns}, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (request_id) DO NOTHING;
+INSERT INTO refusals ({refusal_columns}, epoch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+ON CONFLICT (request_id) DO UPDATE SET
+    fingerprint = excluded.fingerprint, group_id = excluded.group_id, user_id = excluded.user_id,
+    reason = excluded.reason, created_ms = excluded.created_ms, status = excluded.status, epoch = excluded.epoch
+WHERE created_ms < excluded.created_ms - ?9;
 
 -- name: refusal
 SELECT {refusal_columns} FROM refusals WHERE request_id = ?;

@@ -19,14 +19,19 @@ SELECT {shop_columns} FROM shops WHERE shop_id > ?1 ORDER BY shop_id LIMIT ?2;
 SELECT count(*) FROM shops;
 
 -- name: put_stock
-INSERT INTO stock (shop_id, sku, on_hand, epoch) VALUES (?, ?, ?, ?)
-ON CONFLICT (shop_id, sku) DO UPDATE SET on_hand = excluded.on_hand, epoch = excluded.epoch;
+INSERT INTO stock (shop_id, sku, on_hand, set_ms, used, epoch) VALUES (?1, ?2, ?3, ?4, 0, ?6)
+ON CONFLICT (shop_id, sku) DO UPDATE SET
+    on_hand = excluded.on_hand, used = iif(excluded.set_ms = set_ms, used, 0), set_ms = excluded.set_ms,
+    epoch = excluded.epoch;
+
+-- name: use_stock
+UPDATE stock SET used = used + ?3, epoch = ?5 WHERE shop_id = ?1 AND sku = ?2 AND set_ms <= ?4;
 
 -- name: stock
-SELECT shop_id, sku, on_hand FROM stock ORDER BY shop_id, sku;
+SELECT shop_id, sku, on_hand, set_ms, used FROM stock ORDER BY shop_id, sku;
 
 -- name: stock_of_shop
-SELECT shop_id, sku, on_hand FROM stock WHERE shop_id = ? ORDER BY sku;
+SELECT shop_id, sku, on_hand, set_ms, used FROM stock WHERE shop_id = ? ORDER BY sku;
 
 -- name: count_stock
 SELECT count(*) FROM stock;
