@@ -159,6 +159,7 @@ class Campaign:
                     "DRAINING",
                     "STORAGE_UNAVAILABLE",
                     "OVERLOADED",
+                    "DEADLINE_TOO_SHORT",
                 ):
                     raise
                 self.outcome.counts["sent again"] += 1
