@@ -364,6 +364,19 @@ async def test_cups_of_what_is_retired_are_used_up(shard: Shard) -> None:
     assert await used() == [3, 7, 0]
 
 
+async def test_cups_stay_where_only_the_rider_changes(shard: Shard) -> None:
+    """Packed out at 1,000, released and assigned again at 1,500: at the same shop nothing is used up by that."""
+    await shard.do(PutStock([StockRow(shop, "latte", 50, 500) for shop in (1, 2)]))
+    await shard.do(decisions(rows.decision(1, quantity=4), rows.decision(2, quantity=5)))
+    released = [rows.decision(n, Outcome.RELEASED, quantity=3 + n, decided_ms=1_500) for n in (1, 2)]
+    other_rider = rows.decision(1, attempt=2, quantity=4, rider_id=8, decided_ms=1_500)
+    other_shop = rows.decision(2, attempt=2, quantity=5, shop_id=2, decided_ms=1_500)
+    await shard.do(decisions(released[0], other_rider, released[1], other_shop))
+    assert [row.used for row in await shard.storage.stock()] == [5, 0]
+    await shard.do(RetireAssignments([1, 2]))
+    assert [row.used for row in await shard.storage.stock()] == [4 + 5, 5]
+
+
 async def test_a_new_refusal_takes_the_place_of_one_whose_window_has_passed(shard: Shard) -> None:
     first = rows.refusal(1)
     within = replace(first, created_ms=first.created_ms + REQUEST_ID_WINDOW_MS, reason="WITHIN")

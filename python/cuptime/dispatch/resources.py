@@ -306,10 +306,12 @@ class Resources:
         """Under the lock: these took the place of what their orders had, durably, at this instant. Raises what the gate
         raises."""
         olds = self.standing.known([held.order_id for held in made])
-        fallen = [key for held in olds for key in self.cups.given_back(held, at_ms)]
+        # Where only the rider is another one, the cups stay where they are.
+        elsewhere = [(old, new) for old, new in zip(olds, made, strict=True) if old.shop_id != new.shop_id]
+        fallen = [key for old, _ in elsewhere for key in self.cups.given_back(old, at_ms)]
         for held in made:
             self.standing.put(held)
-        self.cups.stood(made)
+        self.cups.stood([new for _, new in elsewhere])
         self._tell_cups({held.sku for held in made})
         if fallen:
             await self.counters.gate.set_limits(self.cups.limits(fallen))

@@ -15,6 +15,7 @@ from cuptime.domain.values import (
     GroupState,
     InterventionRow,
     OrderState,
+    Outcome,
     RequestRow,
     RiderRow,
     RuleRevisionRow,
@@ -94,10 +95,18 @@ class InsertDecisions:
     """Rows in the field order of :class:`DecisionRow` without `sequence`, which storage gives in the order of commit.
 
     Refused with STATE_CONFLICT when an order already has an ASSIGNED decision that was not released: no order is
-    decided twice.
+    decided twice. A RELEASED row after its pack-out puts the cups down as used, unless it hands over.
     """
 
     rows: Sequence[Row]
+
+    def hands_over(self, at: int) -> bool:
+        """Does the RELEASED row at this place only change the rider? The next row assigns the same order at the same
+        shop, so its cups, packed out or not, stay where they are."""
+        if at + 1 == len(self.rows):
+            return False
+        row, following = self.rows[at], self.rows[at + 1]
+        return following[0] == row[0] and following[2] == Outcome.ASSIGNED and following[3] == row[3]
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ def _release_orders(tables: Tables, write: ReleaseOrders) -> tuple[int, ...]:
 
 # --- decisions ----------------------------------------------------------------------------------------------------
 def _insert_decisions(tables: Tables, write: InsertDecisions) -> tuple[int, ...]:
-    for row in write.rows:
+    for at, row in enumerate(write.rows):
         sequence = len(tables.decisions) + 1  # Never deleted, so the count is the last one.
         columns: list[Any] = [sequence, *row]
         columns[3], columns[12] = Outcome(columns[3]), bool(columns[12])
@@ -161,16 +161,16 @@ def _insert_decisions(tables: Tables, write: InsertDecisions) -> tuple[int, ...]
                 )
             tables.assignments.insert(decision.order_id, sequence)
         elif decision.outcome == Outcome.RELEASED:
-            _release(tables, decision)
+            _release(tables, decision, handed_over=write.hands_over(at))
     return _NONE
 
 
-def _release(tables: Tables, decision: DecisionRow) -> None:
+def _release(tables: Tables, decision: DecisionRow, *, handed_over: bool) -> None:
     stood = tables.assignments.get(decision.order_id) is not None
     live = stood and decision.order_id not in tables.retired.rows
     tables.assignments.drop(decision.order_id)
     tables.retired.drop(decision.order_id)
-    if live and decision.decided_ms > decision.pack_out_ms:
+    if live and decision.decided_ms > decision.pack_out_ms and not handed_over:
         _use_stock(tables, decision)
 
 

@@ -197,20 +197,21 @@ class Applier:
         self.next_sequence = first + len(rows)
         # Runs of one outcome keep the order of the rows: an order may be released and assigned again in one write.
         assigned: list[tuple[Any, ...]] = []
-        for sequence, row in enumerate(write.rows, first):
+        for at, row in enumerate(write.rows):
+            sequence = first + at
             if row[_OUTCOME] == Outcome.ASSIGNED:
                 assigned.append((row[0], sequence, fence.epoch))
             elif row[_OUTCOME] == Outcome.RELEASED:
                 self._must_insert(sql("insert_assignments"), assigned, "an order is assigned already")
                 assigned = []
-                self._release(row, fence)
+                self._release(row, fence, handed_over=write.hands_over(at))
         self._must_insert(sql("insert_assignments"), assigned, "an order is assigned already")
         return _NONE
 
-    def _release(self, row: tuple[Any, ...], fence: Fence) -> None:
+    def _release(self, row: tuple[Any, ...], fence: Fence, *, handed_over: bool) -> None:
         gone: list[Any] = self._cursor.execute(sql("delete_assignment"), (row[0],)).fetchall()
         shop_id, decided_ms, sku, quantity, pack_out_ms = row[3], row[7], row[9], row[10], row[12]
-        if gone and gone[0][0] and decided_ms > pack_out_ms:
+        if gone and gone[0][0] and decided_ms > pack_out_ms and not handed_over:
             self._cursor.execute(sql("use_stock"), (shop_id, sku, quantity, pack_out_ms, fence.epoch))
 
     def _retire_assignments(self, write: RetireAssignments, fence: Fence) -> tuple[int, ...]:
