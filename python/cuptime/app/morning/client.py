@@ -10,6 +10,10 @@ from google.rpc import error_details_pb2, status_pb2
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", 16 * 1024 * 1024),
     ("grpc.keepalive_time_ms", 30_000),
+    # gRPC waits up to two minutes between tries to connect; a worker whose server was restarted wants it back at once.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
     # Each process has connections of its own, whatever others opened to the same address.
     ("grpc.use_local_subchannel_pool", 1),
 )
