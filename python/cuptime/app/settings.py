@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PORT_MAX: Final = 65_535
 
 
 def _known_zone(name: str) -> str:
@@ -18,16 +20,28 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _address(address: str) -> str:
+    """gRPC would take port 99999 for 34463."""
+    _, colon, port = address.rpartition(":")
+    if not (colon and port.isascii() and port.isdigit() and int(port) <= PORT_MAX):
+        raise ValueError(f"not an address; give host:port as in 127.0.0.1:7000, the port 0 to {PORT_MAX}")
+    return address
+
+
+def _address_or_none(address: str) -> str:
+    return _address(address) if address else ""
+
+
 class Settings(BaseSettings):
     """One node. Every field is an environment variable: `listen` is CUPTIME_LISTEN."""
 
     model_config = SettingsConfigDict(env_prefix="CUPTIME_", extra="forbid", frozen=True)
 
     data: Path = Field(default=Path("var"), description="Folder of the database; made when absent.")
-    listen: str = Field(
+    listen: Annotated[str, AfterValidator(_address)] = Field(
         default="127.0.0.1:7000", description="Address of the gRPC door; port 0 takes a free one."
     )
-    metrics: str = Field(
+    metrics: Annotated[str, AfterValidator(_address_or_none)] = Field(
         default="127.0.0.1:7001",
         description="Address of the HTTP door: /metrics and /v1/cron; empty turns it off.",
     )
