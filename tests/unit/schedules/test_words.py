@@ -177,7 +177,13 @@ def test_descriptions(text: str, chinese: str, english: str) -> None:
     assert describe(text, "en") == english
 
 
-@pytest.mark.parametrize("text", ["0 9 * * * ! * * 1 * *", "@every 6h/5h", "@reboot", "60 * * * *"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0 9 * * * ! * * 1 * *", "@every 6h/5h", "@reboot", "60 * * * *", "ROLL=before 0 18 L * *",
+        "SHIFT=-1 0 9 1 * *", "DAYS=workday CALENDAR=shop-7 0 9 * * *",
+    ],
+)  # fmt: skip
 def test_what_has_no_words(text: str) -> None:
     with pytest.raises(WordsError):
         describe(text, "en")

@@ -12,6 +12,7 @@ from cuptime.schedules.words.draft import WordsError
 from cuptime.schedules.zone_files import zone_of
 
 TIMES_LISTED_MAX: Final = 12
+LEGAL_CALENDAR: Final = "cn"
 _BOTH, _ANY_DAY, _ANY_WEEKDAY = 1, 2, 4
 _HAN_DAYS: Final = "日一二三四五六"
 _HAN_NTH: Final = "一二三四五"
@@ -25,10 +26,14 @@ _GRID: Final = re.compile(r"@every (?:(\d+)w)?(?:(\d+)d)? from (\d+)-(\d+)-(\d+)
 
 
 def describe(text: str, language: str) -> str:
-    """`language` is "zh" or "en". Raises WordsError for what has no words: `!`, phases, moved days."""
+    """`language` is "zh" or "en". Raises WordsError for what has no words: `!`, phases, moved days, other calendars."""
     settings = read_text(text)
     if "!" in settings.body:
         raise WordsError("exclusions have no words", "")
+    if settings.roll != "stay" or settings.shift:
+        raise WordsError("moved days have no words", "")
+    if settings.days_are and settings.calendar != LEGAL_CALENDAR:
+        raise WordsError("a calendar of one's own has no words", "")
     terms = [_term(settings, term.strip(), language) for term in settings.body.split("|")]
     return ("；" if language == "zh" else "; ").join(dict.fromkeys(terms))
 
