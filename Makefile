@@ -34,7 +34,7 @@ RUST_SOURCES := $(shell find rust_core -name '*.rs' -not -path '*/tests/*' -not 
 help: ## This text.
 	@printf '%s\n' 'Cuptime. Start with:' \
 	  '' \
-	  '  make run      one whole group-buy morning, from the first schedule to the last pick-up, told as it happens' \
+	  '  make run      a seeded campus morning against the real service, with an audit at the end' \
 	  '  make test     every test, against real servers; the first run also sets everything up (minutes)' \
 	  '' 'All commands:'
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'

@@ -24,7 +24,10 @@ tasks_app = typer.Typer(
 schedules_app = typer.Typer(
     no_args_is_help=True, help="Register, preview, pause and end schedules. 管理定时计划。"
 )
-rules_app = typer.Typer(no_args_is_help=True, help="Check rule files before they are live. 检查规则文件。")
+rules_app = typer.Typer(
+    no_args_is_help=True,
+    help="Check, test and explain rule files before they are live. 检查、测试、解释规则文件。",
+)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(schedules_app, name="schedules")
 app.add_typer(rules_app, name="rules")

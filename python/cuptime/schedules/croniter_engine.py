@@ -1,4 +1,4 @@
-"""The cron engine of today: `croniter` behind the port that the Rust engine will fill.
+"""`croniter` behind the port of the cron engine: a second opinion beside the Rust engine, which computes the firings.
 
 What croniter does by itself is kept, except where it would surprise:
 
