@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PORT_MAX: Final = 65_535
+TICK_MS_MAX: Final = 50
 
 
 def _known_zone(name: str) -> str:
@@ -30,6 +31,12 @@ def _address(address: str) -> str:
 
 def _address_or_none(address: str) -> str:
     return _address(address) if address else ""
+
+
+def _tick(tick_ms: int) -> int:
+    if 1_000 % tick_ms:
+        raise ValueError("the tick must divide a second; give for example 1, 5 or 10")
+    return tick_ms
 
 
 class Settings(BaseSettings):
@@ -87,7 +94,9 @@ class Settings(BaseSettings):
     shop_begins_before_s: int = Field(
         default=480, ge=0, le=86_400, description="So long before pack-out an order stays with its shop."
     )
-    tick_ms: int = Field(default=1, ge=1, le=1_000, description="Base tick of the timing wheel.")
+    tick_ms: Annotated[int, AfterValidator(_tick)] = Field(
+        default=1, ge=1, le=TICK_MS_MAX, description="Base tick of the timing wheel."
+    )
     reflection: bool = Field(default=True, description="Serve gRPC reflection.")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     drain_grace_s: float = Field(

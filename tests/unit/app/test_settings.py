@@ -24,3 +24,14 @@ def test_an_address_is_taken_as_it_is(address: str) -> None:
 
 def test_without_an_address_there_is_no_http_door() -> None:
     assert Settings.model_validate({"metrics": ""}).metrics == ""
+
+
+@pytest.mark.parametrize("tick_ms", [0, 7, 100, 1_000])
+def test_a_tick_that_the_wheel_cannot_have_is_named(tick_ms: int) -> None:
+    with pytest.raises(ValidationError, match="tick_ms"):
+        Settings.model_validate({"tick_ms": tick_ms})
+
+
+@pytest.mark.parametrize("tick_ms", [1, 8, 10, 50])
+def test_a_tick_is_a_divisor_of_a_second(tick_ms: int) -> None:
+    assert Settings.model_validate({"tick_ms": tick_ms}).tick_ms == tick_ms
