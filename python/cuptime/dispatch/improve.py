@@ -9,8 +9,9 @@ when.
 
 Nothing is sold twice on the way. A pass runs between two batches of the line, with the turn of each group it touches
 and the counters' lock, so nobody else takes or gives back meanwhile: it asks the gate whether there is room for the
-difference, commits, and then has the gate follow. When nobody knows whether the commit was kept, it keeps all three
-until storage says so. What a person assigned is committed at once, and so is never moved.
+difference, commits, and then has the gate follow. It keeps all three until storage says whether the commit was kept
+when nobody knows, and until the gate is rebuilt when it did not follow. What a person assigned is committed at once,
+and so is never moved.
 """
 
 from __future__ import annotations
@@ -141,11 +142,8 @@ class Improver:
             finally:
                 for group_seq in ours:
                     self._line.queue.let_go(group_seq)
-            if moved is None:
-                # The gate did not follow what is durable: before anybody takes from it again, from storage.
-                await self._line.resources.recover()
         self.stats.passes += 1
-        return moved or 0
+        return moved
 
     def _of_first_day(self, chosen: Sequence[Provisional]) -> AbstractAsyncContextManager[None]:
         """The dispatcher knows one day's capacity: it is that of the order that is committed first."""
@@ -182,8 +180,8 @@ class Improver:
             and row.rider_id in resources.riders
         )
 
-    async def _improve(self, entries: list[Provisional]) -> int | None:
-        """Under quiet, turns and lock. None: moved, and the gate did not follow."""
+    async def _improve(self, entries: list[Provisional]) -> int:
+        """Under quiet, turns and lock."""
         if not entries:
             return 0
         now_ms = self._line.means.clock.now_ms()
@@ -328,7 +326,7 @@ class Improver:
         rows: Sequence[DecisionRow],
         by_id: Mapping[int, Provisional],
         committed: Committed,
-    ) -> int | None:
+    ) -> int:
         """Everything right of persist: it can be rebuilt from storage."""
         self._line.feed.publish(committed.first_sequence, [columns_of(row) for row in rows])
         for at, move in enumerate(moves):
@@ -341,8 +339,20 @@ class Improver:
             await self._line.resources.moved(self._moved(moves), rows[0].decided_ms)
         except Exception:
             _log.exception("the gate did not follow better assignments; it is rebuilt")
-            return None
+            await self._rebuild()
         return len(moves)
+
+    async def _rebuild(self) -> None:
+        """From storage, before anybody takes again from a gate that did not follow what is durable."""
+        tries = 0
+        while True:
+            try:
+                await self._line.resources.recover_locked()
+                return
+            except Exception as fault:
+                _log.warning("the gate was not rebuilt after better assignments; trying again: %s", fault)
+            await self._pause(pause_ms(tries))
+            tries += 1
 
     def _moved(self, moves: Sequence[Move]) -> list[Reservation]:
         """What the orders take where they go."""

@@ -196,18 +196,18 @@ class _One:
             bool(before.cold), pack_out_ms, pack_out_ms,
         )  # fmt: skip
         self._held = held = resources.standing.as_of_now(held, resources.riders)
-        # A rebuild of the gate before the commit has ended leaves it taken.
-        resources.unsettled[order.order_id] = held
         refused_by = (await self._line.counters.reserve([held]))[0]
         if refused_by:
             self._held = None
-            del resources.unsettled[order.order_id]
             raise CuptimeError(
                 Reason.CAPACITY_EXCEEDED,
                 f"{refused_by} has no room for this order",
                 field="rider" if refused_by.startswith("load/") else "shop",
                 metadata={"key": refused_by},
             )
+        # A rebuild of the gate before the commit has ended leaves it taken. Not sooner: a rebuild on its way would give
+        # what the gate has not given.
+        resources.unsettled[order.order_id] = held
         row = replace(
             before, sequence=0, attempt=attempt, outcome=Outcome.ASSIGNED, shop_id=self._shop_id,
             rider_id=self._rider_id, decided_ms=now_ms, pack_out_ms=pack_out_ms, pickup_ms=pack_out_ms,

@@ -112,33 +112,35 @@ class Resources:
         """Rebuilds memory, gate and dispatcher from storage. Nobody may decide meanwhile; whoever changes something by
         hand waits for the lock, and finds what it took."""
         async with self.counters.lock:
-            ended = set(self.doubtful)
-            await self.storage.settle()
-            shop_rows = await _all(
-                lambda at: self.storage.shops(after=at, limit=PAGE), lambda row: row.shop_id
-            )
-            rider_rows = await _all(
-                lambda at: self.storage.riders(after=at, limit=PAGE), lambda row: row.rider_id
-            )
-            stock = await self.storage.stock()
-            ahead: list[DecisionRow] = []
-            live = [row async for row in self._live(ahead)]
-            for order_id in ended:
-                self.unsettled.pop(order_id, None)
-            self.doubtful -= ended
-            shops = [self.bodies.shop(row) for row in shop_rows]
-            riders = [self.bodies.rider(row) for row in rider_rows]
-            self.standing.clear()
-            self.cups.rebuild((shop.shop_id for shop in shops), stock)
-            self.shops = {shop.shop_id: _offered(shop, self.cups.levels) for shop in shops}
-            self.riders = {rider.rider_id: self._where_it_is(rider) for rider in riders}
-            standing = [self.standing.as_of_now(held, self.riders) for held in live]
-            for held in standing:
-                self.standing.put(held)
-            self.cups.stood(standing)
-            self._origin = self._given_origin
-            self._set_origin(self.shops.values())
-            await self._rebuild_gate(standing)
+            return await self.recover_locked()
+
+    async def recover_locked(self) -> Recovered:
+        """Under the lock: as `recover`."""
+        ended = set(self.doubtful)
+        await self.storage.settle()
+        shop_rows = await _all(lambda at: self.storage.shops(after=at, limit=PAGE), lambda row: row.shop_id)
+        rider_rows = await _all(
+            lambda at: self.storage.riders(after=at, limit=PAGE), lambda row: row.rider_id
+        )
+        stock = await self.storage.stock()
+        ahead: list[DecisionRow] = []
+        live = [row async for row in self._live(ahead)]
+        for order_id in ended:
+            self.unsettled.pop(order_id, None)
+        self.doubtful -= ended
+        shops = [self.bodies.shop(row) for row in shop_rows]
+        riders = [self.bodies.rider(row) for row in rider_rows]
+        self.standing.clear()
+        self.cups.rebuild((shop.shop_id for shop in shops), stock)
+        self.shops = {shop.shop_id: _offered(shop, self.cups.levels) for shop in shops}
+        self.riders = {rider.rider_id: self._where_it_is(rider) for rider in riders}
+        standing = [self.standing.as_of_now(held, self.riders) for held in live]
+        for held in standing:
+            self.standing.put(held)
+        self.cups.stood(standing)
+        self._origin = self._given_origin
+        self._set_origin(self.shops.values())
+        await self._rebuild_gate(standing)
         self._tell_cups(self.cups.skus())
         self._watch_windows()
         self.read_standing(ahead)

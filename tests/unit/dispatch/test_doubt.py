@@ -3,6 +3,7 @@ meanwhile, and nothing stays taken afterwards. Over the gate in process and over
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
 
@@ -151,6 +152,36 @@ async def test_an_assignment_by_hand_that_nobody_knows_of(rig: Morning, kept: bo
 
 
 # --- the gate does not answer ---------------------------------------------------------------------------------------
+async def test_a_rebuild_does_not_give_what_a_person_only_asks_for(
+    rig: Morning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shop's one order of the day is taken; the person's question waits for the rebuild, and is then refused."""
+    await rig.full_group(10_001, size=1)
+    await rig.full_group(10_002, size=1)
+    await rig.pass_ms(30_000)
+    ((waiting, _),) = await rig.interventions.page(after=0, limit=9)
+    begun, go_on, settle = asyncio.Event(), asyncio.Event(), rig.storage.settle
+
+    async def slow() -> None:
+        begun.set()
+        await go_on.wait()
+        await settle()
+
+    monkeypatch.setattr(rig.storage, "settle", slow)
+    rig.line.doubt()
+    await begun.wait()
+    choice = rig.interventions.resolve(waiting.order_id, Resolution.ASSIGN, shop_id=1, rider_id=1)
+    by_hand = asyncio.ensure_future(choice)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(CuptimeError) as refused:
+        await by_hand
+    assert refused.value.reason is Reason.CAPACITY_EXCEEDED
+    await rig.settle()
+    await rig.audit()
+
+
 async def test_a_reservation_that_timed_out_and_was_made_is_given_back(rig: Morning) -> None:
     """When the group comes again another shop is chosen: the first one keeps nothing of it."""
     lose(rig, "reserve")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import pytest_asyncio
 
+from cuptime.dispatch.interventions import Resolution
 from cuptime.dispatch.values import Position
-from cuptime.domain.errors import Reason
+from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.values import DecisionRow, GroupState, Outcome
 from cuptime.domain.writes import InsertDecisions
 from tests.unit.dispatch.rig import COFFEE, ORIGIN, Morning, decision_of, rider, shop
@@ -176,6 +177,65 @@ async def test_a_refused_commit_changes_nothing(morning: Morning, reason: Reason
     assert await morning.improver.improve() == 0
     assert len(await morning.all_decisions()) == 1
     await morning.audit()
+
+
+async def test_after_its_pack_out_an_order_takes_its_cups_once(morning: Morning) -> None:
+    """Only its rider changes: the one cup that there was is still the one cup."""
+    await morning.shops.upsert([shop(1, stock=((COFFEE, 1),))])
+    later_ms = morning.clock.now_ms() + 40 * MINUTE_MS
+    await morning.riders.upsert([rider(1, latitude=ORIGIN[0] + 0.018, available_from_ms=later_ms)])
+    await morning.full_group(500_001, size=1)
+    await morning.pass_ms(20 * MINUTE_MS)
+    await morning.riders.upsert([rider(2)])
+    assert await morning.improver.improve() == 1
+    assert [row.used for row in await morning.storage.stock()] == [0]
+    await morning.audit()
+    await morning.reboot()
+    await morning.audit()
+    await morning.cancellations.cancel(500_001, 1)
+    assert [row.used for row in await morning.storage.stock()] == [1]
+    await morning.audit()
+
+
+async def test_nobody_takes_from_a_gate_that_did_not_follow(morning: Morning) -> None:
+    """The near rider has room for one: the order that moves there, not that of a person who waits for the lock."""
+    far = {"latitude": ORIGIN[0] + 0.018}
+    await morning.shops.upsert([shop(1)])
+    await morning.riders.upsert([rider(1, paused=True, **far)])
+    await morning.full_group(500_002, size=1)
+    await morning.pass_ms(30_000)
+    ((waiting, _),) = await morning.interventions.page(after=0, limit=9)
+    await morning.riders.upsert([rider(1, **far)])
+    await morning.full_group(500_001, size=1)
+    await morning.riders.upsert([rider(2, max_load=1)])
+    working = morning.gate.stand
+
+    async def stand(*_: object) -> None:
+        morning.gate.stand = working  # type: ignore[method-assign]
+        raise CuptimeError(Reason.GATE_UNAVAILABLE)
+
+    morning.gate.stand = stand  # type: ignore[method-assign]
+    morning.storage.gate = asyncio.Event()
+    better = asyncio.ensure_future(morning.improver.improve())
+    await _until(morning.counters.lock.locked)
+    choice = morning.interventions.resolve(waiting.order_id, Resolution.ASSIGN, shop_id=1, rider_id=2)
+    by_hand = asyncio.ensure_future(choice)
+    await _until(lambda: bool(morning.counters.lock._waiters))  # type: ignore[attr-defined]
+    morning.storage.gate.set()
+    assert await better == 1
+    with pytest.raises(CuptimeError) as refused:
+        await by_hand
+    assert refused.value.reason is Reason.CAPACITY_EXCEEDED
+    await morning.settle()
+    await morning.audit()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    for _ in range(100):
+        if holds():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to that")
 
 
 async def test_what_was_provisional_is_improved_after_a_restart(morning: Morning) -> None:
