@@ -76,6 +76,8 @@ class Counters:
         self._timers = timers
         self._expiries: dict[int, int] = {}
         self._expiring: asyncio.Task[None] | None = None
+        self._freed: set[str] = set()
+        """Came free in the gate, and the dispatcher does not know it yet."""
 
     def codes(self, skus: list[str]) -> list[int]:
         return self._skus.codes(skus)
@@ -91,8 +93,13 @@ class Counters:
         async with self._day_turn:
             if day != self.day:
                 async with self.lock:
-                    self.day = day
-                    await self._resync([fridge_key(shop_id) for shop_id in self.shop_ids()])
+                    before, self.day = self.day, day
+                    try:
+                        await self._resync([fridge_key(shop_id) for shop_id in self.shop_ids()])
+                    except BaseException:
+                        # The dispatcher still has the day before: who comes next asks the gate again.
+                        self.day = before
+                        raise
             yield
 
     async def reserve(self, reservations: Sequence[Reservation]) -> list[str]:
@@ -110,7 +117,11 @@ class Counters:
             out_of_step = [
                 key
                 for held, refusal in zip(taken, self.dispatcher.consume(holds), strict=True)
-                if refusal or held.day != self.day  # consumed from the wrong day
+                # Consumed from the wrong day, or more than the gate has taken.
+                if refusal
+                or held.day != self.day
+                or not held.takes_stock
+                or (held.cold and held.pickup_ms <= now_ms)
                 for key in self.keys_of(held)
             ]
             await self._resync([key for key in refused_by if key] + out_of_step)
@@ -232,8 +243,9 @@ class Counters:
     async def expire(self) -> None:
         """Gives back what is due by now."""
         async with self.lock:
-            freed = await self.gate.expire(self._clock.now_ms())
-            await self._resync(key for key, _ in freed)
+            self._freed.update(key for key, _ in await self.gate.expire(self._clock.now_ms()))
+            await self._resync(self._freed)
+            self._freed.clear()
 
     async def _give_back(self) -> None:
         try:

@@ -27,6 +27,9 @@ from cuptime.domain.ports import Reservation
 RETIRED_AFTER_MS: Final = 6 * 3_600_000
 """A rider's shift that is made longer counts what was carried in it, also when it had ended already: up to so long."""
 
+STALE_ENDS_MAX: Final = 1_000
+"""Ends that hold no more stay until they come, and no more of them than this and what stands."""
+
 StockKey = tuple[int, str]
 """(shop_id, sku)."""
 
@@ -99,6 +102,9 @@ class Standing:
         if held.takes_stock:
             self._by_stock.setdefault((held.shop_id, held.sku), set()).add(held.order_id)
         heapq.heappush(self._ends, (self._end_ms(held), held.order_id))
+        if len(self._ends) > 2 * len(self._by_order) + STALE_ENDS_MAX:
+            self._ends = [(self._end_ms(each), each.order_id) for each in self]
+            heapq.heapify(self._ends)
 
     def drop(self, order_id: int) -> Reservation | None:
         """It is given back, or retired."""

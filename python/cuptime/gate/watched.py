@@ -2,8 +2,8 @@
 
 Two faults leave such counters behind. The gate forgot (a Redis that was emptied, restarted or replaced): every call
 fails until a `reset`. Or a change for something that storage has kept already did not arrive: a hold that was never
-made to last would run out and be given to others. A failed reserve or read alone needs nothing: what may have been
-held runs out by itself.
+made to last would run out and be given to others; what came free and was never told would be free for nobody. A failed
+reserve or read alone needs nothing: what may have been held runs out by itself.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class WatchedGate:
             return await self._gate.release(order_ids, now_ms)
 
     async def expire(self, now_ms: int) -> list[tuple[str, int]]:
-        with self._watched():
+        with self._watched(kept=True):
             return await self._gate.expire(now_ms)
 
     async def free(self, keys: Sequence[str]) -> list[int]:

@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuptime.dispatch.days import Calendar
+from cuptime.dispatch.standing import RETIRED_AFTER_MS, STALE_ENDS_MAX, Standing
 from cuptime.dispatch.values import DAY_MS, StockChange
 from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.ports import Reservation
 from cuptime.gate.in_process import InProcessGate
 from tests.unit.dispatch.rig import COFFEE, COLD_BREW, HOUR_MS, START_MS, Morning, rider, shop
 
@@ -265,3 +267,59 @@ async def test_a_sweep_that_fails_is_repeated(evening: Morning) -> None:
     evening.storage.failures = []
     assert await evening.line._retirement.run() is False
     assert len(evening.resources.standing) == 0
+
+
+async def test_a_day_that_was_not_learned_is_asked_for_again(
+    evening: Morning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gate does not answer when the dispatcher turns to tomorrow: it does not take today's room for tomorrow's."""
+    await evening.shops.upsert([shop(1, daily_capacity=1)])
+    await evening.full_group(10_001, size=1)
+    assert await evening.outcomes(10_001) == ["ASSIGNED"]
+    await evening.empty_group(10_002, capacity=1, pack_out_after_ms=HOUR_MS)
+    working = evening.gate.free
+
+    async def away(_: object) -> list[int]:
+        monkeypatch.setattr(evening.gate, "free", working)
+        raise CuptimeError(Reason.GATE_UNAVAILABLE)
+
+    monkeypatch.setattr(evening.gate, "free", away)
+    await evening.submit(10_002, 7, timestamp_ms=evening.clock.now_ms())
+    await evening.pass_ms(1_000)
+    assert await evening.outcomes(10_002) == ["ASSIGNED"]
+    await evening.audit()
+
+
+@pytest.mark.parametrize("lost", ["expire", "free"])
+async def test_what_came_free_is_known_though_an_answer_was_lost(
+    evening: Morning, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """The one fridge slot comes free at pick-up, and the gate's answer about it does not arrive."""
+    await evening.shops.upsert([shop(1, fridge_slots=1)])
+    await evening.full_group(10_001, size=1, sku=COLD_BREW, cold=True)
+    (row,) = await evening.latest(10_001)
+    assert row is not None
+    await evening.pass_ms(row.pickup_ms - evening.clock.now_ms() - 1_000)
+    working = getattr(evening.gate, lost)
+
+    async def once(asked: object) -> object:
+        monkeypatch.setattr(evening.gate, lost, working)
+        await working(asked)
+        raise CuptimeError(Reason.GATE_UNAVAILABLE)
+
+    monkeypatch.setattr(evening.gate, lost, once)
+    await evening.pass_ms(10_000)
+    assert getattr(evening.gate, lost) == working
+    await evening.audit()
+    assert await decided(evening, 10_002, sku=COLD_BREW, cold=True) == "ASSIGNED"
+
+
+def test_ends_that_hold_no_more_do_not_pile_up() -> None:
+    standing = Standing(Calendar())
+    end_ms = START_MS + 20_000 * MINUTE_MS
+    for load_until_ms in range(START_MS, end_ms, MINUTE_MS):
+        number = load_until_ms // MINUTE_MS % 100 + 1
+        held = Reservation(number, 1, 1, COFFEE, 1, False, START_MS, START_MS, START_MS, "", load_until_ms)
+        standing.put(held)
+    assert len(standing._ends) <= 2 * len(standing) + STALE_ENDS_MAX
+    assert len(standing.ended(end_ms + RETIRED_AFTER_MS, 1_000)) == len(standing) == 100

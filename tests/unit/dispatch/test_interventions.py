@@ -80,6 +80,16 @@ async def test_assigning_by_hand_keeps_to_capacity(morning: Morning) -> None:
     await morning.audit()
 
 
+async def test_assigned_by_hand_after_its_pack_out_it_takes_no_fridge_slot(morning: Morning) -> None:
+    """It is picked up at once: the gate has given nothing, so the dispatcher must not count it."""
+    await morning.shops.upsert([shop(2, fridge_slots=1)])
+    (only,) = await waiting(morning, size=1, sku=COLD_BREW, cold=True)
+    await morning.pass_ms(20 * 60_000 + 10)
+    await morning.interventions.resolve(only, Resolution.ASSIGN, shop_id=2, rider_id=3)
+    await morning.pass_ms(5_000)
+    await morning.audit()
+
+
 async def test_a_hand_assignment_that_is_not_committed_holds_nothing(morning: Morning) -> None:
     first, _ = await waiting(morning)
     morning.storage.failures = [Reason.STORAGE_UNAVAILABLE]
