@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from cuptime import core
+from cuptime.rules.actions import built_in, load_plugins
 from cuptime.rules.compiled import RuleTools
 
 
 def rule_tools() -> RuleTools:
-    """What the rules need: compiler, schema, actions."""
+    """What the rules need: compiler, schema, actions. Raises ValueError for an action plug-in that cannot be loaded."""
+    actions = built_in()
+    load_plugins(actions)
     return RuleTools(
         compile=core.RuleSet.compile,
         fault=core.RuleCompileError,
         schema=core.order_schema(),
-        actions=core.rule_actions(),
-        check_action=core.check_action,
+        actions=actions,
+        check_effect=core.check_action,
     )

@@ -12,7 +12,7 @@ from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX
 from cuptime.rules.chinese import MEANINGS
 from cuptime.rules.compiled import Built, build, warnings
 from cuptime.rules.diagnostic import Diagnostic
-from cuptime.rules.source import Scalar
+from cuptime.rules.nodes import Scalar
 from cuptime.rules.trials import facts_of
 
 CARET_COLUMNS_MAX = 200

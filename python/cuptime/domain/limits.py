@@ -90,6 +90,9 @@ RULE_YAML_NODES_MAX: Final = 120_000
 RULES_MAX: Final = 10_000
 RULE_CONDITION_CHARS_MAX: Final = 4_096
 RULE_REVISIONS_KEPT_MAX: Final = 10_000
+RULE_NAMESPACES_MAX: Final = 100
+RULE_VARIABLES_MAX: Final = 100
+"""In one namespace."""
 
 # --- storage ----------------------------------------------------------------------------------------------------
 WRITER_PENDING_UNITS_MAX: Final = 20_000

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX
-from cuptime.rules.diagnostic import DIAGNOSTICS_MAX, Diagnostic, suggestion
+from cuptime.rules.actions import ActionReader, ActionRegistry, Effect
+from cuptime.rules.diagnostic import DIAGNOSTICS_MAX, Diagnostic
+from cuptime.rules.positions import position_in
 from cuptime.rules.source import RuleSource
-from cuptime.rules.trials import Outcome, RuleTest, run
-from cuptime.rules.yaml import RuleFile, merged, position_in, read_rules
+from cuptime.rules.trials import Outcome, run
+from cuptime.rules.written import rendered
+from cuptime.rules.yaml import RuleFile, merged, read_rules
 
 RuleColumns = tuple[str, str, int, bool, int | None, int | None, str, str, str]
 """(id, name, priority, enabled, valid_from_ms, valid_to_ms, condition, action kind, action value)."""
@@ -41,10 +42,10 @@ class RuleTools:
     """[RuleCompileError] With `diagnostics`: (code, rule index, byte offset, line, column, message, hint)."""
     schema: list[tuple[str, str]]
     """[order_schema()] Names and types that conditions may use."""
-    actions: list[tuple[str, str]]
-    """[rule_actions()] Names and what their value must be."""
-    check_action: Callable[[str, str], str]
-    """[check_action] "" or what is wrong."""
+    actions: ActionRegistry
+    """What rules can do."""
+    check_effect: Callable[[str, str], str]
+    """[check_action] "" or what is wrong with (kind, value) of an effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class Built:
     """What the tests beside the rules came to; empty when the rules themselves are not good."""
     pairs: Sequence[tuple[RuleFile, RuleSource]] = ()
     """The rules with their files, in the order they were compiled in."""
+    effects: Sequence[Sequence[Effect]] = ()
+    """Of each of these rules."""
 
 
 def build(
@@ -69,31 +72,47 @@ def build(
     Conditions that `previous` has with the same text are not compiled again.
     """
     files = [read_rules(source, name) for name, source in sources]
-    pairs, faults = merged(files)
-    faults = faults + [
-        fault for file, rule in pairs if (fault := _action_fault(tools, file, rule)) is not None
-    ]
-    text = sources[0][1] if len(sources) == 1 else rendered(pairs, [t for file in files for t in file.tests])
+    whole = merged(files)
+    pairs = whole.pairs
+    effects, wrong = _effects(tools, pairs)
+    faults = [*whole.faults, *wrong]
+    text = sources[0][1] if len(sources) == 1 else rendered(whole, files)
     size = len(text.encode("utf-8", "surrogatepass"))
     if len(sources) > 1 and size > RULE_SOURCE_BYTES_MAX:
         message = f"together {size} bytes, at most {RULE_SOURCE_BYTES_MAX}"
         faults = [*faults, Diagnostic("LIMIT_BYTES", "", 1, 1, "", message, "fewer or shorter rules")]
     compiled: CompiledRules | None = None
     try:
-        compiled = tools.compile([_columns(rule) for _, rule in pairs], tools.schema, previous)
+        columns = [_columns(rule, acts) for (_, rule), acts in zip(pairs, effects, strict=True)]
+        compiled = tools.compile(columns, tools.schema, previous)
     except tools.fault as error:
         faults = faults + [_of_core(pairs, columns) for columns in getattr(error, "diagnostics", [])]
         if not faults:
             faults = [Diagnostic("BAD_VALUE", "", 1, 1, "", str(error))]
     trials = Outcome([], 0, 0)
     if compiled is not None and not faults:
-        trials = run([test for file in files for test in file.tests], compiled, tools.schema)
+        spaces = {rule.rule_id: rule.namespace for _, rule in pairs}
+        trials = run([test for file in files for test in file.tests], compiled, tools.schema, spaces)
         faults = trials.faults
     names = [name for name, _ in sources]
     faults.sort(
         key=lambda fault: (names.index(fault.file) if fault.file in names else 0, fault.line, fault.column)
     )
-    return Built(None if faults else compiled, faults[:DIAGNOSTICS_MAX], len(pairs), text, trials, pairs)
+    return Built(
+        None if faults else compiled, faults[:DIAGNOSTICS_MAX], len(pairs), text, trials, pairs, effects
+    )
+
+
+def _effects(
+    tools: RuleTools, pairs: Sequence[tuple[RuleFile, RuleSource]]
+) -> tuple[list[list[Effect]], list[Diagnostic]]:
+    """The effects of each rule, and what is wrong with any action."""
+    effects: list[list[Effect]] = []
+    faults: list[Diagnostic] = []
+    for file, rule in pairs:
+        reader = ActionReader(tools.actions, tools.check_effect, file.name, file.source, faults)
+        effects.append(reader.effects(rule.rule_id, rule.actions))
+    return effects, faults
 
 
 COLLECTED_ACTIONS: Final = ("tag",)
@@ -108,7 +127,7 @@ def warnings(built: Built) -> list[Diagnostic]:
     out = []
     for oddity, rank, earlier in built.compiled.findings():
         file, rule = built.pairs[sources[rank]]
-        if oddity == "shadowed" and rule.action in COLLECTED_ACTIONS:
+        if oddity == "shadowed" and all(use.name in COLLECTED_ACTIONS for use in rule.actions):
             continue
         other = built.pairs[sources[earlier]][1].rule_id if earlier >= 0 else ""
         message = {
@@ -122,7 +141,8 @@ def warnings(built: Built) -> list[Diagnostic]:
     return sorted(out, key=lambda found: (found.file, found.line, found.column))
 
 
-def _columns(rule: RuleSource) -> RuleColumns:
+def _columns(rule: RuleSource, effects: Sequence[Effect]) -> RuleColumns:
+    kind, value = effects[0] if effects else ("tag", rule.name)
     return (
         rule.rule_id,
         rule.name,
@@ -131,20 +151,9 @@ def _columns(rule: RuleSource) -> RuleColumns:
         rule.valid_from_ms or None,
         rule.valid_to_ms or None,
         rule.condition.value,
-        rule.action,
-        rule.argument,
+        kind,
+        value,
     )
-
-
-def _action_fault(tools: RuleTools, file: RuleFile, rule: RuleSource) -> Diagnostic | None:
-    wrong = tools.check_action(rule.action, rule.argument)
-    if not wrong:
-        return None
-    known = [name for name, _ in tools.actions]
-    code, hint = "BAD_ACTION", ""
-    if rule.action not in known:
-        code, hint = "UNKNOWN_ACTION", suggestion(rule.action, known)
-    return Diagnostic(code, file.name, *rule.action_place, rule.rule_id, wrong, hint)
 
 
 def _of_core(pairs: Sequence[tuple[RuleFile, RuleSource]], columns: Any) -> Diagnostic:
@@ -156,49 +165,3 @@ def _of_core(pairs: Sequence[tuple[RuleFile, RuleSource]], columns: Any) -> Diag
     before = rule.condition.value.encode()[:byte_offset].decode(errors="ignore")
     place = position_in(file.source, rule.condition, len(before))
     return Diagnostic(code.upper(), file.name, *place, rule.rule_id, message, hint)
-
-
-_QUOTED: Final = ("name", "id", "description", "condition", "action")
-
-
-def rendered(pairs: Sequence[tuple[RuleFile, RuleSource]], tests: Sequence[RuleTest] = ()) -> str:
-    """Rules of several files as the one document that a revision keeps; reading it gives the same rules."""
-    lines = ["rules:" if pairs else "rules: []"]
-    for file, rule in pairs:
-        texts = {
-            "name": rule.name,
-            "id": rule.rule_id,
-            "description": rule.description,
-            "condition": rule.condition.value,
-            "action": f"{rule.action}: {rule.argument}",
-        }
-        lines.append(f"  # {file.name}:{rule.line}")
-        fields = [f"{key}: {json.dumps(texts[key], ensure_ascii=False)}" for key in _QUOTED if texts[key]]
-        fields += [f"priority: {rule.priority}", f"enabled: {'true' if rule.enabled else 'false'}"]
-        for key, instant_ms in (("valid_from", rule.valid_from_ms), ("valid_to", rule.valid_to_ms)):
-            if instant_ms:
-                shown = datetime.fromtimestamp(instant_ms / 1_000, UTC).isoformat(timespec="milliseconds")
-                fields.append(f'{key}: "{shown}"')
-        if rule.tags:
-            fields.append("tags: " + json.dumps(list(rule.tags), ensure_ascii=False))
-        lines += [f"  {'- ' if index == 0 else '  '}{field}" for index, field in enumerate(fields)]
-    if tests:
-        lines.append("tests:")
-    for test in tests:
-        lines += _rendered_test(test)
-    return "\n".join(lines) + "\n"
-
-
-def _rendered_test(test: RuleTest) -> list[str]:
-    facts: dict[str, dict[str, object]] = {}
-    for name, value in test.facts.items():
-        group, _, rest = name.partition(".")
-        plain = [part.value for part in value] if isinstance(value, list) else value.value
-        facts.setdefault(group, {})[rest] = plain
-    at = datetime.fromtimestamp(test.at_ms / 1_000, UTC).isoformat(timespec="milliseconds")
-    fields = {"name": test.name, **facts, "at": at, "matches": [entry.value for entry in test.matches]}
-    # JSON is YAML; a number or truth in quotes reads as the same fact.
-    return [
-        f"  {'- ' if index == 0 else '  '}{key}: {json.dumps(value, ensure_ascii=False)}"
-        for index, (key, value) in enumerate(fields.items())
-    ]

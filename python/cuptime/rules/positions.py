@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from cuptime.rules.nodes import Scalar
+
 _ESCAPES: Final = {
     "0": "\0", "a": "\a", "b": "\b", "t": "\t", "\t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "e": "\x1b",
     " ": " ", '"': '"', "/": "/", "\\": "\\", "N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029",
@@ -123,3 +125,21 @@ def _block(raw: str, *, folded: bool) -> Kept:
     if pending >= 0:
         kept.append(("\n", pending))
     return kept + [("\n", place) for place in empty]
+
+
+def position_in(source: str, scalar: Scalar, offset: int) -> tuple[int, int]:
+    """Line and column (from 1) in the file of character `offset` of the scalar's value.
+
+    An offset at or behind the end is the place behind the last character; when the way back through folds and escapes
+    is not known, the scalar's beginning.
+    """
+    text = source.removeprefix("\ufeff")
+    raw = text[scalar.start : scalar.end]
+    places = offsets(raw, scalar.style, scalar.value)
+    if places is None:
+        return scalar.line, scalar.column
+    if offset < len(places):
+        at = scalar.start + places[offset]
+    else:
+        at = scalar.start + places[-1] + 1 if places else scalar.start
+    return text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1

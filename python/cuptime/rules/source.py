@@ -9,44 +9,33 @@ from datetime import datetime
 from typing import Final
 
 from cuptime.domain.limits import RULE_CONDITION_CHARS_MAX
+from cuptime.rules.actions import ActionUse
 from cuptime.rules.diagnostic import Diagnostic, suggestion
+from cuptime.rules.namespaces import HEADER_KEYS, OnError
+from cuptime.rules.nodes import Mapping, Node, Scalar, Sequenced
 
 KEYS: Final = (
-    "name", "id", "description", "priority", "enabled", "valid_from", "valid_to", "tags", "condition", "action",
+    "name", "id", "description", "priority", "enabled", "valid_from", "valid_to", "tags", "on_error", "condition",
+    "action",
 )  # fmt: skip
 PRIORITY_DEFAULT: Final = 50
 PRIORITY_MAX: Final = 1_000_000
 NAME_CHARS_MAX: Final = 128
 DESCRIPTION_CHARS_MAX: Final = 2_000
 TAGS_MAX: Final = 32
+ACTIONS_MAX: Final = 8
+"""Of one rule."""
 _NAME: Final = re.compile(r"[^\W_][\w .:/-]*")
 _INTEGER: Final = re.compile(r"[+-]?\d{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
-class Scalar:
-    """A YAML scalar with its place: line and column from 1, `start` and `end` as offsets into the text."""
-
-    line: int
-    column: int
-    value: str
-    style: str
-    start: int
-    end: int
-
-    @property
-    def plain(self) -> bool:
-        return self.style == ""
-
-
-Value = Scalar | list[Scalar] | list[tuple[Scalar, Scalar]] | None
-
-
-@dataclass(frozen=True, slots=True)
 class RuleSource:
-    """One rule, checked but for its condition and action. Instants are UTC ms, 0 is no bound; places: line, column."""
+    """One rule, checked but for its condition and actions. Instants are UTC ms, 0 is no bound; places: line, column."""
 
     rule_id: str
+    """Of all rules: with the namespace and a slash in front, when there is one."""
+    namespace: str
     name: str
     description: str
     priority: int
@@ -54,18 +43,23 @@ class RuleSource:
     valid_from_ms: int
     valid_to_ms: int
     tags: tuple[str, ...]
+    on_error: OnError | None
+    """None: as its namespace says."""
     condition: Scalar
-    action: str
-    argument: str
-    action_place: tuple[int, int]
+    actions: tuple[ActionUse, ...]
     line: int
     column: int
+
+    @property
+    def local_id(self) -> str:
+        """The id inside its namespace."""
+        return self.rule_id.removeprefix(f"{self.namespace}/") if self.namespace else self.rule_id
 
 
 class _Reader:
     """Collects the faults of one rule while its keys are read."""
 
-    def __init__(self, file: str, place: tuple[int, int], pairs: Sequence[tuple[Scalar, Value]]) -> None:
+    def __init__(self, file: str, place: tuple[int, int], pairs: Sequence[tuple[Scalar, Node]]) -> None:
         self.file = file
         self.place = place
         self.values = {key.value: (key, value) for key, value in pairs}
@@ -156,38 +150,34 @@ class _Reader:
         if "tags" not in self.values:
             return ()
         value = self.values["tags"][1]
-        texts = (
-            [entry.value for entry in value if isinstance(entry, Scalar)] if isinstance(value, list) else []
-        )
-        good = isinstance(value, list) and len(texts) == len(value) <= TAGS_MAX
+        entries = value.entries if isinstance(value, Sequenced) else []
+        texts = [entry.value for entry in entries if isinstance(entry, Scalar)]
+        good = isinstance(value, Sequenced) and len(texts) == len(entries) <= TAGS_MAX
         if not good or not all(1 <= len(text) <= NAME_CHARS_MAX for text in texts):
             self.add("BAD_VALUE", self.place_of("tags"), f"`tags` must be a list of at most {TAGS_MAX} texts")
             return ()
         return tuple(texts)
 
 
-def rule_of(
-    file: str, place: tuple[int, int], pairs: Sequence[tuple[Scalar, Value]]
-) -> tuple[RuleSource | None, list[Diagnostic]]:
+def rule_of(file: str, namespace: str, rule: Mapping) -> tuple[RuleSource | None, list[Diagnostic]]:
     """One rule of a file from its keys and values, and all its faults; None when there are any."""
-    reader = _Reader(file, place, pairs)
-    for key, _ in pairs:
+    place = (rule.line, rule.column)
+    reader = _Reader(file, place, rule.entries)
+    for key, _ in rule.entries:
         if key.value not in KEYS:
-            reader.add(
-                "UNKNOWN_KEY",
-                (key.line, key.column),
-                f"unknown key `{key.value}`",
-                suggestion(key.value, KEYS),
-            )
+            hint = suggestion(key.value, KEYS)
+            if key.value in HEADER_KEYS:
+                hint = "it stands at the top of the file, for all its rules"
+            reader.add("UNKNOWN_KEY", (key.line, key.column), f"unknown key `{key.value}`", hint)
     name = reader.name("name", required=True)
     rule_id = reader.name("id", required=False) or name
     condition = _condition(reader)
-    action, argument, action_place = _action(reader)
     valid_from_ms, valid_to_ms = reader.instant_ms("valid_from"), reader.instant_ms("valid_to")
     if valid_from_ms and valid_to_ms and valid_from_ms >= valid_to_ms:
         reader.add("BAD_VALIDITY", reader.place_of("valid_to"), "`valid_to` is not after `valid_from`")
-    rule = RuleSource(
-        rule_id=rule_id,
+    made = RuleSource(
+        rule_id=f"{namespace}/{rule_id}" if namespace else rule_id,
+        namespace=namespace,
         name=name,
         description=reader.text("description", DESCRIPTION_CHARS_MAX),
         priority=reader.whole("priority", PRIORITY_DEFAULT, 0, PRIORITY_MAX),
@@ -195,14 +185,13 @@ def rule_of(
         valid_from_ms=valid_from_ms,
         valid_to_ms=valid_to_ms,
         tags=reader.tags(),
+        on_error=_on_error(reader),
         condition=condition or Scalar(*place, "", "", 0, 0),
-        action=action,
-        argument=argument,
-        action_place=action_place,
+        actions=_actions(reader),
         line=place[0],
         column=place[1],
     )
-    return (None if reader.faults else rule), reader.faults
+    return (None if reader.faults else made), reader.faults
 
 
 def _condition(reader: _Reader) -> Scalar | None:
@@ -222,21 +211,44 @@ def _condition(reader: _Reader) -> Scalar | None:
     return scalar
 
 
-def _action(reader: _Reader) -> tuple[str, str, tuple[int, int]]:
-    """`assign_rider_priority: 1`, as one text or as a mapping of one key: name, argument and place."""
+def _on_error(reader: _Reader) -> OnError | None:
+    scalar = reader.scalar("on_error")
+    if scalar is None:
+        return None
+    if scalar.value in set(OnError):
+        return OnError(scalar.value)
+    message = f"`on_error` must be one of {', '.join(OnError)}, not {scalar.value[:40]}"
+    reader.add("BAD_VALUE", (scalar.line, scalar.column), message, suggestion(scalar.value, OnError))
+    return None
+
+
+def _actions(reader: _Reader) -> tuple[ActionUse, ...]:
+    """`assign_rider_priority: 1` as one text, or a mapping with a key for each action."""
     form = "for example `assign_rider_priority: 1`"
     if "action" not in reader.values:
         reader.add("MISSING_KEY", reader.place, "the rule has no `action`", form)
-        return "", "", reader.place
-    place = reader.place_of("action")
+        return ()
     value = reader.values["action"][1]
     if isinstance(value, Scalar):
-        name, colon, argument = (part.strip() for part in value.value.partition(":"))
-        if not colon:
-            reader.add("BAD_ACTION", place, f"`{value.value[:60]}` has no argument", form)
-        return name, argument, place
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], tuple):
-        key, argument_scalar = value[0]
-        return key.value, argument_scalar.value.strip(), (key.line, key.column)
-    reader.add("BAD_ACTION", place, "an action is one name with its argument", form)
-    return "", "", place
+        return _written_action(reader, value, form)
+    if isinstance(value, Mapping) and 1 <= len(value.entries) <= ACTIONS_MAX:
+        return tuple(_keyed_action(key, node) for key, node in value.entries)
+    message = f"an action is one name with its argument, or a mapping of at most {ACTIONS_MAX} of them"
+    reader.add("BAD_ACTION", (value.line, value.column), message, form)
+    return ()
+
+
+def _written_action(reader: _Reader, value: Scalar, form: str) -> tuple[ActionUse, ...]:
+    name, colon, text = value.value.partition(":")
+    if not colon:
+        reader.add("BAD_ACTION", (value.line, value.column), f"`{value.value[:60]}` has no argument", form)
+        return ()
+    offset = len(name) + 1 + len(text) - len(text.lstrip())
+    return (ActionUse(name.strip(), value.line, value.column, value, text.strip(), offset),)
+
+
+def _keyed_action(key: Scalar, node: Node) -> ActionUse:
+    if not isinstance(node, Scalar):
+        return ActionUse(key.value, key.line, key.column, node)
+    offset = len(node.value) - len(node.value.lstrip())
+    return ActionUse(key.value, key.line, key.column, node, node.value.strip(), offset)

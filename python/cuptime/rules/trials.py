@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from cuptime.rules.diagnostic import Diagnostic, suggestion
-from cuptime.rules.source import Scalar
+from cuptime.rules.nodes import Scalar
 
 KEYS: Final = ("name", "order", "user", "group", "shop", "rider", "at", "matches")
 FACT_KEYS: Final = ("order", "user", "group", "shop", "rider")
@@ -33,6 +33,7 @@ class RuleTest:
 
     name: str
     file: str
+    namespace: str
     line: int
     column: int
     facts: dict[str, Scalar | list[Scalar]]
@@ -62,7 +63,7 @@ Add = Callable[[str, Any, str, str], None]
 """(code, place with line and column, message, hint)."""
 
 
-def trial_of(file: str, node: Any, pairs: Mapping[str, Any], add: Add) -> RuleTest | None:
+def trial_of(file: str, namespace: str, node: Any, pairs: Mapping[str, Any], add: Add) -> RuleTest | None:
     """One test from the keys of its mapping; `pairs` has scalars, lists of scalars, and mappings as dicts of those."""
     sound = True
     for key, value in pairs.items():
@@ -87,7 +88,7 @@ def trial_of(file: str, node: Any, pairs: Mapping[str, Any], add: Add) -> RuleTe
     title = name.value if isinstance(name, Scalar) else f"the test on line {node.line}"
     if not sound or at_ms is None:
         return None
-    return RuleTest(title, file, node.line, node.column, facts, at_ms, tuple(matches))
+    return RuleTest(title, file, namespace, node.line, node.column, facts, at_ms, tuple(matches))
 
 
 def _at_ms(value: Any, node: Any, add: Add) -> int | None:
@@ -149,8 +150,14 @@ def _refuse() -> bool:
     raise ValueError
 
 
-def run(tests: Sequence[RuleTest], rules: Evaluated, schema: Sequence[tuple[str, str]]) -> Outcome:
-    """Every test against a compiled set."""
+def run(
+    tests: Sequence[RuleTest],
+    rules: Evaluated,
+    schema: Sequence[tuple[str, str]],
+    spaces: Mapping[str, str],
+) -> Outcome:
+    """Every test against a compiled set; `spaces` says the namespace of each rule id. A test speaks of the rules of its
+    own namespace, by the ids they have in it."""
     ids = rules.rule_ids()
     faults: list[Diagnostic] = []
     hit: set[str] = set()
@@ -162,18 +169,23 @@ def run(tests: Sequence[RuleTest], rules: Evaluated, schema: Sequence[tuple[str,
             Diagnostic("BAD_VALUE", test.file, *_place(test, at), "", f"{test.name}: {message}", hint)
             for at, message, hint in wrong
         ]
+        mine = {rule for rule in ids if spaces.get(rule, "") == test.namespace}
+        prefix = f"{test.namespace}/" if test.namespace else ""
+        wanted: dict[str, Scalar] = {}
         for entry in test.matches:
-            if entry.value not in ids:
+            rule = entry.value if entry.value in mine else prefix + entry.value
+            wanted[rule] = entry
+            if rule not in mine:
                 message = f"{test.name}: no rule has the id `{entry.value}`"
-                hint = suggestion(entry.value, ids)
+                hint = suggestion(entry.value, sorted(known.removeprefix(prefix) for known in mine))
                 found.append(
                     Diagnostic("TEST_FAILED", test.file, entry.line, entry.column, "", message, hint)
                 )
         if not found:
-            got = {ids[rank] for rank in rules.evaluate([row], test.at_ms, "collect")[0]}
+            got = {ids[rank] for rank in rules.evaluate([row], test.at_ms, "collect")[0]} & mine
             hit |= got
-            missed |= set(ids) - got
-            found = list(_differences(test, got, rules, row, ids))
+            missed |= mine - got
+            found = list(_differences(test, wanted, got, rules, row, ids))
         faults += found
         passed += not found
     covered = hit & missed
@@ -185,10 +197,14 @@ def _place(test: RuleTest, at: Scalar | None) -> tuple[int, int]:
 
 
 def _differences(
-    test: RuleTest, got: set[str], rules: Evaluated, row: dict[str, object], ids: Sequence[str]
+    test: RuleTest,
+    wanted: Mapping[str, Scalar],
+    got: set[str],
+    rules: Evaluated,
+    row: dict[str, object],
+    ids: Sequence[str],
 ) -> Sequence[Diagnostic]:
     """What did not come out as the test says, each with the reason the core gives."""
-    wanted = {entry.value: entry for entry in test.matches}
     if set(wanted) == got:
         return []
     told = {

@@ -11,7 +11,7 @@ The form is:
         condition: "user.credit_score >= 90 && order.time_slot == 'morning'"
         action: "assign_rider_priority: 1"
 
-and below it, if wanted, `tests:` (see `trials.py`).
+above it, if wanted, what the rules have in common (see `namespaces.py`), and below it `tests:` (see `trials.py`).
 """
 
 from __future__ import annotations
@@ -23,30 +23,20 @@ from typing import Final
 
 import yaml
 
-from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX, RULE_YAML_DEPTH_MAX, RULE_YAML_NODES_MAX, RULES_MAX
-from cuptime.rules.diagnostic import DIAGNOSTICS_MAX, Diagnostic
-from cuptime.rules.positions import offsets
-from cuptime.rules.source import RuleSource, Scalar, rule_of
+from cuptime.domain.limits import (
+    RULE_NAMESPACES_MAX,
+    RULE_SOURCE_BYTES_MAX,
+    RULE_YAML_DEPTH_MAX,
+    RULE_YAML_NODES_MAX,
+    RULES_MAX,
+)
+from cuptime.rules.diagnostic import DIAGNOSTICS_MAX, Diagnostic, suggestion
+from cuptime.rules.namespaces import HEADER_KEYS, Header, Namespace, header_of, merged_headers
+from cuptime.rules.nodes import Mapping, Node, Scalar, Sequenced, is_empty
+from cuptime.rules.source import RuleSource, rule_of
 from cuptime.rules.trials import TESTS_MAX, RuleTest, trial_of
 
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-@dataclass(frozen=True, slots=True)
-class Mapping:
-    line: int
-    column: int
-    entries: list[tuple[Scalar, Node]]
-
-
-@dataclass(frozen=True, slots=True)
-class Sequenced:
-    line: int
-    column: int
-    entries: list[Node]
-
-
-Node = Scalar | Mapping | Sequenced
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +45,7 @@ class RuleFile:
 
     name: str
     source: str
+    headers: list[Header] = field(default_factory=list)
     rules: list[RuleSource] = field(default_factory=list)
     tests: list[RuleTest] = field(default_factory=list)
     faults: list[Diagnostic] = field(default_factory=list)
@@ -91,45 +82,79 @@ def read_rules(source: str, name: str = "") -> RuleFile:
     return file
 
 
+_FORM: Final = "a rule file is `rules:` and below it a list, each entry with name, condition and action"
+_TOP_KEYS: Final = (*HEADER_KEYS, "rules", "tests")
+
+
 def _fill(file: RuleFile, root: Node) -> None:
-    """The top: one mapping with the key `rules`, a sequence of mappings."""
-    form = "a rule file is `rules:` and below it a list, each entry with name, condition and action"
+    """The top: a mapping with the key `rules`, or with the key `sets` and below it a list of such mappings."""
     if not isinstance(root, Mapping):
         raise _Fault(
-            "BAD_VALUE", root.line, root.column, "the file is not a mapping with the key `rules`", form
+            "BAD_VALUE", root.line, root.column, "the file is not a mapping with the key `rules`", _FORM
         )
-    for key, value in root.entries:
+    sets = next((entry for entry in root.entries if entry[0].value == "sets"), None)
+    if sets is None:
+        _fill_section(file, root)
+        return
+    for key, _ in root.entries:
+        if key.value != "sets":
+            message = f"`{key.value}` beside `sets`: each entry of the list has its own"
+            _add(file, "CONTRADICTION", key, message, "")
+    value = sets[1]
+    if not isinstance(value, Sequenced) or len(value.entries) > RULE_NAMESPACES_MAX:
+        message = f"`sets` is a list of at most {RULE_NAMESPACES_MAX}, each with a namespace and rules"
+        _add(file, "BAD_VALUE", value, message, "")
+        return
+    for entry in value.entries:
+        if isinstance(entry, Mapping):
+            _fill_section(file, entry)
+        else:
+            _add(file, "BAD_VALUE", entry, "an entry of `sets` is a mapping with the key `rules`", _FORM)
+
+
+def _fill_section(file: RuleFile, section: Mapping) -> None:
+    """The header, the rules and the tests of one namespace."""
+
+    def add(code: str, node: Node, message: str, hint: str) -> None:
+        _add(file, code, node, message, hint)
+
+    header = header_of(section.entries, add)
+    file.headers.append(header)
+    for key, value in section.entries:
         if key.value == "tests":
-            _fill_tests(file, value)
+            _fill_tests(file, header.namespace, value)
+        elif key.value in HEADER_KEYS:
+            continue
         elif key.value != "rules":
-            _add(file, "UNKNOWN_KEY", key, f"unknown key `{key.value}` at the top of the file", form)
-        elif isinstance(value, Scalar) and value.plain and value.value in ("", "~", "null"):
+            hint = suggestion(key.value, _TOP_KEYS)
+            hint = hint if hint.startswith("did you mean") else _FORM
+            _add(file, "UNKNOWN_KEY", key, f"unknown key `{key.value}` at the top of the file", hint)
+        elif is_empty(value):
             continue
         elif not isinstance(value, Sequenced):
-            _add(file, "BAD_VALUE", value, "`rules` is not a list", form)
+            _add(file, "BAD_VALUE", value, "`rules` is not a list", _FORM)
         elif len(value.entries) > RULES_MAX:
             _add(file, "LIMIT_RULES", value, f"{len(value.entries)} rules, at most {RULES_MAX}", "")
         else:
-            _fill_rules(file, value, form)
-    if not any(key.value == "rules" for key, _ in root.entries):
-        _add(file, "MISSING_KEY", root, "the key `rules` is missing", form)
+            _fill_rules(file, header.namespace, value)
+    if not any(key.value == "rules" for key, _ in section.entries):
+        _add(file, "MISSING_KEY", section, "the key `rules` is missing", _FORM)
 
 
-def _fill_rules(file: RuleFile, rules: Sequenced, form: str) -> None:
+def _fill_rules(file: RuleFile, namespace: str, rules: Sequenced) -> None:
     for entry in rules.entries:
         if len(file.faults) >= DIAGNOSTICS_MAX:
             return
         if not isinstance(entry, Mapping):
-            _add(file, "BAD_VALUE", entry, "a rule is a mapping", form)
+            _add(file, "BAD_VALUE", entry, "a rule is a mapping", _FORM)
             continue
-        pairs = [(key, _plain_value(value)) for key, value in entry.entries]
-        rule, faults = rule_of(file.name, (entry.line, entry.column), pairs)
+        rule, faults = rule_of(file.name, namespace, entry)
         file.faults.extend(faults)
         if rule is not None:
             file.rules.append(rule)
 
 
-def _fill_tests(file: RuleFile, value: Node) -> None:
+def _fill_tests(file: RuleFile, namespace: str, value: Node) -> None:
     if not isinstance(value, Sequenced) or len(value.entries) > TESTS_MAX:
         _add(file, "BAD_VALUE", value, f"`tests` is a list of at most {TESTS_MAX} tests", "")
         return
@@ -149,13 +174,13 @@ def _fill_tests(file: RuleFile, value: Node) -> None:
                 pairs[key.value] = {name.value: _plain_value(fact) or [] for name, fact in node.entries}
             else:
                 pairs[key.value] = _plain_value(node)
-        test = trial_of(file.name, entry, pairs, add)
+        test = trial_of(file.name, namespace, entry, pairs, add)
         if test is not None:
             file.tests.append(test)
 
 
 def _plain_value(node: Node) -> Scalar | list[Scalar] | list[tuple[Scalar, Scalar]] | None:
-    """What a rule's key may have: a scalar, a list of scalars, or a mapping of scalars; None is deeper than that."""
+    """What a test's key may have: a scalar, a list of scalars, or a mapping of scalars; None is deeper than that."""
     if isinstance(node, Scalar):
         return node
     if isinstance(node, Sequenced):
@@ -264,28 +289,23 @@ def _mapping(text: str, line: int, column: int, parts: Iterator[yaml.Event]) -> 
     return Mapping(line, column, pairs)
 
 
-def position_in(source: str, scalar: Scalar, offset: int) -> tuple[int, int]:
-    """Line and column (from 1) in the file of character `offset` of the scalar's value.
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Several files as one rule set: its namespaces, its rules with their files, and every fault."""
 
-    An offset at or behind the end is the place behind the last character; when the way back through folds and escapes
-    is not known, the scalar's beginning.
-    """
-    text = source.removeprefix("\ufeff")
-    raw = text[scalar.start : scalar.end]
-    places = offsets(raw, scalar.style, scalar.value)
-    if places is None:
-        return scalar.line, scalar.column
-    if offset < len(places):
-        at = scalar.start + places[offset]
-    else:
-        at = scalar.start + places[-1] + 1 if places else scalar.start
-    return text.count("\n", 0, at) + 1, at - (text.rfind("\n", 0, at) + 1) + 1
+    namespaces: list[Namespace]
+    pairs: list[tuple[RuleFile, RuleSource]]
+    faults: list[Diagnostic]
 
 
-def merged(files: Sequence[RuleFile]) -> tuple[list[tuple[RuleFile, RuleSource]], list[Diagnostic]]:
-    """The rules of several files as one set, and every fault: those of the files, and ids that two rules share."""
+def merged(files: Sequence[RuleFile]) -> Merged:
+    """The files together; faults are those of the files, what contradicts another file, and ids that two rules
+    share."""
     pairs = [(file, rule) for file in files for rule in file.rules]
-    faults = list(itertools.chain.from_iterable(file.faults for file in files))
+    namespaces, contradictions = merged_headers(
+        [(file.name, header) for file in files for header in file.headers]
+    )
+    faults = [*itertools.chain.from_iterable(file.faults for file in files), *contradictions]
     seen: dict[str, tuple[RuleFile, RuleSource]] = {}
     for file, rule in pairs:
         first = seen.setdefault(rule.rule_id, (file, rule))
@@ -299,4 +319,4 @@ def merged(files: Sequence[RuleFile]) -> tuple[list[tuple[RuleFile, RuleSource]]
             )  # fmt: skip
     if len(pairs) > RULES_MAX:
         faults.append(Diagnostic("LIMIT_RULES", "", 1, 1, "", f"{len(pairs)} rules, at most {RULES_MAX}"))
-    return pairs, faults[:DIAGNOSTICS_MAX]
+    return Merged(namespaces, pairs, faults[:DIAGNOSTICS_MAX])

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX, RULE_YAML_DEPTH_MAX
-from cuptime.rules.positions import offsets
-from cuptime.rules.yaml import merged, position_in, read_rules
+from cuptime.rules.positions import offsets, position_in
+from cuptime.rules.yaml import merged, read_rules
 
 GOOD = """\
 # a comment
@@ -57,14 +57,11 @@ def test_a_good_file_is_read_whole() -> None:
     file = read_rules(GOOD.replace("action: tag: x", 'action: "tag: x"'), "morning.yaml")
     assert file.faults == []
     first, block, folded, quoted, escaped = file.rules
-    assert (first.rule_id, first.action, first.argument) == (
-        "high_credit_early_dispatch",
-        "assign_rider_priority",
-        "1",
-    )
+    assert first.rule_id == "high_credit_early_dispatch"
+    assert [(use.name, use.text) for use in first.actions] == [("assign_rider_priority", "1")]
     assert (block.rule_id, block.priority, block.enabled, block.tags) == ("b-1", 3, False, ("a", "b"))
     assert (block.valid_from_ms, block.valid_to_ms) == (1_795_482_000_000, 1_795_564_800_000)
-    assert (block.action, block.argument) == ("refuse", "不行")
+    assert [(use.name, use.text) for use in block.actions] == [("refuse", "不行")]
     assert folded.condition.value == 'order.quantity > 3 && user.tier == "gold"\n|| true'
     assert quoted.condition.value == "user.tier == 'gold' && order.quantity > 1"
     assert escaped.condition.value == 'user.tier == "咖" && true'
@@ -190,9 +187,9 @@ def test_more_bytes_than_allowed_are_not_parsed() -> None:
 
 def test_rules_of_two_files_share_one_space_of_ids() -> None:
     one = 'rules:\n  - {name: a, condition: "true", action: "tag: x"}\n'
-    pairs, faults = merged([read_rules(one, "1.yaml"), read_rules(one, "2.yaml")])
-    assert len(pairs) == 2
-    assert [(fault.code, fault.file, fault.hint) for fault in faults] == [
+    whole = merged([read_rules(one, "1.yaml"), read_rules(one, "2.yaml")])
+    assert len(whole.pairs) == 2
+    assert [(fault.code, fault.file, fault.hint) for fault in whole.faults] == [
         ("DUPLICATE_RULE", "2.yaml", "first at 1.yaml:2; give it another `id`")
     ]
 
