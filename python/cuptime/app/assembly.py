@@ -58,8 +58,6 @@ from cuptime.groups.recover import IntakeRecovery
 from cuptime.groups.registry import OpenGroups
 from cuptime.groups.watch import GroupWatchers
 from cuptime.rules.book import RuleBook
-from cuptime.rules.folder import RuleFolder
-from cuptime.schedules.calendar_folder import CalendarFolder
 from cuptime.schedules.calendars import Calendars
 from cuptime.schedules.desk import Desk
 from cuptime.schedules.engine import CoreCronEngine
@@ -345,12 +343,17 @@ class Node:
             groups_undecided=undecided,
             **asdict(waiting),
         )
+        # Who has a folder pays for the import of what watches it.
         if self._settings.rules is not None:
+            from cuptime.rules.folder import RuleFolder
+
             folder = RuleFolder(book, self._settings.rules, self._clock)
             await folder.start()
             stack.push_async_callback(folder.close)
         engine = schedules.desk.engine
         if self._settings.calendars is not None and isinstance(engine, CoreCronEngine):
+            from cuptime.schedules.calendar_folder import CalendarFolder
+
             calendars = CalendarFolder(engine, self._settings.calendars)
             calendars.start()
             stack.push_async_callback(calendars.close)

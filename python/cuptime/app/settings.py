@@ -2,18 +2,134 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+import msgspec
+from msgspec import Meta, Struct
 
+ENVIRONMENT_PREFIX: Final = "CUPTIME_"
 PORT_MAX: Final = 65_535
 TICK_MS_MAX: Final = 50
 
 
-def _known_zone(name: str) -> str:
+class Settings(Struct, frozen=True, kw_only=True):
+    """One node. Every field is an environment variable: `listen` is CUPTIME_LISTEN. `read` checks the values; made
+    directly, as a replay does, they are taken as they are."""
+
+    data: Annotated[Path, Meta(description="Folder of the database; made when absent.")] = Path("var")
+    listen: Annotated[str, Meta(description="Address of the gRPC door; port 0 takes a free one.")] = (
+        "127.0.0.1:7000"
+    )
+    metrics: Annotated[
+        str, Meta(description="Address of the HTTP door: /metrics and /v1/cron; empty turns it off.")
+    ] = "127.0.0.1:7001"
+    rules: Annotated[
+        Path | None, Meta(description="Folder of rule files (*.yaml), watched; none by default.")
+    ] = None
+    calendars: Annotated[
+        Path | None,
+        Meta(description="Folder of calendars (*.json), watched; the legal one of China is built in."),
+    ] = None
+    redis: Annotated[
+        str, Meta(description="URL of Redis for the live counters; empty keeps them in process.")
+    ] = ""
+    node: Annotated[str, Meta(description="Name of this node, for the ownership of the shard.")] = "node-1"
+    origin_latitude: Annotated[
+        float, Meta(ge=-89, le=89, description="Where the park is; distances are flat around it.")
+    ] = 31.0250
+    origin_longitude: Annotated[float, Meta(ge=-180, le=180)] = 121.4330
+    time_zone: Annotated[
+        str,
+        Meta(description="IANA name of the park's time zone: days of capacity begin and end there."),
+    ] = "UTC"
+    credit_min: Annotated[
+        int, Meta(ge=0, le=1_000, description="Orders of users with less credit are refused.")
+    ] = 85
+    purchase_limit: Annotated[
+        int, Meta(ge=1, le=1_000, description="Orders of one user in a group, by default.")
+    ] = 2
+    radius_m: Annotated[int, Meta(ge=1, description="Shop to rider at most.")] = 3_000
+    delivery_radius_m: Annotated[int, Meta(ge=1, description="Shop to drop-off at most.")] = 5_000
+    reoptimise_every_s: Annotated[
+        int,
+        Meta(ge=0, le=3_600, description="Decisions not yet committed are improved so often; 0 never."),
+    ] = 60
+    improve_gain_min_m: Annotated[
+        int,
+        Meta(ge=1, description="A better assignment must gain so many metres, or as much in other terms."),
+    ] = 200
+    leave_early_s: Annotated[
+        int,
+        Meta(ge=0, le=3_600, description="An assignment is committed so long before its rider must leave."),
+    ] = 60
+    shop_begins_before_s: Annotated[
+        int, Meta(ge=0, le=86_400, description="So long before pack-out an order stays with its shop.")
+    ] = 480
+    tick_ms: Annotated[int, Meta(ge=1, le=TICK_MS_MAX, description="Base tick of the timing wheel.")] = 1
+    reflection: Annotated[bool, Meta(description="Serve gRPC reflection.")] = True
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    drain_grace_s: Annotated[
+        float, Meta(ge=0, le=300, description="Calls under way may last so long at a stop.")
+    ] = 5.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A setting that cannot be."""
+
+    name: str
+    message: str
+    given: object
+
+    def __str__(self) -> str:
+        return f"setting {self.name}: {self.message} (given {self.given!r})"
+
+
+class SettingsError(Exception):
+    """Every setting that cannot be, each with what was given."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("; ".join(map(str, faults)))
+        self.faults = faults
+
+
+def read(given: Mapping[str, object], environment: Mapping[str, str]) -> Settings:
+    """The settings given by name, else by the environment, else the defaults. Raises SettingsError with all faults."""
+    known = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    faults = [Fault(name, "no such setting", given[name]) for name in given.keys() - known.keys()]
+    values: dict[str, Any] = {}
+    for name, kind in known.items():
+        said = given.get(name, environment.get(ENVIRONMENT_PREFIX + name.upper()))
+        if said is None:
+            continue
+        try:
+            value = msgspec.convert(said, kind, strict=False, dec_hook=_path)
+            values[name] = _CHECKS[name](value) if name in _CHECKS else value
+        except ValueError as fault:  # msgspec's ValidationError is one too
+            faults.append(Fault(name, str(fault), said))
+    if faults:
+        raise SettingsError(faults)
+    return Settings(**values)
+
+
+def _path(kind: type, said: object) -> Path:
+    if kind is not Path or not isinstance(said, (str, Path)) or not str(said):
+        raise ValueError("not a path")
+    return Path(said)
+
+
+def _folder(path: Path | None) -> Path | None:
+    """A folder that is mistyped would else be one that is waited for."""
+    if path is not None and not path.is_dir():
+        raise ValueError("no such folder; make it first, empty if need be, or leave the setting out")
+    return path
+
+
+def _zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -39,66 +155,12 @@ def _tick(tick_ms: int) -> int:
     return tick_ms
 
 
-class Settings(BaseSettings):
-    """One node. Every field is an environment variable: `listen` is CUPTIME_LISTEN."""
-
-    model_config = SettingsConfigDict(env_prefix="CUPTIME_", extra="forbid", frozen=True)
-
-    data: Path = Field(default=Path("var"), description="Folder of the database; made when absent.")
-    listen: Annotated[str, AfterValidator(_address)] = Field(
-        default="127.0.0.1:7000", description="Address of the gRPC door; port 0 takes a free one."
-    )
-    metrics: Annotated[str, AfterValidator(_address_or_none)] = Field(
-        default="127.0.0.1:7001",
-        description="Address of the HTTP door: /metrics and /v1/cron; empty turns it off.",
-    )
-    rules: Path | None = Field(
-        default=None, description="Folder of rule files (*.yaml), watched; none by default."
-    )
-    calendars: Path | None = Field(
-        default=None, description="Folder of calendars (*.json), watched; the legal one of China is built in."
-    )
-    redis: str = Field(
-        default="", description="URL of Redis for the live counters; empty keeps them in process."
-    )
-    node: str = Field(default="node-1", description="Name of this node, for the ownership of the shard.")
-    origin_latitude: float = Field(
-        default=31.0250, ge=-89, le=89, description="Where the park is; distances are flat around it."
-    )
-    origin_longitude: float = Field(default=121.4330, ge=-180, le=180)
-    time_zone: Annotated[str, AfterValidator(_known_zone)] = Field(
-        default="UTC", description="IANA name of the park's time zone: days of capacity begin and end there."
-    )
-    credit_min: int = Field(
-        default=85, ge=0, le=1_000, description="Orders of users with less credit are refused."
-    )
-    purchase_limit: int = Field(
-        default=2, ge=1, le=1_000, description="Orders of one user in a group, by default."
-    )
-    radius_m: int = Field(default=3_000, ge=1, description="Shop to rider at most.")
-    delivery_radius_m: int = Field(default=5_000, ge=1, description="Shop to drop-off at most.")
-    reoptimise_every_s: int = Field(
-        default=60, ge=0, le=3_600, description="Decisions not yet committed are improved so often; 0 never."
-    )
-    improve_gain_min_m: int = Field(
-        default=200,
-        ge=1,
-        description="A better assignment must gain so many metres, or as much in other terms.",
-    )
-    leave_early_s: int = Field(
-        default=60,
-        ge=0,
-        le=3_600,
-        description="An assignment is committed so long before its rider must leave.",
-    )
-    shop_begins_before_s: int = Field(
-        default=480, ge=0, le=86_400, description="So long before pack-out an order stays with its shop."
-    )
-    tick_ms: Annotated[int, AfterValidator(_tick)] = Field(
-        default=1, ge=1, le=TICK_MS_MAX, description="Base tick of the timing wheel."
-    )
-    reflection: bool = Field(default=True, description="Serve gRPC reflection.")
-    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
-    drain_grace_s: float = Field(
-        default=5.0, ge=0, le=300, description="Calls under way may last so long at a stop."
-    )
+_CHECKS: Final[dict[str, Callable[[Any], Any]]] = {
+    "listen": _address,
+    "metrics": _address_or_none,
+    "rules": _folder,
+    "calendars": _folder,
+    "time_zone": _zone,
+    "tick_ms": _tick,
+}
+"""What a type does not say."""

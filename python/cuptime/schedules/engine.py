@@ -22,7 +22,6 @@ from cuptime.domain.values import DstPolicy, Timing, TimingKind
 from cuptime.schedules import every
 from cuptime.schedules.calendars import CalendarFile, Calendars
 from cuptime.schedules.cron_text import CronText, read_text
-from cuptime.schedules.second_opinion import differs
 from cuptime.schedules.zone_files import ZoneError, zone_of
 
 COMPILED_MAX: Final = 65_536
@@ -176,6 +175,8 @@ def _ask_croniter(expression: str, dst: DstPolicy) -> None:
     registration."""
     if "=" in expression:
         return
+    from cuptime.schedules.second_opinion import differs  # croniter is not needed before a registration
+
     timing = Timing(TimingKind.CRON, expression, dst=dst)
     difference = differs(timing, _cron(expression, timing.time_zone, dst, None))
     if difference:

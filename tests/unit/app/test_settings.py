@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-from pydantic import ValidationError
+from pathlib import Path
 
-from cuptime.app.settings import Settings
+import pytest
+
+from cuptime.app.settings import Settings, SettingsError, read
 
 
 @pytest.mark.parametrize("name", ["listen", "metrics"])
@@ -13,25 +14,89 @@ from cuptime.app.settings import Settings
     "address", ["127.0.0.1:99999", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "host:-1"]
 )
 def test_what_is_no_address_is_refused(name: str, address: str) -> None:
-    with pytest.raises(ValidationError, match="not an address; give host:port"):
-        Settings.model_validate({name: address})
+    with pytest.raises(SettingsError, match="not an address; give host:port"):
+        read({name: address}, {})
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:7000", "campus:65535"])
 def test_an_address_is_taken_as_it_is(address: str) -> None:
-    assert Settings.model_validate({"listen": address}).listen == address
+    assert read({"listen": address}, {}).listen == address
 
 
 def test_without_an_address_there_is_no_http_door() -> None:
-    assert Settings.model_validate({"metrics": ""}).metrics == ""
+    assert read({"metrics": ""}, {}).metrics == ""
 
 
 @pytest.mark.parametrize("tick_ms", [0, 7, 100, 1_000])
 def test_a_tick_that_the_wheel_cannot_have_is_named(tick_ms: int) -> None:
-    with pytest.raises(ValidationError, match="tick_ms"):
-        Settings.model_validate({"tick_ms": tick_ms})
+    with pytest.raises(SettingsError, match="tick_ms"):
+        read({"tick_ms": tick_ms}, {})
 
 
 @pytest.mark.parametrize("tick_ms", [1, 8, 10, 50])
 def test_a_tick_is_a_divisor_of_a_second(tick_ms: int) -> None:
-    assert Settings.model_validate({"tick_ms": tick_ms}).tick_ms == tick_ms
+    assert read({"tick_ms": tick_ms}, {}).tick_ms == tick_ms
+
+
+def test_an_option_wins_over_the_environment_and_that_over_the_default() -> None:
+    environment = {"CUPTIME_CREDIT_MIN": "90", "CUPTIME_TICK_MS": "5", "CUPTIME_OF_ANOTHER_PROGRAM": "x"}
+    settings = read({"tick_ms": "10", "data": Path("here")}, environment)
+    assert (settings.tick_ms, settings.credit_min, settings.purchase_limit) == (10, 90, 2)
+    assert settings.data == Path("here")
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "value"),
+    [
+        ("reflection", "false", False),
+        ("reflection", "1", True),
+        ("drain_grace_s", "0.5", 0.5),
+        ("origin_latitude", "-31", -31.0),
+        ("data", "a folder", Path("a folder")),
+        ("redis", "", ""),
+    ],
+)
+def test_text_becomes_what_the_setting_is(name: str, said: str, value: object) -> None:
+    assert getattr(read({}, {f"CUPTIME_{name.upper()}": said}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("reflection", "perhaps"),
+        ("credit_min", "-1"),
+        ("credit_min", "many"),
+        ("credit_min", "1.5"),
+        ("purchase_limit", "null"),
+        ("drain_grace_s", "inf"),
+        ("origin_latitude", "nan"),
+        ("origin_longitude", "181"),
+        ("log_level", "loud"),
+        ("time_zone", "Mars/Olympus"),
+        ("data", ""),
+        ("rules", ""),
+    ],
+)
+def test_what_cannot_be_is_named_with_what_was_given(name: str, said: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read({}, {f"CUPTIME_{name.upper()}": said})
+    assert [(fault.name, fault.given) for fault in refused.value.faults] == [(name, said)]
+
+
+def test_all_faults_are_told_at_once_and_nothing_unknown_is_taken() -> None:
+    with pytest.raises(SettingsError) as refused:
+        read({"colour": "red", "tick_ms": "7"}, {"CUPTIME_RADIUS_M": "0"})
+    assert {fault.name for fault in refused.value.faults} == {"colour", "tick_ms", "radius_m"}
+
+
+@pytest.mark.parametrize("name", ["rules", "calendars"])
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    assert getattr(read({name: str(tmp_path)}, {}), name) == tmp_path
+    (tmp_path / "a-file").touch()
+    for absent in ("nowhere", "a-file"):
+        with pytest.raises(SettingsError, match=f"setting {name}: no such folder; make it first"):
+            read({name: str(tmp_path / absent)}, {})
+
+
+def test_the_defaults_are_what_reading_nothing_gives() -> None:
+    assert read({}, {}) == Settings()

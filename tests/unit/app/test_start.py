@@ -5,16 +5,19 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
-from cuptime.app import cli
+from cuptime.app import cli, life
 from cuptime.app.start import OPTIONS, plain
 
 LOOK = """
 import sys
+from importlib import import_module
 from cuptime.app import life, start
-life.run = lambda given, ready_file: print(given, ready_file, sorted({"typer", "rich", "uvicorn"} & set(sys.modules)))
+not_needed = {"typer", "rich", "uvicorn", "pydantic", "croniter", "watchfiles", *life.LATER}
+life.run = lambda given, ready_file: print(given, ready_file, sorted(not_needed & set(sys.modules)))
 sys.argv[1:] = ["serve", "--data", "d", "--ready-file", "r"]
 start.main()
 """
@@ -55,3 +58,8 @@ def test_a_server_starts_without_what_only_people_and_machines_that_look_need() 
         [sys.executable, "-c", LOOK], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.stdout.strip() == "{'data': 'd'} r []", done.stderr
+
+
+def test_what_is_left_for_later_is_there_to_be_imported() -> None:
+    for name in life.LATER:
+        assert import_module(name).__name__ == name

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from types import ModuleType
 from typing import Final
 
-from cuptime.schedules.words import chinese, english
 from cuptime.schedules.words.describe import describe
 from cuptime.schedules.words.draft import WordsError
 from cuptime.schedules.words.scan import TEXT_CHARS_MAX, nearest, scan
@@ -34,7 +34,7 @@ def is_chinese(text: str) -> bool:
 
 def words_to_cron(text: str, today: date) -> str:
     """The canonical cron text. Raises WordsError with the nearest understood form."""
-    language = chinese if is_chinese(text) else english
+    language = _language(text)
     if len(text) > TEXT_CHARS_MAX:
         raise WordsError(f"longer than {TEXT_CHARS_MAX} characters", "")
     plain = language.plain(text)
@@ -45,6 +45,18 @@ def words_to_cron(text: str, today: date) -> str:
     except WordsError as fault:
         message, meant = fault.args
         raise WordsError(message, meant or nearest(plain, language.EXAMPLES)) from fault
+
+
+def _language(text: str) -> ModuleType:
+    """The grammar of the text's language. Imported when it is first spoken: compiling the rules of both takes as long
+    as everything else that stands between a crash and the first trigger."""
+    if is_chinese(text):
+        from cuptime.schedules.words import chinese
+
+        return chinese
+    from cuptime.schedules.words import english
+
+    return english
 
 
 def _joined(texts: list[str]) -> str:
