@@ -57,8 +57,8 @@ test: setup $(STAMPS)/test ## Rust and Python tests, with real servers. ARGS goe
 	@$(PY) -m pytest $(ARGS)
 
 .PHONY: torture
-torture: setup $(STAMPS)/test ## Kills, floods and power cuts for minutes; not part of `make test`.
-	@$(PY) -m pytest -m torture --timeout 1800 tests $(ARGS)
+torture: setup $(STAMPS)/test ## Hundreds of kills under load, and one audit after each campaign; minutes (CUPTIME_KILLS=200).
+	@$(PY) -m pytest -m torture -s --timeout 1800 tests/torture $(ARGS)
 
 .PHONY: bench-cron
 bench-cron: setup $(STAMPS)/test $(STAMPS)/bench ## Cron beside croniter, cronsim and APScheduler, one table.

@@ -34,6 +34,13 @@ from cuptime.app.served import ServedProcess
 from cuptime.domain.clock import SystemClock
 
 CALLERS: Final = 12
+QUIET_S_MAX: Final = 120.0
+"""Without an acknowledgement for so long the service, or the campaign, stands still. A restart and the reconnecting of the
+clients are in it: a second each on a quiet machine, ten on a crowded one."""
+SETTLE_S_MAX: Final = 180.0
+"""From the last order to rest. What a worker had when the last kill came waits for the end of its lease (30 s), then is
+retried; a group waits for its deadline (8 s at most)."""
+PROGRESS_KILLS: Final = 10
 TRY_TIMEOUT_S: Final = 3.0
 TRIES_MAX: Final = 200
 GROUPS_OPEN: Final = 12
@@ -70,10 +77,15 @@ def free_port() -> int:
         return port
 
 
+def _silent(_line: str) -> None:
+    """Who does not want to be told."""
+
+
 class Campaign:
     """One server, its clients, and the kills."""
 
-    def __init__(self, folder: Path, seed: int, *options: str) -> None:
+    def __init__(self, folder: Path, seed: int, *options: str, tell: Callable[[str], None] = _silent) -> None:
+        """`options` are the server's; `tell` is given a line of progress every PROGRESS_KILLS kills."""
         self.folder = folder
         self.records_folder = folder / "records"
         self.records_folder.mkdir(parents=True)
@@ -88,6 +100,8 @@ class Campaign:
         self.between: dict[int, Callable[[], None]] = {}
         """What else happens before the n-th kill."""
         self._channel: grpc.aio.Channel | None = None
+        self._tell = tell
+        self._began_ms = self.clock.monotonic_ms()
 
     async def run(self, kills: int, acknowledged_between: int) -> Outcome:
         """Kills the server `kills` times, each after at least `acknowledged_between` more acknowledgements."""
@@ -95,28 +109,31 @@ class Campaign:
         self._channel = grpc.aio.insecure_channel(self.server.address, options=_CHANNEL)
         await self._seed(kills * acknowledged_between)
         worker = Worker(self.server.address, self.records_folder, "worker-0")
-        working = [asyncio.create_task(worker._forever(run)) for run in (worker._tasks, worker._decisions)]
+        working = [asyncio.create_task(worker.forever(run)) for run in (worker.tasks, worker.decisions)]
         callers = [asyncio.create_task(self._caller()) for _ in range(CALLERS)]
         callers.append(asyncio.create_task(self._enqueuer()))
         try:
             for number in range(kills):
-                await self._until_acknowledged(acknowledged_between, callers)
+                await self._until_acknowledged(acknowledged_between, [*callers, *working])
                 if number in self.between:
                     await asyncio.to_thread(self.between[number])
                 # Somewhere inside whatever is under way just then.
                 await asyncio.sleep(self.rng.random() * 0.02)
                 await asyncio.to_thread(self._kill_and_restart)
-            await self._until_acknowledged(acknowledged_between, callers)
+                if self.outcome.kills % PROGRESS_KILLS == 0:
+                    self._tell(self._progress(kills))
+            await self._until_acknowledged(acknowledged_between, [*callers, *working])
             self.stopping = True
             await asyncio.gather(*callers)
             await self._complete_groups()
+            self._tell("no more orders; waiting until every group has ended and every task is executed")
             await self._settle(worker)
             await left.write_down(self._channel, self.records)
         finally:
             for running in (*callers, *working):
                 running.cancel()
             await asyncio.gather(*callers, *working, return_exceptions=True)
-            worker._records.close()
+            worker.records.close()
             await worker._channel.close()
             self.records.close()
             await self._channel.close()
@@ -130,6 +147,19 @@ class Campaign:
         self.server.start()
         self.outcome.kills += 1
         self.outcome.restart_ms.append(self.clock.monotonic_ms() - began_ms)
+
+    def _progress(self, kills: int) -> str:
+        counts, restarts = self.outcome.counts, sorted(self.outcome.restart_ms[-PROGRESS_KILLS:])
+        elapsed_s = (self.clock.monotonic_ms() - self._began_ms) / 1_000
+        return (
+            f"{elapsed_s:6.0f} s  kill {self.outcome.kills} of {kills}: {counts['acknowledged']:,} orders and"
+            f" {counts['tasks']:,} tasks acknowledged, {counts['sent again']:,} sent again, restart p50"
+            f" {restarts[len(restarts) // 2]} ms; wrong answers: {counts['wrong']}"
+        )
+
+    def _wrong(self, request_id: str, wanted: str, got: str) -> None:
+        self.records.write("wrong", request_id, wanted, got)
+        self.outcome.counts["wrong"] += 1
 
     def _audit(self, code: int) -> None:
         database = self.server.data / "cuptime.db"
@@ -165,13 +195,20 @@ class Campaign:
                 self.outcome.counts["sent again"] += 1
         raise AssertionError(f"{method} was not answered in {TRIES_MAX} tries; {self.server.log_tail()}")
 
-    async def _until_acknowledged(self, more: int, callers: list[asyncio.Task[None]]) -> None:
-        wanted = self.outcome.counts["acknowledged"] + more
-        while self.outcome.counts["acknowledged"] < wanted:
-            for caller in callers:
-                if caller.done():
-                    caller.result()
-                    raise AssertionError("a caller ended early")
+    async def _until_acknowledged(self, more: int, clients: list[asyncio.Task[None]]) -> None:
+        counts = self.outcome.counts
+        seen, seen_ms = counts["acknowledged"], self.clock.monotonic_ms()
+        wanted = seen + more
+        while counts["acknowledged"] < wanted:
+            if counts["acknowledged"] > seen:
+                seen, seen_ms = counts["acknowledged"], self.clock.monotonic_ms()
+            assert self.clock.monotonic_ms() - seen_ms < QUIET_S_MAX * 1_000, (
+                f"nothing was acknowledged for {QUIET_S_MAX:.0f} s; {self.server.log_tail()}"
+            )
+            for client in clients:
+                if client.done():
+                    client.result()
+                    raise AssertionError("a client ended early")
             await asyncio.sleep(LOOK_S)
 
     # --- the load --------------------------------------------------------------------------------------------
@@ -195,7 +232,7 @@ class Campaign:
                     self.records.write("refused", request.request_id, reason)
                     self.outcome.counts["refused"] += 1
                 else:
-                    self.records.write("wrong", request.request_id, wanted or "admitted", reason)
+                    self._wrong(request.request_id, wanted or "admitted", reason)
                 continue
             self.records.write("order", request.request_id, answer.order.name)
             self.outcome.counts["acknowledged"] += 1
@@ -210,7 +247,7 @@ class Campaign:
         answer = await self._call("GroupService/SubmitOrder", request, groups_pb.SubmitOrderResponse)
         self.records.write("order", request.request_id, answer.order.name)
         if answer.order.name != name:
-            self.records.write("wrong", request.request_id, name, answer.order.name)
+            self._wrong(request.request_id, name, answer.order.name)
 
     async def _take_back(
         self, planned: plan.PlannedGroup, request: groups_pb.SubmitOrderRequest, name: str
@@ -223,7 +260,7 @@ class Campaign:
         except grpc.aio.AioRpcError as error:
             # A group that failed at its deadline released the order before.
             if reason_of(error) != "STATE_CONFLICT" or planned.ends == "fill":
-                self.records.write("wrong", cancel.request_id, "cancelled", reason_of(error))
+                self._wrong(cancel.request_id, "cancelled", reason_of(error))
             return
         self.records.write("cancelled", name)
         self.outcome.counts["cancelled"] += 1
@@ -236,7 +273,7 @@ class Campaign:
         if self.rng.random() < 0.2:
             again = await self._call("GroupService/CancelOrder", cancel, groups_pb.CancelOrderResponse)
             if again != first:
-                self.records.write("wrong", cancel.request_id, str(first), str(again))
+                self._wrong(cancel.request_id, str(first), str(again))
             await self._again(request, name)
 
     async def _a_group(self) -> plan.PlannedGroup:
@@ -315,18 +352,11 @@ class Campaign:
 
     async def _settle(self, worker: Worker) -> None:
         """Until every open group has ended and every task that was told of is executed."""
-
-        async def tasks_left() -> bool:
-            # The deadlines of groups that completed early wait on, and find nothing to do: not these.
-            for queue in (TASK_QUEUE, SHEETS_QUEUE):
-                for state in ("SCHEDULED", "TRIGGERED"):
-                    request = tasks_pb.ListTasksRequest(
-                        page_size=1, filter=f'state={state} AND queue="{queue}"'
-                    )
-                    listed = await self._call("TaskService/ListTasks", request, tasks_pb.ListTasksResponse)
-                    if listed.tasks:
-                        return True
-            return False
+        self.records.flush()
+        worker.records.flush()
+        told = audit.told(self.records_folder)
+        # Whose completion was acknowledged need not be asked for; the audit compares them with storage.
+        unsure = sorted(told.tasks - told.acknowledged)
 
         async def groups_left() -> bool:
             for state in (groups_pb.Group.STATE_OPEN, groups_pb.Group.STATE_COMPLETED):
@@ -339,9 +369,19 @@ class Campaign:
                     return True
             return False
 
-        await _until_false(groups_left, 60, "every group has ended")
-        await _until_false(tasks_left, 60, "every task has been executed")
-        worker._records.flush()
+        async def tasks_left() -> bool:
+            # Each by its name: lists by state, one after the other, miss the task that moves from one to the other.
+            while unsure:
+                request = tasks_pb.GetTaskRequest(name=unsure[-1])
+                found = await self._call("TaskService/GetTask", request, tasks_pb.GetTaskResponse)
+                if found.task.state != tasks_pb.Task.STATE_EXECUTED:
+                    return True
+                unsure.pop()
+            return False
+
+        await _until_false(groups_left, SETTLE_S_MAX, "every group has ended")
+        await _until_false(tasks_left, SETTLE_S_MAX, "every task has been executed")
+        worker.records.flush()
 
 
 async def _until_false(left: Callable[[], Awaitable[bool]], timeout_s: float, what: str) -> None:

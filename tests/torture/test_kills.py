@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.real_servers import RedisServer
 from tests.torture.campaign import Campaign, Outcome
+
+KILLS: Final = int(os.environ.get("CUPTIME_KILLS", "200"))
+"""Of each long campaign; a quarter with Redis."""
 
 
 def _check(outcome: Outcome, kills: int, acknowledged: int) -> None:
@@ -20,18 +25,28 @@ def _check(outcome: Outcome, kills: int, acknowledged: int) -> None:
     assert findings.counts["decisions assigned"] >= acknowledged // 2
     assert findings.counts["tasks executed by workers"] >= kills
     assert findings.counts["orders improved"] > 0, "nothing was improved"
+    assert outcome.counts["wrong"] == 0
     assert outcome.counts["sent again"] > 0
     assert outcome.counts["cancelled"] > 0
     assert findings.counts["shops and riders compared"] > 0
 
 
+def _print(line: str) -> None:
+    """Seen with `pytest -s`, as `make torture` has it."""
+    print(line, flush=True)
+
+
 def _tell(outcome: Outcome, record_property: Callable[[str, object], None]) -> None:
+    """The summary of a campaign."""
     restarts = sorted(outcome.restart_ms)
     restart_ms = {"p50": restarts[len(restarts) // 2], "max": restarts[-1]}
-    record_property("counts", outcome.findings.counts)
+    findings = outcome.findings
+    record_property("counts", findings.counts)
     record_property("restart_ms", restart_ms)
-    print(f"\n{outcome.kills} kills; restart {restart_ms} ms; clients {dict(outcome.counts)}")
-    print(f"audit {outcome.findings.counts}; violations {outcome.findings.violations}")
+    _print(f"{outcome.kills} kills; restart p50 {restart_ms['p50']} ms, max {restart_ms['max']} ms")
+    for counts in (dict(outcome.counts), findings.counts):
+        _print("  " + "; ".join(f"{name} {count:,}" for name, count in counts.items()))
+    _print(f"violations: {len(findings.violations)}" + "".join(f"\n  {one}" for one in findings.violations))
 
 
 @pytest.fixture(autouse=True)
@@ -54,9 +69,9 @@ async def test_thirty_kills_lose_nothing(tmp_path: Path) -> None:
 async def test_hundreds_of_kills_lose_nothing(
     tmp_path: Path, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
-    outcome = await Campaign(tmp_path, seed=seed).run(kills=200, acknowledged_between=300)
+    outcome = await Campaign(tmp_path, seed, tell=_print).run(kills=KILLS, acknowledged_between=300)
     _tell(outcome, record_property)
-    _check(outcome, 200, 200 * 300)
+    _check(outcome, KILLS, KILLS * 300)
 
 
 @pytest.mark.torture
@@ -66,14 +81,15 @@ async def test_kills_with_redis_as_the_gate_lose_nothing(
     tmp_path: Path, own_redis: RedisServer, record_property: Callable[[str, object], None]
 ) -> None:
     """Redis lives on while the server is killed, and is killed itself now and then: it is no truth."""
-    campaign = Campaign(tmp_path, 4, "--redis", own_redis.url)
+    kills = max(1, KILLS // 4)
+    campaign = Campaign(tmp_path, 4, "--redis", own_redis.url, tell=_print)
 
     def restart_redis() -> None:
         own_redis.kill()
         own_redis.start()
 
-    campaign.between[10] = restart_redis
-    campaign.between[30] = restart_redis
-    outcome = await campaign.run(kills=50, acknowledged_between=200)
+    campaign.between[kills // 5] = restart_redis
+    campaign.between[kills * 3 // 5] = restart_redis
+    outcome = await campaign.run(kills, acknowledged_between=200)
     _tell(outcome, record_property)
-    _check(outcome, 50, 50 * 200)
+    _check(outcome, kills, kills * 200)

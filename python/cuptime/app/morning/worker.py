@@ -38,24 +38,24 @@ class Worker:
         self._channel = channel(address)
         self._clock = SystemClock()
         self._name = name
-        self._records = Records(folder / f"{name}.jsonl")
+        self.records = Records(folder / f"{name}.jsonl")
         self._heard = 0
         self.counts: Counter[str] = Counter()
         self.latency_ms: list[int] = []
 
     async def run(self) -> None:
         closed = asyncio.create_task(_stdin_closed())
-        loops = [asyncio.create_task(self._forever(run)) for run in (self._tasks, self._decisions)]
+        loops = [asyncio.create_task(self.forever(run)) for run in (self.tasks, self.decisions)]
         loops.append(asyncio.create_task(self._progress()))
         await closed
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         self._print()
-        self._records.close()
+        self.records.close()
         await self._channel.close()
 
-    async def _forever(self, run: Message) -> None:
+    async def forever(self, run: Message) -> None:
         while True:
             try:
                 await run()
@@ -63,7 +63,7 @@ class Worker:
                 self.counts["reconnects"] += 1
             await asyncio.sleep(RECONNECT_S)
 
-    async def _tasks(self) -> None:
+    async def tasks(self) -> None:
         call = self._channel.stream_stream(
             "/cuptime.v1.WorkerService/StreamTasks",
             request_serializer=worker_pb.StreamTasksRequest.SerializeToString,
@@ -83,7 +83,7 @@ class Worker:
                 lateness_ms = now_ms - leased.task.due_time_ms
                 done[leased.lease_token] = leased.task.name
                 self.counts["executed"] += 1
-                self._records.write("executed", leased.idempotency_key, leased.task.name, lateness_ms)
+                self.records.write("executed", leased.idempotency_key, leased.task.name, lateness_ms)
                 request.reports.completes.add(lease_token=leased.lease_token, result=b"ok")
             if batch.tasks:
                 request.reports.credits = len(batch.tasks)
@@ -92,9 +92,9 @@ class Worker:
                 name = done.pop(acknowledgement.lease_token, "")
                 if acknowledgement.result == worker_pb.Acknowledgement.RESULT_ACCEPTED:
                     self.counts["acknowledged"] += 1
-                    self._records.write("acknowledged", name)
+                    self.records.write("acknowledged", name)
 
-    async def _decisions(self) -> None:
+    async def decisions(self) -> None:
         call = self._channel.unary_stream(
             "/cuptime.v1.DispatchService/WatchDecisions",
             request_serializer=dispatch_pb.WatchDecisionsRequest.SerializeToString,
@@ -110,14 +110,14 @@ class Worker:
                 if decision.attempt == 1 and len(self.latency_ms) < SAMPLES_MAX:
                     self.latency_ms.append(latency_ms)
                 order = decision.name.removesuffix("/decision")
-                self._records.write(
+                self.records.write(
                     "decision", order, outcome, latency_ms, decision.sequence, decision.attempt, decision.shop
                 )
 
     async def _progress(self) -> None:
         while True:
             await asyncio.sleep(0.5)
-            self._records.flush()
+            self.records.flush()
             self._print()
 
     def _print(self) -> None:
