@@ -11,6 +11,7 @@ from cuptime.domain.values import (
     OrderRow,
     OrderState,
     Outcome,
+    Overlap,
     RefusalRow,
     RequestRow,
     RiderRow,
@@ -87,6 +88,7 @@ def full_task(task_id: int) -> Task:
         task_id, state=TaskState.FAILED, retry_count=1, trigger_id="t", trigger_ms=4, execution_id="e", attempt=2,
         lease_until_ms=5, worker="w", result_hash=b"h" * 32, result=b"r", error_code="E", error_message="m",
         retriable=True, failed_input=b"f", schedule_seq=6, generation=7, nominal_ms=8, traceparent="00-ab",
+        overlap=Overlap.BUFFER_ALL, buffered_ms=9,
         context=TaskContext(10_001, "1.2", 7, 99),
     )  # fmt: skip
 
@@ -97,7 +99,8 @@ def schedule(seq: int, **changes: object) -> Schedule:
         "timing": Timing(TimingKind.CRON, "0 10 * * 3", 11, "Asia/Shanghai", 12, 13), "target": b"\x01",
         "state": ScheduleState.ACTIVE, "generation": 1, "anchor_ms": 14, "planned_until_ms": 15, "next_ms": 16,
         "fire_count": 17, "note": "每周三", "created_ms": 18, "updated_ms": 19,
-        "policy": SchedulePolicy(5, 6, CatchUp.BOUNDED, 7, 8), "labels": (("park", "minhang"), ("shop", "3")),
+        "policy": SchedulePolicy(5, 6, CatchUp.BOUNDED, 7, 8, Overlap.SKIP),
+        "labels": (("park", "minhang"), ("shop", "3")),
         "run_count": 20, "missed_count": 21,
     }  # fmt: skip
     return Schedule(**(fields | changes))  # type: ignore[arg-type]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from cuptime.domain.errors import Reason
 from cuptime.domain.limits import FORGET_ROWS_MAX
 from cuptime.domain.ports import Sequences, TaskFilter
 from cuptime.domain.values import (
     Outcome,
+    Overlap,
+    OverlapEffect,
     SchedulePolicy,
     ScheduleState,
     TaskState,
@@ -27,6 +31,7 @@ from cuptime.domain.writes import (
     LeaseTasks,
     MoveTasks,
     OpenInterventions,
+    OverlapFirings,
     PutRiders,
     PutShops,
     PutStock,
@@ -257,6 +262,55 @@ async def test_waiting_tasks(shard: Shard) -> None:
     waiting = [(1, 1_001, 1, 0), (2, 1_002, 2, 0), (3, 1_003, 3, 77)]
     assert await shard.storage.waiting_tasks(after=0, limit=9) == waiting
     assert await shard.storage.waiting_tasks(after=1, limit=1) == waiting[1:2]
+
+
+async def test_running_firings(shard: Shard) -> None:
+    """Under an overlap policy, and triggered: under way, or waiting for a retry."""
+    fields = {"schedule_seq": 1, "generation": 1, "overlap": Overlap.SKIP}
+    made = [
+        rows.task(1, state=TaskState.TRIGGERED, nominal_ms=1, **fields),
+        rows.task(2, state=TaskState.SCHEDULED, nominal_ms=2, retry_count=1, **fields),
+        rows.task(3, state=TaskState.SCHEDULED, nominal_ms=3, **fields),
+        rows.task(4, state=TaskState.EXECUTED, nominal_ms=4, retry_count=1, **fields),
+        rows.task(5, state=TaskState.TRIGGERED, nominal_ms=5, schedule_seq=1, generation=1),
+    ]
+    await shard.do(InsertTasks(made))
+    assert await shard.storage.running_firings(after=0, limit=9) == made[:2]
+    assert await shard.storage.running_firings(after=1, limit=9) == made[1:2]
+
+
+@pytest.mark.parametrize(
+    ("effect", "takes", "counts"),
+    [
+        (OverlapEffect.SKIPPED, (2, 6), (2, 0, 0)),
+        (OverlapEffect.BUFFERED, (2,), (0, 1, 0)),
+        (OverlapEffect.CANCELLED, (1, 2, 6), (0, 0, 3)),
+    ],
+)
+async def test_what_an_overlap_policy_does_is_counted(
+    shard: Shard, effect: OverlapEffect, takes: tuple[int, ...], counts: tuple[int, int, int]
+) -> None:
+    fields = {"schedule_seq": 1, "generation": 1, "overlap": Overlap.SKIP}
+    made = [
+        rows.task(1, state=TaskState.TRIGGERED, nominal_ms=1, lease_until_ms=5, **fields),
+        rows.task(2, nominal_ms=2, **fields),
+        rows.task(3, state=TaskState.EXECUTED, nominal_ms=3, **fields),
+        rows.task(4, nominal_ms=4, schedule_seq=1, generation=1),
+        rows.task(6, nominal_ms=6, buffered_ms=7, **fields),
+    ]
+    await shard.do(InsertSchedule(rows.schedule(1)), InsertTasks(made))
+    answer = await shard.do(OverlapFirings(effect, [1, 2, 3, 4, 6, 404], 70))
+    assert answer.results[0] == takes
+    for task in await shard.storage.tasks_by_id(takes):
+        if effect is OverlapEffect.BUFFERED:
+            assert (task.state, task.buffered_ms) == (TaskState.SCHEDULED, 70)
+        else:
+            assert (task.state, task.error_code) == (TaskState.CANCELLED, f"OVERLAP_{effect.name}")
+            assert (task.updated_ms, task.lease_until_ms) == (70, 0)
+    await shard.do(ReplaceSchedule(rows.schedule(1, generation=2), 1))
+    stored = await shard.storage.schedule_by_seq(1)
+    assert stored is not None
+    assert (stored.skipped_count, stored.buffered_count, stored.cancelled_count) == counts
 
 
 async def test_executed_results(shard: Shard) -> None:

@@ -23,6 +23,8 @@ from cuptime.domain.values import (
     GroupState,
     OrderState,
     Outcome,
+    Overlap,
+    OverlapEffect,
     ScheduleState,
     StockRow,
     TaskState,
@@ -46,6 +48,7 @@ from cuptime.domain.writes import (
     MoveOrder,
     MoveTasks,
     OpenInterventions,
+    OverlapFirings,
     PutRiders,
     PutShops,
     PutStock,
@@ -99,7 +102,8 @@ decisions = st.builds(
 tasks = st.builds(
     rows.task, FEW, state=TASK_STATES, queue=st.sampled_from("ab"), due_ms=FEW, schedule_seq=st.integers(0, 2),
     generation=FEW, nominal_ms=FEW, execution_id=st.sampled_from(["", "e1", "e2"]),
-    result_hash=st.sampled_from([b"", b"h"]),
+    result_hash=st.sampled_from([b"", b"h"]), overlap=st.sampled_from(Overlap), buffered_ms=st.integers(0, 1),
+    retry_count=st.integers(0, 1),
 )  # fmt: skip
 schedules = st.builds(
     rows.schedule,
@@ -147,6 +151,7 @@ WRITES: st.SearchStrategy[Write] = st.one_of(
     st.builds(LeaseTasks, st.just("w"), many(st.tuples(FEW, executions, AT, FEW)), AT),
     st.builds(ExtendLeases, many(st.tuples(FEW, executions, AT))),
     st.builds(ReplaceTask, tasks, states(TASK_STATES), st.one_of(st.none(), executions)),
+    st.builds(OverlapFirings, st.sampled_from(OverlapEffect), st.lists(FEW, unique=True), AT),
     st.builds(CancelTasksOfSchedule, st.integers(0, 2), FEW, AT),
     st.builds(InsertSchedule, schedules),
     st.builds(ReplaceSchedule, schedules, FEW),
@@ -243,6 +248,7 @@ class Twins(RuleBasedStateMachine):
         self.same(lambda storage: storage.standing_assignments(after=after, limit=limit, live_only=True))
         self.same(lambda storage: storage.decisions(after=after, limit=limit, group_seq=limit))
         self.same(lambda storage: storage.waiting_tasks(after=after, limit=limit))
+        self.same(lambda storage: storage.running_firings(after=after, limit=limit))
         self.same(lambda storage: storage.groups(before_seq=after, limit=limit, state=GroupState.OPEN))
         self.same(lambda storage: storage.groups(before_seq=9, limit=limit, park="A"))
         self.same(lambda storage: storage.interventions(after=after, limit=limit))

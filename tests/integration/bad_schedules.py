@@ -134,6 +134,7 @@ _POLICY_FAULTS: Final = [
     Bad("max_runs HUGE", {"max_runs": HUGE}, "FIELD_INVALID", "policy.max_runs"),
     Bad("jitter -1", {"jitter_ms": -1}, "FIELD_INVALID", "policy.jitter_ms"),
     Bad("jitter HUGE", {"jitter_ms": HUGE}, "FIELD_INVALID", "policy.jitter_ms"),
+    Bad("overlap 77", {"overlap": 77}, "FIELD_INVALID", "policy.overlap"),
     Bad("catch_up 77", {"catch_up": 77}, "FIELD_INVALID", "policy.catch_up"),
     Bad("window -1", {"catch_up_window_ms": -1}, "FIELD_INVALID", "policy.catch_up_window_ms"),
     Bad("window HUGE", {"catch_up_window_ms": HUGE}, "FIELD_INVALID", "policy.catch_up_window_ms"),

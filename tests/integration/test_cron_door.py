@@ -45,11 +45,13 @@ async def test_a_life_over_http(served: ServedProcess, door: Door) -> None:
         "schedule_id": "life",
         "every_ms": 60_000,
         "max_runs": 9,
+        "overlap": "buffer_one",
         "request_id": "life-2",
         "etag": made["etag"],
     }
     status, changed = post(served, "update", change)
     assert (status, changed["timing"]["every_ms"], changed["policy"]["max_runs"]) == (200, "60000", "9")
+    assert changed["policy"]["overlap"] == "OVERLAP_BUFFER_ONE"
     assert changed["target"] == made["target"], "what is not named stays"
     assert post(served, "update", change | {"request_id": "life-3"})[1]["reason"] == "ETAG_MISMATCH"
 
@@ -67,6 +69,7 @@ BAD: list[tuple[str, object, int, str, str]] = [
     ("register", CRON | {"every_ms": 1_000}, 400, "FIELD_CONTRADICTION", "every_ms"),
     ("register", CRON | {"dst_policy": "summer"}, 400, "FIELD_INVALID", "dst_policy"),
     ("register", CRON | {"catch_up": "some"}, 400, "FIELD_INVALID", "catch_up"),
+    ("register", CRON | {"overlap": "some"}, 400, "FIELD_INVALID", "overlap"),
     ("register", CRON | {"catch_up": "bounded"}, 400, "FIELD_REQUIRED", "catch_up_limit"),
     ("register", CRON | {"jitter_ms": -1}, 400, "FIELD_INVALID", "jitter_ms"),
     ("register", CRON | {"labels": {"K": "v"}}, 400, "FIELD_INVALID", "labels"),

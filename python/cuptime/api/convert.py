@@ -18,6 +18,7 @@ from cuptime.domain.values import (
     DecisionRow,
     Group,
     OrderRow,
+    Overlap,
     RuleRevisionRow,
     Schedule,
     SchedulePolicy,
@@ -137,6 +138,7 @@ def _policy(value: SchedulePolicy) -> schedules_pb.SchedulePolicy:
         catch_up=int(value.catch_up),  # type: ignore[arg-type]
         catch_up_window_ms=value.catch_up_window_ms,
         catch_up_limit=value.catch_up_limit,
+        overlap=0 if value.overlap is Overlap.ALLOW_ALL else int(value.overlap) + 1,  # type: ignore[arg-type]
     )
 
 
@@ -147,6 +149,9 @@ def _schedule_less_target(value: Schedule) -> schedules_pb.Schedule:
         labels=dict(value.labels),
         run_count=value.run_count,
         missed_count=value.missed_count,
+        skipped_count=value.skipped_count,
+        buffered_count=value.buffered_count,
+        cancelled_count=value.cancelled_count,
         name=f"schedules/{value.schedule_id}",
         schedule_id=value.schedule_id,
         timing=timing(value.timing),

@@ -49,6 +49,7 @@ _POLICY: Final = {
     "catch_up": str,
     "catch_up_window_ms": int,
     "catch_up_limit": int,
+    "overlap": str,
 }
 _ALL_CALLS: Final = {"schedule_id": str, "request_id": str, "validate_only": bool}
 _REGISTER: Final = (
@@ -196,6 +197,8 @@ def _schedule(body: dict[str, Any], named: set[str]) -> pb.Schedule:
             setattr(schedule.target.task, name, value.encode() if name == "payload" else value)
         elif name == "catch_up":
             schedule.policy.catch_up = _enum(pb.SchedulePolicy.CatchUp, "CATCH_UP_", value, "catch_up")
+        elif name == "overlap":
+            schedule.policy.overlap = _enum(pb.Overlap, "OVERLAP_", value, "overlap")
         elif name in _POLICY:
             setattr(schedule.policy, name, value)
     for key, value in body.get("labels", {}).items():

@@ -27,6 +27,7 @@ from cuptime.domain.limits import (
 from cuptime.domain.values import (
     CatchUp,
     DstPolicy,
+    Overlap,
     Schedule,
     SchedulePolicy,
     ScheduleState,
@@ -161,8 +162,23 @@ def policy_of(message: pb.SchedulePolicy, field: str) -> SchedulePolicy:
     except ValueError:
         raise invalid(f"{field}.catch_up", "a catch-up policy of the list", message.catch_up) from None
     return SchedulePolicy(
-        message.max_runs, message.jitter_ms, catch_up, message.catch_up_window_ms, message.catch_up_limit
+        message.max_runs,
+        message.jitter_ms,
+        catch_up,
+        message.catch_up_window_ms,
+        message.catch_up_limit,
+        overlap_of(message.overlap, f"{field}.overlap") or Overlap.ALLOW_ALL,
     )
+
+
+def overlap_of(number: int, field: str) -> Overlap | None:
+    """The overlap policy of the wire; None when it is left to the schedule. Raises FIELD_INVALID."""
+    if not number:
+        return None
+    try:
+        return Overlap(number - 1)
+    except ValueError:
+        raise invalid(field, "an overlap policy of the list", number) from None
 
 
 def _check_template(template: pb.GroupTemplate, now_ms: int, field: str) -> None:
@@ -288,7 +304,10 @@ class ScheduleEndpoints:
 
     async def trigger_schedule(self, request: pb.TriggerScheduleRequest, call: Call) -> bytes:
         return await self._registry.by_hand.trigger(
-            names.schedule(request.name), request_id=request.request_id, validate_only=request.validate_only
+            names.schedule(request.name),
+            overlap=overlap_of(request.overlap, "overlap"),
+            request_id=request.request_id,
+            validate_only=request.validate_only,
         )
 
     async def backfill_schedule(self, request: pb.BackfillScheduleRequest, call: Call) -> bytes:
@@ -298,13 +317,17 @@ class ScheduleEndpoints:
             names.schedule(request.name),
             request.start_time_ms,
             request.end_time_ms,
+            overlap=overlap_of(request.overlap, "overlap"),
             request_id=request.request_id,
             validate_only=request.validate_only,
         )
 
     async def get_schedule(self, request: pb.GetScheduleRequest, call: Call) -> pb.GetScheduleResponse:
         schedule = await self._registry.get(names.schedule(request.name))
-        return pb.GetScheduleResponse(schedule=convert.schedule(schedule))
+        running, waiting = self._registry.standing(schedule)
+        return pb.GetScheduleResponse(
+            schedule=convert.schedule(schedule), running_firings=running, waiting_firings=waiting
+        )
 
     async def list_schedules(self, request: pb.ListSchedulesRequest, call: Call) -> pb.ListSchedulesResponse:
         state = None

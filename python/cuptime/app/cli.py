@@ -185,6 +185,13 @@ def _labels(given: list[str] | None) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
+def _overlap(given: str) -> str | int:
+    return f"OVERLAP_{given.upper()}" if given else 0
+
+
+Overlap = Annotated[str, typer.Option(help="Instead of the schedule's own overlap policy. 重叠策略。")]
+
+
 @schedules_app.command("register")
 def register_schedule(
     schedule_id: str,
@@ -210,6 +217,12 @@ def register_schedule(
     catch_up_limit: Annotated[
         int, typer.Option(min=0, help="For bounded: so many of the latest. 最多补几次。")
     ] = 0,
+    overlap: Annotated[
+        str,
+        typer.Option(
+            help="While another runs: allow_all (default), skip, buffer_one, buffer_all, cancel_other. 重叠策略。"
+        ),
+    ] = "",
     label: Annotated[list[str] | None, typer.Option(help="key=value; may be repeated. 标签。")] = None,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
@@ -229,6 +242,7 @@ def register_schedule(
             "catch_up": f"CATCH_UP_{catch_up.upper()}" if catch_up else 0,
             "catch_up_window_ms": catch_up_window,
             "catch_up_limit": catch_up_limit,
+            "overlap": _overlap(overlap),
         },
         "labels": _labels(label),
     }
@@ -300,12 +314,18 @@ def pause_schedule(
 
 
 @schedules_app.command("trigger")
-def trigger_schedule(schedule_id: str, address: Address = DEFAULT_ADDRESS) -> None:
+def trigger_schedule(schedule_id: str, overlap: Overlap = "", address: Address = DEFAULT_ADDRESS) -> None:
     """Fire a schedule once, now. 立即触发一次。"""
     from cuptime.app import client
 
     name = f"schedules/{schedule_id}"
-    client.show("ScheduleService/TriggerSchedule", address, name=name, request_id=client.fresh_id())
+    client.show(
+        "ScheduleService/TriggerSchedule",
+        address,
+        name=name,
+        overlap=_overlap(overlap),
+        request_id=client.fresh_id(),
+    )
 
 
 @schedules_app.command("backfill")
@@ -316,6 +336,7 @@ def backfill_schedule(
     preview: Annotated[
         bool, typer.Option("--preview", help="Only say what it would cost. 只看代价。")
     ] = False,
+    overlap: Overlap = "",
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
     """Fire what a schedule would have fired in a time that is past. 回填过去一段时间的触发。
@@ -329,6 +350,7 @@ def backfill_schedule(
         "ScheduleService/BackfillSchedule",
         address,
         **fields,
+        overlap=_overlap(overlap),
         validate_only=preview,
         request_id=client.fresh_id(),
     )

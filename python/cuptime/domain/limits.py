@@ -80,8 +80,9 @@ MISFIRE_MS: Final = 1_000
 CATCH_UP_WINDOW_DEFAULT_MS: Final = 300_000
 CATCH_UP_WINDOW_MAX_MS: Final = 7 * 86_400_000
 CATCH_UP_LIMIT_MAX: Final = 1_000
-JITTER_MAX_MS: Final = 3_600_000
+JITTER_MAX_MS: Final = 86_400_000
 BACKFILL_FIRINGS_MAX: Final = 1_000
+BUFFERED_FIRINGS_MAX: Final = 1_000
 
 # --- rules ------------------------------------------------------------------------------------------------------
 RULE_SOURCE_BYTES_MAX: Final = 1024 * 1024

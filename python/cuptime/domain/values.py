@@ -124,6 +124,30 @@ class TaskState(IntEnum):
     CANCELLED = 6
 
 
+class Overlap(IntEnum):
+    """What becomes of a firing that is due while an earlier one of its schedule runs. One runs from its trigger until
+    it is EXECUTED, CANCELLED or FAILED for good, waits for retries included. Those under ALLOW_ALL are not looked
+    at."""
+
+    ALLOW_ALL = 0
+    SKIP = 1
+    """It is CANCELLED."""
+    BUFFER_ONE = 2
+    """It waits for the end; one that comes while another waits is skipped."""
+    BUFFER_ALL = 3
+    """It waits for its turn; beyond `BUFFERED_FIRINGS_MAX` it is skipped."""
+    CANCEL_OTHER = 4
+    """The running one is CANCELLED in the commit that triggers it."""
+
+
+class OverlapEffect(IntEnum):
+    """What an overlap policy did to a firing."""
+
+    SKIPPED = 1
+    BUFFERED = 2
+    CANCELLED = 3
+
+
 @dataclass(frozen=True, slots=True)
 class TaskContext:
     """The business context of spec section 7."""
@@ -165,6 +189,10 @@ class Task:
     generation: int = 0
     nominal_ms: int = 0
     traceparent: str = ""
+    overlap: Overlap = Overlap.ALLOW_ALL
+    """Of a firing."""
+    buffered_ms: int = 0
+    """When it began to wait for the end of an earlier firing; 0 is never."""
 
 
 class ScheduleState(IntEnum):
@@ -231,6 +259,7 @@ class SchedulePolicy:
     catch_up_window_ms: int = 0
     catch_up_limit: int = 0
     """For BOUNDED."""
+    overlap: Overlap = Overlap.ALLOW_ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +287,11 @@ class Schedule:
     """Firings planned and not cancelled by a change, since the timing was set."""
     missed_count: int = 0
     """Firings that were missed and not caught up."""
+    skipped_count: int = 0
+    """What the overlap policy did, since the registration. These three are storage's own: a ReplaceSchedule leaves
+    them."""
+    buffered_count: int = 0
+    cancelled_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from cuptime.domain.values import (
     InterventionRow,
     OrderState,
     Outcome,
+    OverlapEffect,
     RequestRow,
     RiderRow,
     RuleRevisionRow,
@@ -244,6 +245,17 @@ class CancelTasksOfSchedule:
     at_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class OverlapFirings:
+    """What an overlap policy does to firings, each counted in its schedule: SKIPPED makes a SCHEDULED one CANCELLED,
+    CANCELLED a SCHEDULED or TRIGGERED one, BUFFERED marks a SCHEDULED one that was not buffered before. Others, and
+    those under ALLOW_ALL, are left out; the result is the sorted list of ids that changed. Task ids, each once."""
+
+    effect: OverlapEffect
+    task_ids: Sequence[int]
+    at_ms: int
+
+
 # --- schedules ----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class InsertSchedule:
@@ -254,7 +266,8 @@ class InsertSchedule:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceSchedule:
-    """Refused with ETAG_MISMATCH when the stored generation or update time differs from what is expected."""
+    """Refused with ETAG_MISMATCH when the stored generation differs from what is expected. The counts of what the
+    overlap policy did stay as they are stored."""
 
     schedule: Schedule
     expected_generation: int
@@ -316,6 +329,7 @@ Write = (
     | ExtendLeases
     | ReplaceTask
     | CancelTasksOfSchedule
+    | OverlapFirings
     | InsertSchedule
     | ReplaceSchedule
     | AdvanceSchedules

@@ -15,7 +15,7 @@ from cuptime.domain.limits import BACKFILL_FIRINGS_MAX
 from cuptime.domain.ports import TaskFilter
 from cuptime.domain.requests import fingerprint_of
 from cuptime.domain.turns import to_the_end
-from cuptime.domain.values import Schedule, ScheduleState, Task
+from cuptime.domain.values import Overlap, Schedule, ScheduleState, Task
 from cuptime.domain.writes import InsertTasks, ReplaceSchedule
 from cuptime.schedules.answers import AnswerPort, Backfill
 from cuptime.schedules.changes import Change, Changes, not_found
@@ -35,16 +35,25 @@ class ByHand:
         self._changes = changes
         self._answers = answers
 
-    async def trigger(self, schedule_id: str, *, request_id: str = "", validate_only: bool = False) -> bytes:
+    async def trigger(
+        self,
+        schedule_id: str,
+        *,
+        overlap: Overlap | None = None,
+        request_id: str = "",
+        validate_only: bool = False,
+    ) -> bytes:
         """One firing, due now; also of a paused schedule. Its nominal time is now, or up to some milliseconds earlier,
-        where no other firing is. Raises SCHEDULE_NOT_FOUND; STATE_CONFLICT when the schedule is finished."""
+        where no other firing is. `overlap` instead of the schedule's policy. Raises SCHEDULE_NOT_FOUND; STATE_CONFLICT
+        when the schedule is finished."""
 
         async def make(now_ms: int) -> Change:
             schedule = await self._may_fire(schedule_id, now_ms)
             nominal_ms = await self._free(schedule, now_ms)
-            return self._fired(schedule, [nominal_ms], now_ms)
+            return self._fired(schedule, [nominal_ms], now_ms, overlap)
 
-        return await self._run(schedule_id, "TriggerSchedule", (), request_id, validate_only, make)
+        asked = () if overlap is None else (overlap,)
+        return await self._run(schedule_id, "TriggerSchedule", asked, request_id, validate_only, make)
 
     async def backfill(
         self,
@@ -52,12 +61,14 @@ class ByHand:
         start_ms: int,
         end_ms: int,
         *,
+        overlap: Overlap | None = None,
         request_id: str = "",
         validate_only: bool = False,
     ) -> bytes:
-        """The firings t with start_ms <= t < end_ms that the present timing has and the present generation has not made
-        yet, all due now. With `validate_only` nothing is fired, and the answer says what it would cost. Raises FIELD_*,
-        SCHEDULE_NOT_FOUND, STATE_CONFLICT; LIMIT_REACHED for more than `BACKFILL_FIRINGS_MAX`."""
+        """The firings t with start_ms <= t < end_ms that the present timing has and the present generation has not
+        made yet, all due now, the earliest first; `overlap` instead of the schedule's policy. With `validate_only`
+        nothing is fired, and the answer says what it would cost. Raises FIELD_*, SCHEDULE_NOT_FOUND, STATE_CONFLICT;
+        LIMIT_REACHED for more than `BACKFILL_FIRINGS_MAX`."""
         if not start_ms > 0:
             raise invalid("start_time_ms", "an instant", start_ms)
         if not start_ms < end_ms:
@@ -81,14 +92,14 @@ class ByHand:
                 )
             there = await self._there(schedule)
             fresh = [nominal_ms for nominal_ms in times if nominal_ms not in there]
-            change = self._fired(schedule, fresh, now_ms) if fresh else Change(schedule, [])
+            change = self._fired(schedule, fresh, now_ms, overlap) if fresh else Change(schedule, [])
             told = Backfill(
                 len(fresh), len(times) - len(fresh), fresh[0] if fresh else 0, fresh[-1] if fresh else 0
             )
             change.answer = self._answers.backfilled(self._changes.seen(change.schedule), told)
             return change
 
-        asked = (start_ms, end_ms)
+        asked = (start_ms, end_ms) if overlap is None else (start_ms, end_ms, overlap)
         return await self._run(schedule_id, "BackfillSchedule", asked, request_id, validate_only, make)
 
     async def _run(
@@ -120,10 +131,9 @@ class ByHand:
             )
         return schedule
 
-    def _fired(self, schedule: Schedule, times: list[int], now_ms: int) -> Change:
-        tasks = [
-            replace(task, due_ms=now_ms) for task in self._desk.tasks(schedule, times, schedule.fire_count)
-        ]
+    def _fired(self, schedule: Schedule, times: list[int], now_ms: int, overlap: Overlap | None) -> Change:
+        made = self._desk.tasks(schedule, times, schedule.fire_count, overlap)
+        tasks = [replace(task, due_ms=now_ms) for task in made]
         after = replace(schedule, fire_count=schedule.fire_count + len(times), updated_ms=now_ms)
         return Change(after, [ReplaceSchedule(after, schedule.generation), InsertTasks(tasks)], tasks)
 

@@ -16,10 +16,10 @@ from cuptime.domain.limits import TRIGGER_WINDOW_MS
 from cuptime.domain.ports import Committed, TaskFilter
 from cuptime.domain.requests import Made, Requests, fingerprint_of
 from cuptime.domain.turns import to_the_end
-from cuptime.domain.values import Schedule, ScheduleState, Task, TaskState, Timing, TimingKind
+from cuptime.domain.values import Overlap, Schedule, ScheduleState, Task, TaskState, Timing, TimingKind
 from cuptime.domain.writes import CancelTasksOfSchedule, InsertTasks, ReplaceSchedule, Write
 from cuptime.schedules.answers import AnswerPort
-from cuptime.schedules.desk import WAITING_READ_MAX, Desk
+from cuptime.schedules.desk import WAITING_READ_MAX, Desk, overlap_counts
 from cuptime.schedules.planner import Planner
 from cuptime.schedules.window import is_over, planned
 
@@ -56,6 +56,7 @@ class Changes:
 
     def seen(self, schedule: Schedule, next_ms: int | None = None) -> Schedule:
         """As callers see it: `next_ms` is the next firing, not the next to be planned."""
+        schedule = self._counted(schedule)
         if schedule.state is not ScheduleState.ACTIVE:
             return replace(schedule, next_ms=0) if schedule.next_ms else schedule
         now_ms = self._desk.clock.now_ms()
@@ -64,6 +65,14 @@ class Changes:
         if next_ms is None:
             next_ms = self._desk.engine.next(schedule.timing, schedule.anchor_ms, now_ms)
         return schedule if schedule.next_ms == next_ms else replace(schedule, next_ms=next_ms)
+
+    def _counted(self, schedule: Schedule) -> Schedule:
+        """With what the overlap policy did by now."""
+        counts = self._desk.line.overlap_counts(schedule.schedule_seq)
+        if counts is None:
+            return schedule
+        skipped, buffered, cancelled = map(max, counts, overlap_counts(schedule))
+        return replace(schedule, skipped_count=skipped, buffered_count=buffered, cancelled_count=cancelled)
 
     async def fresh(
         self, schedule_id: str, request_id: str, fingerprint: int, make: Callable[[int], Change]
@@ -126,7 +135,7 @@ class Changes:
         changed = alter(before, now_ms)
         if changed is None:
             return Change(before, [])
-        carried: list[int] = []
+        carried: list[Task] = []
         goes_on = before.state is changed.state is ScheduleState.ACTIVE
         if goes_on or (before.policy.max_runs and before.state is ScheduleState.ACTIVE):
             # While a running schedule changes, none of its firings may slip between reading and committing.
@@ -135,7 +144,9 @@ class Changes:
             now_ms = self._desk.clock.now_ms()
             waiting = await self._waiting(before)
             if goes_on and changed.timing == before.timing:
-                carried = sorted(task.nominal_ms for task in waiting if task.nominal_ms <= now_ms)
+                carried = sorted(
+                    (task for task in waiting if task.nominal_ms <= now_ms), key=lambda task: task.nominal_ms
+                )
             lost = sum(not task.retry_count for task in waiting) - len(carried)
             changed = replace(changed, run_count=max(0, before.run_count - max(0, lost)))
         if changed.timing != before.timing:
@@ -196,7 +207,7 @@ class Changes:
         return schedule, tasks, next_ms
 
     def _replanned(
-        self, before: Schedule, changed: Schedule, anchor_ms: int, carried: Sequence[int], now_ms: int
+        self, before: Schedule, changed: Schedule, anchor_ms: int, carried: Sequence[Task], now_ms: int
     ) -> tuple[Schedule, list[Task], int | None]:
         """The new generation, from now on."""
         changed = replace(
@@ -208,7 +219,8 @@ class Changes:
             next_ms=0,
         )
         if changed.state is ScheduleState.ACTIVE:
-            schedule, tasks, next_ms = self._planned(changed, carried, now_ms)
+            schedule, tasks, next_ms = self._planned(changed, [task.nominal_ms for task in carried], now_ms)
+            _keep_overlap(tasks, carried, before.policy.overlap)
             if tasks or next_ms:
                 return schedule, tasks, next_ms
             if changed.timing == before.timing:
@@ -238,6 +250,15 @@ class Changes:
             return []
         where = TaskFilter(state=TaskState.SCHEDULED, schedule_seq=schedule.schedule_seq)
         return await self._desk.storage.tasks(where, after=0, limit=WAITING_READ_MAX)
+
+
+def _keep_overlap(tasks: list[Task], carried: Sequence[Task], policy: Overlap) -> None:
+    """Firings that are carried over stand first among the tasks. Those that were made under a policy of their own
+    keep it, and those that waited already are not counted again."""
+    for place, old in enumerate(carried):
+        new = tasks[place]
+        overlap = new.overlap if old.overlap is policy else old.overlap
+        tasks[place] = replace(new, overlap=overlap, buffered_ms=old.buffered_ms if overlap else 0)
 
 
 def horizon_ms(now_ms: int) -> int:

@@ -12,12 +12,13 @@ from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import CATCH_UP_WINDOW_DEFAULT_MS, MISFIRE_MS
 from cuptime.domain.ports import CronEngine, Storage, TaskFilter
 from cuptime.domain.turns import Turns
-from cuptime.domain.values import CatchUp, Fence, Schedule, ScheduleState, Task, TaskState
+from cuptime.domain.values import CatchUp, Fence, Overlap, Schedule, ScheduleState, Task, TaskState
 from cuptime.domain.writes import MoveTasks, ReplaceSchedule
 from cuptime.schedules.book import LOAD_PAGE, Book
 from cuptime.schedules.targets import TargetPort
 from cuptime.schedules.window import due_ms_of, firing_task, kept_of, latest
 from cuptime.tasks.line import TaskLine
+from cuptime.tasks.overlaps import Counts
 
 GENERATIONS_HELD_MAX: Final = 100_000
 """Of the schedules that changed last. Storage cancels what is old; this only closes the moment in between."""
@@ -45,6 +46,7 @@ class Desk:
         await self.book.load(self.storage)
         for page in self.book.pages(LOAD_PAGE):
             for schedule in page:
+                self.line.begin_overlap_counts(schedule.schedule_seq, overlap_counts(schedule))
                 if schedule.policy.catch_up is not CatchUp.ALL and schedule.state is ScheduleState.ACTIVE:
                     await self._drop_missed(schedule)
 
@@ -57,8 +59,8 @@ class Desk:
         late = [
             task
             for task in await self.storage.tasks(where, after=0, limit=WAITING_READ_MAX)
-            # A retry was not missed: its firing was triggered.
-            if task.due_ms < late_until_ms and not task.retry_count
+            # A retry was not missed: its firing was triggered. Nor was one that waits for the end of another.
+            if task.due_ms < late_until_ms and not task.retry_count and not task.buffered_ms
         ]
         if not late:
             return
@@ -86,6 +88,7 @@ class Desk:
     def note_change(self, schedule: Schedule) -> None:
         """After the commit of a change, in the schedule's turn."""
         self.book.put(schedule)
+        self.line.begin_overlap_counts(schedule.schedule_seq, overlap_counts(schedule))
         self.generations[schedule.schedule_seq] = schedule.generation
         self.generations.move_to_end(schedule.schedule_seq)
         if len(self.generations) > GENERATIONS_HELD_MAX:
@@ -121,7 +124,9 @@ class Desk:
             self.note_change(stored)
         self.book.believe(schedule_id, stored)
 
-    def tasks(self, schedule: Schedule, times: Sequence[int], first_number: int) -> list[Task]:
+    def tasks(
+        self, schedule: Schedule, times: Sequence[int], first_number: int, overlap: Overlap | None = None
+    ) -> list[Task]:
         """The tasks of some firings."""
         now_ms = self.clock.now_ms()
         return [
@@ -133,6 +138,12 @@ class Desk:
                 first_number + k,
                 self.line.next_id(),
                 now_ms,
+                overlap,
             )
             for k, nominal_ms in enumerate(times)
         ]
+
+
+def overlap_counts(schedule: Schedule) -> Counts:
+    """What its overlap policy did, as far as this value knows."""
+    return schedule.skipped_count, schedule.buffered_count, schedule.cancelled_count

@@ -188,6 +188,10 @@ class Registry:
             raise not_found(schedule_id)
         return self._changes.seen(schedule)
 
+    def standing(self, schedule: Schedule) -> tuple[int, int]:
+        """(running, waiting for them) of its firings under an overlap policy."""
+        return self._desk.line.standing(schedule.schedule_seq)
+
     async def schedules(
         self,
         *,

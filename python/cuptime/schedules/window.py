@@ -12,7 +12,7 @@ from typing import Final
 
 from cuptime.domain.limits import CATCH_UP_WINDOW_DEFAULT_MS, MISFIRE_MS
 from cuptime.domain.ports import CronEngine
-from cuptime.domain.values import CatchUp, Schedule, SchedulePolicy, Task, TaskState, TimingKind
+from cuptime.domain.values import CatchUp, Overlap, Schedule, SchedulePolicy, Task, TaskState, TimingKind
 from cuptime.schedules.targets import TargetPort
 from cuptime.tasks.life import result_hash
 
@@ -142,8 +142,10 @@ def firing_task(
     firing_number: int,
     task_id: int,
     now_ms: int,
+    overlap: Overlap | None = None,
 ) -> Task:
-    """The task of one firing, named by (schedule, generation, nominal time)."""
+    """The task of one firing, named by (schedule, generation, nominal time). `overlap` instead of the schedule's
+    own."""
     firing = targets.task_of(schedule.target, schedule.schedule_id, nominal_ms, firing_number)
     return Task(
         task_id=task_id,
@@ -169,4 +171,5 @@ def firing_task(
         schedule_seq=schedule.schedule_seq,
         generation=schedule.generation,
         nominal_ms=nominal_ms,
+        overlap=schedule.policy.overlap if overlap is None else overlap,
     )

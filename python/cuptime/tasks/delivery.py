@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cuptime.domain.limits import TRIGGER_BATCH_MAX
@@ -69,6 +69,8 @@ class Delivery:
         self._turns: dict[str, deque[WorkerSession]] = {}
         self._pumping: asyncio.Task[None] | None = None
         self._stopped = False
+        self.at_rest: Callable[[Task], None] = lambda _: None
+        """Hears of a task that is found at rest without a report of its end."""
         ends.tell(self)
 
     # --- dealing --------------------------------------------------------------------------------------------------
@@ -241,6 +243,18 @@ class Delivery:
             raise
         self.send(grants, {task_id for ids in committed.results for task_id in ids}, now_ms)
 
+    def withdrawn(self, tasks: Sequence[Task], now_ms: int) -> None:
+        """These were CANCELLED by a commit, whoever had them: the worker hears of it at its next heartbeat."""
+        ids = [task.task_id for task in tasks]
+        self._means.wheel.disarm(ids)
+        self._means.near.forget(ids)
+        for task in tasks:
+            self.leases.withdraw(task.task_id)
+            self.offer(self._repeats.ended(task))
+            self._means.watchers.publish(
+                replace(task, state=TaskState.CANCELLED, updated_ms=now_ms, lease_until_ms=0), last=True
+            )
+
     # --- attempts that ended (ends.EndSink) -------------------------------------------------------------------------
     def ended(self, before: Task, after: Task) -> None:
         """Its lease is over, and who waited for it goes on."""
@@ -260,6 +274,8 @@ class Delivery:
 
     def _attempt_over(self, lease: Lease, row: Task | None) -> None:
         self.offer(self._repeats.ended(lease.row))
+        if row is not None and row.state in life.RESTING:
+            self.at_rest(row)
         if row is not None and row.state is TaskState.TRIGGERED and not row.execution_id:
             self.offer([row])
 

@@ -136,6 +136,12 @@ class Leases:
             if len(self._cancelled) > CANCELLED_TOKENS_HELD_MAX:
                 self._cancelled.popitem(last=False)
 
+    def withdraw(self, task_id: int) -> None:
+        """The task was cancelled, whichever attempt has it."""
+        lease = self._by_task.get(task_id)
+        if lease is not None:
+            self.drop(task_id, lease.execution_id, cancelled=True)
+
     def drop_all(self, leases: Sequence[Lease]) -> None:
         """These are over; one that another attempt has replaced is left alone."""
         over: list[int] = []

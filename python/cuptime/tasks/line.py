@@ -20,6 +20,7 @@ from cuptime.tasks.enqueue import Enqueue, as_scheduled
 from cuptime.tasks.form import KnownGroup, NewTask
 from cuptime.tasks.internal import InternalRuns
 from cuptime.tasks.means import Means
+from cuptime.tasks.overlaps import Counts, Overlaps, is_running
 from cuptime.tasks.ready import Ready
 from cuptime.tasks.recover import Recovered, Recovery
 from cuptime.tasks.repeats import Repeats
@@ -27,9 +28,10 @@ from cuptime.tasks.trigger import GenerationOf, Trigger
 from cuptime.tasks.watch import Watchers, follow
 from cuptime.tasks.wheel import ManualWheel, Wheel
 from cuptime.tasks.wheel_loop import LoopWheel
-from cuptime.tasks.workers import WorkerSession
+from cuptime.tasks.workers import Lease, WorkerSession
 
 CLOSE_GRACE_S: Final = 5.0
+RUNNING_PAGE: Final = 2_000
 CHANGE_TRIES_MAX: Final = 8
 """How often a change is tried on a row that keeps changing under it."""
 
@@ -63,13 +65,19 @@ class TaskLine:
         self._ends = Ends(self._means)
         self._delivery = Delivery(self._means, self._ready, self._repeats, self._ends)
         self._internal = InternalRuns(self._means, self._ends)
-        self._trigger = Trigger(self._means, self._delivery, self._internal, self._repeats, self._ends)
+        self._overlaps = Overlaps(self._arm_one)
+        self._ends.tell(_EndedFirings(self._overlaps))
+        self._delivery.at_rest = self._overlaps.ended
+        self._trigger = Trigger(
+            self._means, self._delivery, self._internal, self._repeats, self._ends, self._overlaps
+        )
         self._enqueue = Enqueue(self._means, requests, known_group, last_task_id)
         wheel.connect(self._trigger.due, self._delivery.leases.expired)
         metrics.depth("wheel", lambda: len(wheel))
         metrics.depth("due", lambda: len(self._trigger))
         metrics.depth("ready", lambda: len(self._ready))
         metrics.depth("internal", lambda: len(self._internal))
+        metrics.depth("buffered", lambda: len(self._overlaps))
         metrics.depth("leased", lambda: len(self._delivery.leases))
         metrics.depth("workers", lambda: self._delivery.leases.session_count)
         metrics.depth("clock_steps", lambda: wheel.health.steps)
@@ -78,10 +86,23 @@ class TaskLine:
     # --- life of the line -----------------------------------------------------------------------------------------
     async def start(self) -> Recovered:
         """Rebuilds everything from storage and begins to trigger. What is overdue fires while the scan still runs."""
+        await self._recover_overlaps()
         if isinstance(self.wheel, LoopWheel):
             self.wheel.start()
         recovery = Recovery(self._means, self._delivery, self._internal, self._repeats)
         return await recovery.run(self._last_task_id)
+
+    async def _recover_overlaps(self) -> None:
+        """Who runs must be known before anything is triggered; who waited is overdue, and judged anew."""
+        after = 0
+        while page := await self._means.storage.running_firings(after=after, limit=RUNNING_PAGE):
+            after = page[-1].task_id
+            for task in page:
+                self._overlaps.runs(task)
+
+    def _arm_one(self, task: Task) -> None:
+        self._means.near.put([task], self._means.clock.now_ms())
+        self._means.wheel.arm_task(task.task_id, task.due_ms)
 
     async def close(self) -> None:
         """Stops triggering, ends the sessions, and returns when what was reported is durable."""
@@ -174,6 +195,19 @@ class TaskLine:
         self._means.wheel.disarm(task_ids)
         self._means.near.forget(task_ids)
         self._means.metrics.task(TaskState.CANCELLED.name, len(task_ids))
+        self._overlaps.gone(task_ids)
+
+    def overlap_counts(self, schedule_seq: int) -> Counts | None:
+        """What the overlap policy of a schedule did, as storage has it; None when nothing is known of it."""
+        return self._overlaps.counts(schedule_seq)
+
+    def begin_overlap_counts(self, schedule_seq: int, counts: Counts) -> None:
+        """What storage had counted when the schedule was read."""
+        self._overlaps.begin_counts(schedule_seq, counts)
+
+    def standing(self, schedule_seq: int) -> tuple[int, int]:
+        """(running, waiting for them) of the firings of a schedule under an overlap policy."""
+        return self._overlaps.standing(schedule_seq)
 
     def internal(self, queue: str, run: InternalTaskRunner) -> None:
         """Who runs the internal tasks of a queue. Running must be idempotent by the task's id."""
@@ -239,6 +273,7 @@ class TaskLine:
             self._means.near.forget([task_id])
             self._delivery.leases.drop(task_id, before.execution_id, cancelled=True)
             self._delivery.offer(self._repeats.ended(before))
+            self._overlaps.ended(before)
             self._means.watchers.publish(now, last=True)
 
         return await self._change(task_id, "CancelTask", change, after, request_id, validate_only)
@@ -321,3 +356,20 @@ class TaskLine:
     def _first_answer(task: Task, method: str, answer: Sequence[int]) -> Task:
         due_ms, changed_ms = answer
         return task if method == "CancelTask" else as_scheduled(task, due_ms, changed_ms)
+
+
+class _EndedFirings:
+    """An :class:`cuptime.tasks.ends.EndSink`: a firing that has ended makes way for the one that waits."""
+
+    def __init__(self, overlaps: Overlaps) -> None:
+        self._overlaps = overlaps
+
+    def ended(self, before: Task, after: Task) -> None:
+        if after.overlap and not is_running(after):
+            self._overlaps.ended(after)
+
+    def executed(self, done: Sequence[Task | Lease]) -> None:
+        for held in done:
+            row = held.row if isinstance(held, Lease) else held
+            if row.overlap:
+                self._overlaps.ended(row)

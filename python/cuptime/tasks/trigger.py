@@ -17,7 +17,7 @@ from typing import Final
 
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import TRIGGER_BATCH_MAX
-from cuptime.domain.values import Task, TaskState
+from cuptime.domain.values import OverlapEffect, Task, TaskState
 from cuptime.domain.writes import ReplaceTask, TriggerTasks
 from cuptime.tasks import life
 from cuptime.tasks.delivery import Delivery
@@ -25,6 +25,7 @@ from cuptime.tasks.ends import Ends
 from cuptime.tasks.form import check_context
 from cuptime.tasks.internal import InternalRuns
 from cuptime.tasks.means import Means
+from cuptime.tasks.overlaps import Judged, Overlaps
 from cuptime.tasks.repeats import Admitted, Repeats
 
 BATCHES_AT_ONCE_MAX: Final = 2
@@ -39,13 +40,20 @@ class Trigger:
     """Takes ids of due tasks from the wheel."""
 
     def __init__(
-        self, means: Means, delivery: Delivery, internal: InternalRuns, repeats: Repeats, ends: Ends
+        self,
+        means: Means,
+        delivery: Delivery,
+        internal: InternalRuns,
+        repeats: Repeats,
+        ends: Ends,
+        overlaps: Overlaps,
     ) -> None:
         self._means = means
         self._delivery = delivery
         self._internal = internal
         self._repeats = repeats
         self._ends = ends
+        self._overlaps = overlaps
         self._waiting: deque[list[int]] = deque()
         self._running: set[asyncio.Task[None]] = set()
         self._in_flight: set[asyncio.Future[None]] = set()
@@ -111,18 +119,22 @@ class Trigger:
     async def _batch(self, ids: Sequence[int]) -> None:
         now_ms = self._means.clock.now_ms()
         due, broken = await self._due_rows(ids, now_ms)
-        if not due and not broken:
+        # No await between looking for holds and the future below: a hold sees every batch that did not see it.
+        judged = None
+        if any(task.overlap for task in due):
+            judged = self._overlaps.judge(due, now_ms)
+            due = judged.run
+        if not due and not broken and not (judged and judged.changes):
             return
-        # No await between looking for holds and this: a hold sees every batch that did not see it.
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._in_flight.add(durable)
         try:
-            await self._fire(due, broken, now_ms)
+            await self._fire(due, broken, judged, now_ms)
         finally:
             self._in_flight.discard(durable)
             durable.set_result(None)
 
-    async def _fire(self, due: list[Task], broken: list[Task], now_ms: int) -> None:
+    async def _fire(self, due: list[Task], broken: list[Task], judged: Judged | None, now_ms: int) -> None:
         own = {queue for queue in {task.queue for task in due} if life.is_internal(queue)}
         internal = [task for task in due if task.queue in own] if own else []
         outside = [task for task in due if task.queue not in own] if own else due
@@ -143,11 +155,14 @@ class Trigger:
             # Their flush begins before this goes on, without a chance for the writer between: one transaction for both.
             await asyncio.sleep(0)
         try:
-            committed = await self._means.commit([TriggerTasks(rows, now_ms, trigger_id)])
+            writes = judged.writes(now_ms) if judged else []
+            committed = await self._means.commit([TriggerTasks(rows, now_ms, trigger_id), *writes])
         except BaseException:
             self._delivery.refund(grants)
             for task in admitted.run:
                 self._delivery.offer(self._repeats.ended(task))
+            if judged:
+                self._overlaps.undo(judged)
             raise
         moved = set(committed.results[0])
         self._delivery.send(grants, moved, now_ms, trigger_id)
@@ -159,6 +174,8 @@ class Trigger:
         self._internal.offer(fired(internal))
         self._delivery.offer(fired(left))
         self._settle_repeats(admitted, moved, fired)
+        if judged:
+            self._settle_overlaps(judged, moved, committed.results[1:], now_ms)
         for task in fired(broken):
             message = f"the business context of task {task.task_id} is not valid any more"
             self._ends.failed(task, life.CONTEXT_INVALID, message, retriable=False)
@@ -170,6 +187,7 @@ class Trigger:
         rows, missing = self._means.near.take(ids)
         if missing:
             rows += await self._means.storage.tasks_by_id(missing)
+        self._look_at_overlaps(ids, rows)
         for task in rows:
             if task.state is TaskState.PENDING:
                 task = await self._scheduled(task, now_ms)
@@ -220,6 +238,7 @@ class Trigger:
         else:
             self._means.metrics.task(TaskState.CANCELLED.name, 1)
             self._means.watchers.publish(life.cancelled(task, now_ms), last=True)
+            self._overlaps.ended(task)
 
     async def _scheduled(self, task: Task, now_ms: int) -> Task:
         """PENDING and due already: both of its transitions are made now."""
@@ -243,6 +262,36 @@ class Trigger:
         for task in admitted.run:
             if task.task_id not in moved:
                 self._delivery.offer(self._repeats.ended(task))
+
+    def _look_at_overlaps(self, ids: Sequence[int], rows: Sequence[Task]) -> None:
+        """What was believed to run or wait and does neither, by its row, makes way."""
+        believed = self._overlaps.known(ids)
+        if believed:
+            states = {task.task_id: task.state for task in rows}
+            self._overlaps.gone(
+                [task_id for task_id in believed if states.get(task_id, TaskState.CANCELLED) in life.RESTING]
+            )
+        for task in rows:
+            if task.overlap and task.state is TaskState.TRIGGERED:
+                # Triggered by a commit that was kept although it failed.
+                self._overlaps.runs(task)
+
+    def _settle_overlaps(
+        self, judged: Judged, moved: set[int], results: Sequence[Sequence[int]], now_ms: int
+    ) -> None:
+        done = self._overlaps.committed(judged, moved, results)
+        skipped, cancelled = done[OverlapEffect.SKIPPED], done[OverlapEffect.CANCELLED]
+        self._delivery.withdrawn(
+            [task for task in judged.cancel.values() if task.task_id in cancelled], now_ms
+        )
+        for task in judged.skip:
+            if task.task_id in skipped:
+                self._means.watchers.publish(life.cancelled(task, now_ms), last=True)
+        for effect, ids in done.items():
+            if ids:
+                self._means.metrics.overlap(effect.name, len(ids))
+        if skipped or cancelled:
+            self._means.metrics.task(TaskState.CANCELLED.name, len(skipped) + len(cancelled))
 
     def _tell(self, due: Sequence[Task], moved: set[int]) -> None:
         """Lateness is counted to the moment when the trigger is durable: that is when anybody can act on it."""

@@ -65,6 +65,9 @@ class PrometheusMetrics:
             "scheduler_rule_orders_total", "Orders that rules were evaluated for.", registry=at
         )
         self._tasks = Counter("cuptime_tasks_total", "Tasks that entered a state.", ["state"], registry=at)
+        self._overlaps = Counter(
+            "cuptime_overlaps_total", "Firings by what their overlap policy did.", ["effect"], registry=at
+        )
         self._calls = CallFigures()
         at.register(self._calls)
         self._depth = Gauge("cuptime_queue_depth", "What waits, by queue.", ["queue"], registry=at)
@@ -101,6 +104,9 @@ class PrometheusMetrics:
 
     def task(self, state: str, count: int) -> None:
         self._tasks.labels(state).inc(count)
+
+    def overlap(self, effect: str, count: int) -> None:
+        self._overlaps.labels(effect).inc(count)
 
     def depth(self, queue: str, depth: Callable[[], int]) -> None:
         self._depth.labels(queue).set_function(lambda: float(depth()))

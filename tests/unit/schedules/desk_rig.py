@@ -22,9 +22,11 @@ INTERNAL = "cuptime.fired"
 
 
 class TextTarget:
-    """The target is the text that its firings carry."""
+    """The target is the text that its firings carry; `to:sheets` are tasks of that queue, for workers."""
 
     def task_of(self, target: bytes, schedule_id: str, nominal_ms: int, firing_number: int) -> Firing:
+        if target.startswith(b"to:"):
+            return Firing(target.removeprefix(b"to:").decode(), b"", max_retries=1, backoff_ms=1_000)
         return Firing(INTERNAL, target + f"/{schedule_id}/{firing_number}".encode(), max_retries=0)
 
 

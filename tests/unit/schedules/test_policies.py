@@ -140,7 +140,7 @@ async def test_a_one_shot_that_was_missed(rig: ScheduleRig, catch_up: CatchUp, f
     ("policy", "reason", "field"),
     [
         (SchedulePolicy(max_runs=-1), Reason.FIELD_INVALID, "max_runs"),
-        (SchedulePolicy(jitter_ms=3_600_001), Reason.FIELD_INVALID, "jitter_ms"),
+        (SchedulePolicy(jitter_ms=86_400_001), Reason.FIELD_INVALID, "jitter_ms"),
         (SchedulePolicy(catch_up_window_ms=-1), Reason.FIELD_INVALID, "catch_up_window_ms"),
         (SchedulePolicy(catch_up_limit=1), Reason.FIELD_CONTRADICTION, "catch_up_limit"),
         (SchedulePolicy(catch_up=CatchUp.BOUNDED), Reason.FIELD_REQUIRED, "catch_up_limit"),

@@ -62,11 +62,15 @@ class CountingMetrics:
 
     def __init__(self) -> None:
         self.states: Counter[str] = Counter()
+        self.effects: Counter[str] = Counter()
         self.lateness_ms: list[int] = []
         self.depths: dict[str, Callable[[], int]] = {}
 
     def task(self, state: str, count: int) -> None:
         self.states[state] += count
+
+    def overlap(self, effect: str, count: int) -> None:
+        self.effects[effect] += count
 
     def trigger(self, lateness_ms: Sequence[int]) -> None:
         self.lateness_ms += lateness_ms

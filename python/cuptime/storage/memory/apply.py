@@ -15,6 +15,8 @@ from cuptime.domain.values import (
     OrderRow,
     OrderState,
     Outcome,
+    Overlap,
+    OverlapEffect,
     RefusalRow,
     Schedule,
     ScheduleState,
@@ -40,6 +42,7 @@ from cuptime.domain.writes import (
     MoveOrder,
     MoveTasks,
     OpenInterventions,
+    OverlapFirings,
     PutRiders,
     PutShops,
     PutStock,
@@ -359,6 +362,43 @@ def _cancel_tasks_of_schedule(tables: Tables, write: CancelTasksOfSchedule) -> t
     return tuple(sorted(cancelled))
 
 
+def _overlap_firings(tables: Tables, write: OverlapFirings) -> tuple[int, ...]:
+    changed = []
+    for task_id in write.task_ids:
+        task = tables.tasks.get(task_id)
+        if task is None or task.overlap is Overlap.ALLOW_ALL or not _takes(task, write.effect):
+            continue
+        if write.effect is OverlapEffect.BUFFERED:
+            now = replace(task, buffered_ms=write.at_ms)
+        else:
+            now = replace(
+                task, state=TaskState.CANCELLED, updated_ms=write.at_ms, lease_until_ms=0,
+                error_code=f"OVERLAP_{write.effect.name}",
+            )  # fmt: skip
+        tables.tasks.put(task_id, now)
+        _count_overlap(tables, task.schedule_seq, write.effect)
+        changed.append(task_id)
+    return tuple(sorted(changed))
+
+
+def _takes(task: Task, effect: OverlapEffect) -> bool:
+    if effect is OverlapEffect.CANCELLED:
+        return task.state in (TaskState.SCHEDULED, TaskState.TRIGGERED)
+    return task.state is TaskState.SCHEDULED and (effect is OverlapEffect.SKIPPED or not task.buffered_ms)
+
+
+def _count_overlap(tables: Tables, schedule_seq: int, effect: OverlapEffect) -> None:
+    schedule = tables.schedules.get(schedule_seq)
+    if schedule is not None:
+        counted = replace(
+            schedule,
+            skipped_count=schedule.skipped_count + (effect is OverlapEffect.SKIPPED),
+            buffered_count=schedule.buffered_count + (effect is OverlapEffect.BUFFERED),
+            cancelled_count=schedule.cancelled_count + (effect is OverlapEffect.CANCELLED),
+        )
+        tables.schedules.put(schedule_seq, counted)
+
+
 # --- schedules ----------------------------------------------------------------------------------------------------
 def _must_be_free(tables: Tables, schedule: Schedule, itself: int) -> None:
     """Its schedule_id is not in use, but by the row `itself`."""
@@ -385,7 +425,13 @@ def _replace_schedule(tables: Tables, write: ReplaceSchedule) -> tuple[int, ...]
         metadata = {"expected_generation": str(write.expected_generation)}
         raise CuptimeError(Reason.ETAG_MISMATCH, metadata=metadata)
     _must_be_free(tables, write.schedule, stored.schedule_seq)
-    tables.schedules.put(write.schedule.schedule_seq, write.schedule)
+    kept = replace(
+        write.schedule,
+        skipped_count=stored.skipped_count,
+        buffered_count=stored.buffered_count,
+        cancelled_count=stored.cancelled_count,
+    )
+    tables.schedules.put(write.schedule.schedule_seq, kept)
     return _NONE
 
 
@@ -452,6 +498,7 @@ _BY_KIND: dict[type, Callable[[Tables, Any], tuple[int, ...]]] = {
     ExtendLeases: _extend_leases,
     ReplaceTask: _replace_task,
     CancelTasksOfSchedule: _cancel_tasks_of_schedule,
+    OverlapFirings: _overlap_firings,
     InsertSchedule: _insert_schedule,
     ReplaceSchedule: _replace_schedule,
     AdvanceSchedules: _advance_schedules,

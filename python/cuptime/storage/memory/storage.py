@@ -224,6 +224,17 @@ class MemoryStorage:
         found = page(rows, lambda task: task.task_id, after, limit)
         return [(task.task_id, task.due_ms, int(task.state), task.lease_until_ms) for task in found]
 
+    async def running_firings(self, *, after: int, limit: int) -> list[Task]:
+        rows = (
+            task
+            for task in self._tables.tasks.values()
+            if task.overlap
+            and (
+                task.state is TaskState.TRIGGERED or (task.state is TaskState.SCHEDULED and task.retry_count)
+            )
+        )
+        return page(rows, lambda task: task.task_id, after, limit)
+
     async def executed_result(self, result_hash: bytes) -> Task | None:
         rows = (
             task

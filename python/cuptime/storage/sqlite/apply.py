@@ -7,6 +7,7 @@ leave half of its rows behind when it raises; the writer takes them back.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple
 from typing import Any, Final
@@ -15,7 +16,7 @@ import apsw
 
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import FORGET_ROWS_MAX, ORDER_NUMBER_BITS, REQUEST_ID_WINDOW_MS
-from cuptime.domain.values import Fence, Outcome, TaskState
+from cuptime.domain.values import Fence, Outcome, OverlapEffect, TaskState
 from cuptime.domain.writes import (
     AdvanceSchedules,
     CancelTasksOfSchedule,
@@ -34,6 +35,7 @@ from cuptime.domain.writes import (
     MoveOrder,
     MoveTasks,
     OpenInterventions,
+    OverlapFirings,
     PutRiders,
     PutShops,
     PutStock,
@@ -56,12 +58,20 @@ _JSON_ROWS_MAX: Final = 500
 """Rows of one JSON array; the engine reads longer ones more slowly by the row."""
 _JSON_RESULT_BYTES_MAX: Final = 1_024
 """A longer result of a task is bound as it is, a statement for each, and not carried in hexadecimal through JSON."""
+_OVERLAP_COUNTS: Final = 3
+"""The last columns of a schedule, which its replacement leaves."""
 _OUTCOME: Final = 2
 """Where `outcome` is in a row of InsertDecisions, which has no sequence."""
 
 _MOVE_TASKS: Final = {
     TaskState.SCHEDULED: sql("move_tasks_to_scheduled"),
     TaskState.CANCELLED: sql("move_tasks_to_cancelled"),
+}
+
+_OVERLAPS: Final = {
+    OverlapEffect.SKIPPED: sql("skip_firings"),
+    OverlapEffect.BUFFERED: sql("buffer_firings"),
+    OverlapEffect.CANCELLED: sql("cancel_firings"),
 }
 
 ONE_STATEMENT: Final = (
@@ -119,6 +129,7 @@ class Applier:
             ExtendLeases: self._extend_leases,
             ReplaceTask: self._replace_task,
             CancelTasksOfSchedule: self._cancel_tasks_of_schedule,
+            OverlapFirings: self._overlap_firings,
             InsertSchedule: self._insert_schedule,
             ReplaceSchedule: self._replace_schedule,
             AdvanceSchedules: self._advance_schedules,
@@ -306,6 +317,22 @@ class Applier:
             sorted(row[0] for row in self._cursor.execute(sql("cancel_tasks_of_schedule"), bindings))
         )
 
+    def _overlap_firings(self, write: OverlapFirings, fence: Fence) -> tuple[int, ...]:
+        ids: list[int] = []
+        counts: Counter[int] = Counter()
+        for at in range(0, len(write.task_ids), _JSON_ROWS_MAX):
+            given = json.dumps(write.task_ids[at : at + _JSON_ROWS_MAX])
+            bindings = (given, write.at_ms, fence.epoch)
+            changed: list[Any] = self._cursor.execute(_OVERLAPS[write.effect], bindings).fetchall()
+            ids += [row[0] for row in changed]
+            counts.update(row[1] for row in changed)
+        counted = [
+            (schedule_seq, *(count if write.effect is effect else 0 for effect in OverlapEffect))
+            for schedule_seq, count in counts.items()
+        ]
+        self._many(sql("count_overlaps"), counted)
+        return tuple(sorted(ids))
+
     # --- schedules --------------------------------------------------------------------------------------------------
     def _insert_schedule(self, write: InsertSchedule, fence: Fence) -> tuple[int, ...]:
         if not self._changed(sql("insert_schedule"), (*schedule_row(write.schedule), fence.epoch)):
@@ -313,7 +340,8 @@ class Applier:
         return _NONE
 
     def _replace_schedule(self, write: ReplaceSchedule, fence: Fence) -> tuple[int, ...]:
-        bindings = (*schedule_row(write.schedule), fence.epoch, write.expected_generation)
+        known = schedule_row(write.schedule)[:-_OVERLAP_COUNTS]
+        bindings = (*known, fence.epoch, write.expected_generation)
         try:
             changed = self._changed(sql("replace_schedule"), bindings)
         except apsw.ConstraintError as error:

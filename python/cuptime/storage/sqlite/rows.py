@@ -18,6 +18,7 @@ from cuptime.domain.values import (
     OrderRow,
     OrderState,
     Outcome,
+    Overlap,
     RuleRevisionRow,
     Schedule,
     SchedulePolicy,
@@ -70,7 +71,7 @@ _task_head: Callable[[Task], Row] = attrgetter(
 _task_tail: Callable[[Task], Row] = attrgetter(
     "trigger_id", "trigger_ms", "execution_id", "attempt", "lease_until_ms", "worker", "result_hash", "result",
     "error_code", "error_message", "retriable", "failed_input", "schedule_seq", "generation", "nominal_ms",
-    "traceparent",
+    "traceparent", "overlap", "buffered_ms",
 )  # fmt: skip
 _NO_CONTEXT: Row = (None, "", 0, 0)
 
@@ -84,11 +85,15 @@ def task_row(task: Task) -> Row:
     return _task_head(task) + columns + _task_tail(task)
 
 
+_OVERLAPS = tuple(Overlap)
+"""By number: a quarter of the price of the constructor, in every row that is read."""
+
+
 def task_of(row: Row) -> Task:
     """From the part `task_columns`."""
     context = None if row[12] is None else TaskContext(*row[12:16])
     columns = (*row[:12], context, *row[16:])
-    return Task(*_with(columns, (7, TaskState), (23, bool)))
+    return Task(*_with(columns, (7, TaskState), (23, bool), (29, _OVERLAPS.__getitem__)))
 
 
 def schedule_row(schedule: Schedule) -> Row:
@@ -100,6 +105,7 @@ def schedule_row(schedule: Schedule) -> Row:
         schedule.anchor_ms, schedule.planned_until_ms, schedule.next_ms, schedule.fire_count, schedule.note,
         schedule.created_ms, schedule.updated_ms, timing.dst,
         _policy_text(schedule.policy), label_lines(schedule.labels), schedule.run_count, schedule.missed_count,
+        schedule.skipped_count, schedule.buffered_count, schedule.cancelled_count,
     )  # fmt: skip
 
 
@@ -108,7 +114,7 @@ def schedule_of(row: Row) -> Schedule:
     timing = Timing(TimingKind(row[2]), row[3], row[4], row[5], row[6], row[7], DstPolicy(row[18]))
     return Schedule(
         row[0], row[1], timing, row[8], ScheduleState(row[9]), row[10], row[11], row[12], row[13], row[14], row[15],
-        row[16], row[17], _policy_of(row[19]), _labels_of(row[20]), row[21], row[22],
+        row[16], row[17], _policy_of(row[19]), _labels_of(row[20]), *row[21:],
     )  # fmt: skip
 
 
@@ -126,6 +132,8 @@ def _policy_of(text: str) -> SchedulePolicy:
     told: dict[str, Any] = json.loads(text)
     if "catch_up" in told:
         told["catch_up"] = CatchUp(told["catch_up"])
+    if "overlap" in told:
+        told["overlap"] = Overlap(told["overlap"])
     return SchedulePolicy(**told)
 
 

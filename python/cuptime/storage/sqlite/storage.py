@@ -262,6 +262,9 @@ class SqliteStorage:
 
         return await self._readers.run(read)
 
+    async def running_firings(self, *, after: int, limit: int) -> list[Task]:
+        return await self._readers.rows("running_firings", (after, limit), task_of)
+
     async def executed_result(self, result_hash: bytes) -> Task | None:
         return await self._readers.row("executed_result", (result_hash,), task_of)
 

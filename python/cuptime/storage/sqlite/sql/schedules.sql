@@ -3,19 +3,25 @@
 -- part: schedule_columns
 schedule_seq, schedule_id, timing_kind, expression, value_ms, time_zone, start_ms, end_ms, target, state, generation,
 anchor_ms, planned_until_ms, next_ms, fire_count, note, created_ms, updated_ms, dst,
-policy, labels, run_count, missed_count
+policy, labels, run_count, missed_count, skipped_count, buffered_count, cancelled_count
 
 -- name: insert_schedule
 INSERT INTO schedules ({schedule_columns}, epoch)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-    ?22, ?23, ?24
+    ?22, ?23, ?24, ?25, ?26, ?27
 WHERE ?10 = 4 OR NOT EXISTS (SELECT 1 FROM schedules WHERE schedule_id = ?2 AND state != 4);
 
+-- What the overlap policy did is counted by its own write; a schedule that was read before knows less of it.
 -- name: replace_schedule
 UPDATE schedules
 SET ({schedule_columns}, epoch) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-    ?20, ?21, ?22, ?23, ?24)
+    ?20, ?21, ?22, ?23, skipped_count, buffered_count, cancelled_count, ?24)
 WHERE schedule_seq = ?1 AND generation = ?25;
+
+-- name: count_overlaps
+UPDATE schedules
+SET skipped_count = skipped_count + ?2, buffered_count = buffered_count + ?3, cancelled_count = cancelled_count + ?4
+WHERE schedule_seq = ?1;
 
 -- name: advance_schedule
 UPDATE schedules

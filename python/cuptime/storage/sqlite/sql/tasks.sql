@@ -5,11 +5,11 @@
 task_id, queue, payload, due_ms, priority, max_retries, backoff_ms, state, created_ms, updated_ms, scheduled_ms,
 retry_count, context_group_id, context_sku_version, context_stock_snapshot, context_timestamp_ms, trigger_id, trigger_ms,
 execution_id, attempt, lease_until_ms, worker, result_hash, result, error_code, error_message, retriable, failed_input,
-schedule_seq, generation, nominal_ms, traceparent
+schedule_seq, generation, nominal_ms, traceparent, overlap, buffered_ms
 
 -- name: insert_tasks
 INSERT INTO tasks ({task_columns}, epoch)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (schedule_seq, generation, nominal_ms) WHERE schedule_seq > 0 DO NOTHING;
 
 -- Those below take their rows as one JSON array and so are one step of the engine, however many rows: the writer
@@ -71,18 +71,42 @@ FROM json_each(?1) AS given
 WHERE task_id = given.value ->> 0 AND state = 3 AND execution_id = given.value ->> 1
 RETURNING task_id;
 
--- The stored task must be in a state of the mask ?34 and have the execution id ?35 (NULL: any).
+-- The stored task must be in a state of the mask ?36 and have the execution id ?37 (NULL: any).
 -- name: replace_task
 UPDATE tasks
 SET ({task_columns}, epoch) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-    ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)
-WHERE task_id = ?1 AND (1 << state) & ?34 AND (?35 IS NULL OR execution_id = ?35);
+    ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35)
+WHERE task_id = ?1 AND (1 << state) & ?36 AND (?37 IS NULL OR execution_id = ?37);
 
 -- The condition `schedule_seq > 0` lets the planner use the partial index.
 -- name: cancel_tasks_of_schedule
 UPDATE tasks SET state = 6, updated_ms = ?3, epoch = ?4
 WHERE schedule_seq = ?1 AND schedule_seq > 0 AND generation < ?2 AND state IN (1, 2)
 RETURNING task_id;
+
+-- name: skip_firings
+UPDATE tasks SET state = 6, updated_ms = ?2, lease_until_ms = 0, error_code = 'OVERLAP_SKIPPED', epoch = ?3
+FROM json_each(?1) AS given
+WHERE task_id = given.value AND state = 2 AND overlap > 0
+RETURNING task_id, schedule_seq;
+
+-- name: buffer_firings
+UPDATE tasks SET buffered_ms = ?2, epoch = ?3
+FROM json_each(?1) AS given
+WHERE task_id = given.value AND state = 2 AND overlap > 0 AND buffered_ms = 0
+RETURNING task_id, schedule_seq;
+
+-- name: cancel_firings
+UPDATE tasks SET state = 6, updated_ms = ?2, lease_until_ms = 0, error_code = 'OVERLAP_CANCELLED', epoch = ?3
+FROM json_each(?1) AS given
+WHERE task_id = given.value AND state IN (2, 3) AND overlap > 0
+RETURNING task_id, schedule_seq;
+
+-- By the partial index, which has nothing in it but what its condition says.
+-- name: running_firings
+SELECT {task_columns} FROM tasks
+WHERE overlap > 0 AND state IN (2, 3) AND task_id > ?1 AND (state = 3 OR retry_count > 0)
+ORDER BY task_id LIMIT ?2;
 
 -- name: task
 SELECT {task_columns} FROM tasks WHERE task_id = ?;
