@@ -36,6 +36,7 @@ COLUMNS = [
     ("insert", "insert_ns", "{:.1f}"),
     ("cancel", "cancel_ns", "{:.1f}"),
     ("insert again", "insert_again_ns", "{:.1f}"),
+    ("refill", "refill_ns", "{:.1f}"),
     ("expire", "expire_ns", "{:.1f}"),
     ("worst tick, us", "worst_tick_us", "{:.0f}"),
     ("worst tick without a firing, us", "worst_idle_tick_us", "{:.0f}"),

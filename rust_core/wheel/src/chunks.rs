@@ -16,6 +16,8 @@ use crate::grow::grow;
 
 /// Refs per chunk: 512 bytes, eight cache lines.
 pub(crate) const CHUNK_REFS: u32 = 32;
+/// Refs per cache line.
+const LINE_REFS: usize = 4;
 const CHUNK_BITS: u32 = CHUNK_REFS.trailing_zeros();
 const NONE: u32 = u32::MAX;
 
@@ -86,6 +88,33 @@ impl ChunkPool {
         place
     }
 
+    /// Lengthens a list of `slot` by `count` refs, more than none, that are still to be written: at the place returned,
+    /// and at what [`ChunkPool::following`] says of each.
+    pub(crate) fn lengthen(&mut self, list: &mut List, slot: u32, count: u32) -> u32 {
+        if list.end % CHUNK_REFS == 0 {
+            self.extend(list, slot);
+        }
+        let first = list.end;
+        let mut left = count;
+        loop {
+            let run = left.min(CHUNK_REFS - list.end % CHUNK_REFS);
+            // All lines of a block are fetched here, side by side; as stores they would wait for one another.
+            let lines = self.refs[list.end as usize..(list.end + run) as usize].iter().step_by(LINE_REFS);
+            black_box(lines.fold(0, |sum, entry| sum ^ entry.index));
+            left -= run;
+            list.end += run;
+            if left == 0 {
+                return first;
+            }
+            self.extend(list, slot);
+        }
+    }
+
+    /// The refs, to write those that [`ChunkPool::lengthen`] made room for, and by chunk the next one of its list.
+    pub(crate) fn parts_mut(&mut self) -> (&mut [Ref], &[u32]) {
+        (&mut self.refs, &self.next)
+    }
+
     /// Puts an empty chunk behind a list whose last chunk is full, or that has none.
     #[cold]
     fn extend(&mut self, list: &mut List, slot: u32) {
@@ -110,6 +139,22 @@ impl ChunkPool {
         let run_end = if last_chunk { list.end } else { chunk_end };
         let length = ((run_end - list.front) as usize).min(limit);
         (list.front, &self.refs[list.front as usize..list.front as usize + length])
+    }
+
+    /// The oldest refs, at most `limit`, chunk by chunk.
+    pub(crate) fn runs(&self, list: &List, limit: usize) -> impl Iterator<Item = &[Ref]> {
+        let (mut list, mut left) = (*list, limit);
+        std::iter::from_fn(move || {
+            let (first, run) = self.run(&list, left);
+            left -= run.len();
+            let last = first + run.len() as u32;
+            if last == list.end || run.is_empty() {
+                list = List::EMPTY;
+            } else {
+                list.front = self.following(last - 1);
+            }
+            (!run.is_empty()).then_some(run)
+        })
     }
 
     /// Takes the first `count` refs off, all of one run; more than none.

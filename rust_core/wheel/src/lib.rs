@@ -49,9 +49,9 @@
 //!   hours     [      64 x 1 h       . . .      63 h          ]   ... up to 67 min
 //!   days      {  an ordered map, day -> timers, without end ...   ... up to 39 h
 //!
-//!   a slot:   live 3, refs 5      a timer's node, 16 bytes, found by the key's index:
-//!    moved  -> [r r . ] -> [r ]     payload | generation | slot
-//!    direct -> [r . ]               r = (deadline's low 32 bits, index, generation): 12 bytes
+//!   a slot:   live 3, refs 5      a timer's node, 8 bytes, found by the key's index:
+//!    moved  -> [r r . ] -> [r ]     generation | place of its ref
+//!    direct -> [r . ]               r = (payload, deadline's low 32 bits, index): 16 bytes
 //! ```
 //!
 //! A timer is put into the lowest level whose window holds its tick. Windows **overlap**: a ring spans
@@ -81,6 +81,8 @@
 //! And misses that are independent overlap only when nothing between them waits. So batches and slots
 //! are worked on in passes, a block at a time: first all the loads, then what follows from them
 //! (`batch.rs`, `passage.rs`). It is prefetching without a prefetch instruction, hence without `unsafe`.
+//! Nodes are taken in the order of memory, and a batch gets them in the order of its slots, so most of what
+//! is read together lies together (`vacancy.rs`).
 //!
 //! # Costs
 //!
@@ -94,7 +96,7 @@
 //! | `advance`, nothing due | max(256 refs, the share of the open slots) |
 //! | `advance` after a jump | at most 65,536 refs moved outside the budget, then it asks to be called again |
 //! | `next_event_ms` | a few words of bitmap per level and one look-up by day |
-//! | memory per timer | 8 + 16 bytes, 4 more once it has gone; chunks of 32 refs, growth by an eighth |
+//! | memory per timer | 8 + 16 bytes and a bit; chunks of 32 refs, growth by an eighth |
 //!
 //! # Sources
 //!
@@ -115,6 +117,7 @@ mod pause;
 mod placement;
 mod slab;
 mod stats;
+mod vacancy;
 mod wheel;
 mod window;
 

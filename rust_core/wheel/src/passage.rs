@@ -10,6 +10,9 @@ const BUDGET_MIN: usize = 256;
 /// called again. A wheel that is driven regularly has nothing to force.
 const FORCED_MAX: usize = 1 << 16;
 
+/// Refs whose nodes are fetched in one go.
+const AHEAD: usize = 256;
+
 /// What an [`Wheel::advance`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -110,14 +113,17 @@ impl Wheel {
         self.abandon_compaction(id);
         let horizon_ms = self.horizon_ms(id);
         let mut live = [Ref::WIPED; CHUNK_REFS as usize];
-        let mut fired = 0;
+        let (mut fired, mut ahead) = (0, 0);
         while fired < limit {
-            let (seen, count) = self.take_run(id, limit - fired, &mut live);
+            if ahead == 0 {
+                ahead = self.look_ahead(id, limit - fired);
+            }
+            let (seen, count) = self.take_run(id, ahead.min(limit - fired), &mut live);
             if seen == 0 {
                 break;
             }
+            ahead -= seen;
             out.reserve(count);
-            self.slab.reserve_free(count);
             for &entry in &live[..count] {
                 let deadline_ms = self.deadline_of(horizon_ms, entry);
                 let key = self.slab.remove(entry.index);
@@ -158,6 +164,20 @@ impl Wheel {
             self.refs -= seen;
         }
         (seen, count)
+    }
+
+    /// Brings the nodes of the oldest `limit` refs of a slot, but at most [`AHEAD`], into the cache; says how many refs
+    /// they are. A load that nothing waits for takes five instructions a ref, so more misses are under way at once than
+    /// while the refs are worked on.
+    fn look_ahead(&self, id: u32, limit: usize) -> usize {
+        let mut left = limit.min(AHEAD);
+        for list in &self.slots[id as usize].lanes {
+            for run in self.pool.runs(list, left) {
+                self.slab.touch(run.iter().map(|entry| entry.index));
+                left -= run.len();
+            }
+        }
+        limit.min(AHEAD) - left
     }
 
     /// The next tick at which something must happen: a firing, or a slot that must have been moved down.
@@ -231,12 +251,16 @@ impl Wheel {
         let level = self.slots[id as usize].level as usize - 1;
         let horizon_ms = self.horizon_ms(id);
         let mut live = [Ref::WIPED; CHUNK_REFS as usize];
-        let mut spent = 0;
+        let (mut spent, mut ahead) = (0, 0);
         while spent < quota {
-            let (seen, count) = self.take_run(id, quota - spent, &mut live);
+            if ahead == 0 {
+                ahead = self.look_ahead(id, quota - spent);
+            }
+            let (seen, count) = self.take_run(id, ahead, &mut live);
             if seen == 0 {
                 break;
             }
+            ahead -= seen;
             spent += seen;
             for &entry in &live[..count] {
                 let target = self.placement.slot_at(level, self.deadline_of(horizon_ms, entry));

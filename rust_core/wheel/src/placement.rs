@@ -6,28 +6,23 @@
 //! level holds the timer when `x` is below its window's end; the division by a slot's length is a
 //! multiplication with its inverse, exact because `x` is at most a window ahead of the present.
 
-use crate::layout::{Layout, RINGS};
+use crate::layout::{Layout, LEVELS, RINGS};
 
-/// One ring, seen from the present.
-#[derive(Clone, Copy, Debug, Default)]
-struct Window {
-    /// `x` below this belongs here or lower.
-    end_ms: u64,
-    /// Start of the present slot.
-    first_ms: u64,
-    /// Number of the present slot.
-    number: u64,
-    /// `ceil(2^63 / slot length in ms)`.
-    inverse: u64,
-    slot_ms: u64,
-    base: u32,
-    mask: u32,
-}
-
-/// The present, and all rings seen from it.
+/// The present, and all rings seen from it; each column by level. The level behind the rings has one slot, the number
+/// behind all of theirs, for whatever is out of their reach: so nothing has to be asked first.
 #[derive(Clone, Debug)]
 pub(crate) struct Placement {
-    windows: [Window; RINGS],
+    /// `x` below this belongs here or lower.
+    end_ms: [u64; RINGS],
+    /// Start of the present slot.
+    first_ms: [u64; LEVELS],
+    /// Number of the present slot.
+    number: [u64; LEVELS],
+    /// `ceil(2^63 / slot length in ms)`.
+    inverse: [u64; LEVELS],
+    base: [u32; LEVELS],
+    mask: [u32; LEVELS],
+    slot_ms: [u64; RINGS],
     round_up_ms: u64,
     tick_ms: u64,
     /// Start of the present tick.
@@ -39,23 +34,24 @@ pub(crate) struct Placement {
 impl Placement {
     /// Seen from tick 0.
     pub(crate) fn new(layout: &Layout) -> Self {
-        let windows = std::array::from_fn(|level| {
-            let slot_ms = layout.unit_ticks(level) * layout.tick_ms();
-            Window {
-                inverse: (1_u64 << 63).div_ceil(slot_ms),
-                slot_ms,
-                base: layout.slot_id(level, 0),
-                mask: layout.slots(level) as u32 - 1,
-                ..Window::default()
-            }
-        });
         let mut placement = Self {
-            windows,
+            end_ms: [0; RINGS],
+            first_ms: [0; LEVELS],
+            number: [0; LEVELS],
+            inverse: [0; LEVELS],
+            base: [layout.ring_slots(); LEVELS],
+            mask: [0; LEVELS],
+            slot_ms: std::array::from_fn(|level| layout.unit_ticks(level) * layout.tick_ms()),
             round_up_ms: layout.tick_ms() - 1,
             tick_ms: layout.tick_ms(),
             floor_ms: 0,
             next_second: 0,
         };
+        for level in 0..RINGS {
+            placement.inverse[level] = (1_u64 << 63).div_ceil(placement.slot_ms[level]);
+            placement.base[level] = layout.slot_id(level, 0);
+            placement.mask[level] = layout.slots(level) as u32 - 1;
+        }
         placement.set_now(layout, 0);
         placement
     }
@@ -63,70 +59,63 @@ impl Placement {
     /// Moves the present.
     pub(crate) fn set_now(&mut self, layout: &Layout, tick: u64) {
         self.floor_ms = tick * self.tick_ms;
-        let first = &mut self.windows[0];
-        first.number = tick;
-        first.first_ms = self.floor_ms;
-        first.end_ms = self.floor_ms.saturating_add((u64::from(first.mask) + 1) * first.slot_ms);
+        self.set_window(0, tick);
         if tick < self.next_second {
             return;
         }
         for level in 1..RINGS {
-            let window = &mut self.windows[level];
-            window.number = layout.number(level, tick);
-            window.first_ms = window.number * window.slot_ms;
-            window.end_ms = window.first_ms.saturating_add((u64::from(window.mask) + 1) * window.slot_ms);
+            self.set_window(level, layout.number(level, tick));
         }
-        self.next_second = layout.first_tick(1, self.windows[1].number + 1);
+        self.next_second = layout.first_tick(1, self.number[1] + 1);
+    }
+
+    fn set_window(&mut self, level: usize, number: u64) {
+        let slots = u64::from(self.mask[level]) + 1;
+        self.number[level] = number;
+        self.first_ms[level] = number * self.slot_ms[level];
+        self.end_ms[level] = self.first_ms[level].saturating_add(slots * self.slot_ms[level]);
     }
 
     /// Number of the present slot of a ring.
     #[inline]
     pub(crate) fn number(&self, level: usize) -> u64 {
-        self.windows[level].number
+        self.number[level]
     }
 
-    /// The slot of the lowest ring that holds the deadline; `None` beyond the rings, and for the last
-    /// moments before the end of time.
+    /// The slot of the lowest ring that holds the deadline; the number of all their slots when it is beyond the rings,
+    /// and for the last moments before the end of time.
     #[inline]
-    pub(crate) fn slot(&self, deadline_ms: u64) -> Option<u32> {
+    pub(crate) fn slot(&self, deadline_ms: u64) -> u32 {
         let x = deadline_ms.saturating_add(self.round_up_ms).max(self.floor_ms);
-        let [ticks, seconds, minutes, hours] = &self.windows;
-        if x >= hours.end_ms {
-            return None;
-        }
         // Added up rather than searched for: deadlines are mixed, and a branch would be guessed wrongly.
-        let level = usize::from(x >= ticks.end_ms)
-            + usize::from(x >= seconds.end_ms)
-            + usize::from(x >= minutes.end_ms);
-        Some(self.windows[level].slot(x))
+        let level = self.end_ms.iter().map(|&end_ms| usize::from(x >= end_ms)).sum();
+        self.slot_of(level, x)
     }
 
     /// The slot of one ring for a deadline in its window, not before the present.
     #[inline]
     pub(crate) fn slot_at(&self, level: usize, deadline_ms: u64) -> u32 {
-        let window = &self.windows[level];
         match deadline_ms.checked_add(self.round_up_ms) {
-            Some(x) => window.slot(x.max(self.floor_ms)),
+            Some(x) => self.slot_of(level, x.max(self.floor_ms)),
             None => {
-                let number = deadline_ms.div_ceil(self.tick_ms) / (window.slot_ms / self.tick_ms);
-                window.base + (number as u32 & window.mask)
+                let number = deadline_ms.div_ceil(self.tick_ms) / (self.slot_ms[level] / self.tick_ms);
+                self.base[level] + (number as u32 & self.mask[level])
             }
         }
     }
 
     /// Absolute number of an occupied slot of a ring, by its id: the only one of the window that lives there.
-    pub(crate) fn number_of(&self, level: usize, id: u32) -> u64 {
-        let window = &self.windows[level];
-        let steps = (id - window.base).wrapping_sub(window.number as u32) & window.mask;
-        window.number.saturating_add(u64::from(steps))
-    }
-}
-
-impl Window {
     #[inline]
-    fn slot(&self, x: u64) -> u32 {
-        let slots = (u128::from(x - self.first_ms) * u128::from(self.inverse)) >> 63;
-        self.base + ((self.number as u32).wrapping_add(slots as u32) & self.mask)
+    pub(crate) fn number_of(&self, level: usize, id: u32) -> u64 {
+        let steps = (id - self.base[level]).wrapping_sub(self.number[level] as u32) & self.mask[level];
+        self.number[level].saturating_add(u64::from(steps))
+    }
+
+    #[inline]
+    fn slot_of(&self, level: usize, x: u64) -> u32 {
+        let slots =
+            (u128::from(x.wrapping_sub(self.first_ms[level])) * u128::from(self.inverse[level])) >> 63;
+        self.base[level] + ((self.number[level] as u32).wrapping_add(slots as u32) & self.mask[level])
     }
 }
 
@@ -135,13 +124,14 @@ mod tests {
     use super::*;
 
     /// The plain way, by division.
-    fn plain(layout: &Layout, now_tick: u64, deadline_ms: u64) -> Option<u32> {
+    fn plain(layout: &Layout, now_tick: u64, deadline_ms: u64) -> u32 {
         let tick = layout.due_tick(deadline_ms).max(now_tick);
-        (0..RINGS).find_map(|level| {
+        let ring = (0..RINGS).find_map(|level| {
             let number = layout.number(level, tick);
             let fits = layout.fits(level, number, layout.number(level, now_tick));
             fits.then(|| layout.slot_id(level, number))
-        })
+        });
+        ring.unwrap_or(layout.ring_slots())
     }
 
     #[test]
@@ -198,7 +188,7 @@ mod tests {
                 assert_eq!(placement.slot(deadline_ms), plain(&layout, now_tick, deadline_ms));
                 deadline_ms += 1 + step * 7 % 1_300;
             }
-            assert_eq!(placement.slot(u64::MAX), None);
+            assert_eq!(placement.slot(u64::MAX), layout.ring_slots());
         }
     }
 

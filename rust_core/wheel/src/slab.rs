@@ -8,13 +8,13 @@
 //! reused: a stale key can then never meet a stranger, at the price of 8 bytes every four billion
 //! reuses of one node.
 //!
-//! The free list is an array used as a stack: the indices to be taken next are known in advance
-//! (a linked free list is a dependent cache miss per insert), and the warmest node is reused first.
+//! Free nodes are taken in the order of memory (`vacancy.rs`), so a batch runs through it in one direction.
 
 use std::hint::black_box;
 use std::num::NonZeroU64;
 
 use crate::grow::grow;
+use crate::vacancy::Vacancy;
 
 /// Place of a free node.
 pub(crate) const NOWHERE: u32 = u32::MAX;
@@ -64,17 +64,30 @@ pub(crate) struct Node {
     place: u32,
 }
 
+impl Node {
+    /// Never used.
+    const FRESH: Node = Node { generation: 1, place: NOWHERE };
+
+    /// Puts a timer into a node that was taken; returns its key.
+    #[inline]
+    pub(crate) fn settle(&mut self, index: u32, place: u32) -> TimerKey {
+        debug_assert_eq!(self.place, NOWHERE, "node {index} is in use");
+        self.place = place;
+        TimerKey::new(index, self.generation)
+    }
+}
+
 /// All nodes, and which of them are free.
 #[derive(Debug)]
 pub(crate) struct Slab {
     nodes: Vec<Node>,
-    free: Vec<u32>,
+    free: Vacancy,
     retired: usize,
 }
 
 impl Slab {
     pub(crate) fn new() -> Self {
-        Self { nodes: Vec::new(), free: Vec::new(), retired: 0 }
+        Self { nodes: Vec::new(), free: Vacancy::new(), retired: 0 }
     }
 
     /// Timers held.
@@ -90,22 +103,57 @@ impl Slab {
     /// Takes a node for a timer whose ref will be at `place`; the caller has checked [`Slab::room`].
     #[inline]
     pub(crate) fn take(&mut self) -> u32 {
-        if let Some(index) = self.free.pop() {
+        if let Some(index) = self.free.take() {
             return index;
         }
         let index = self.nodes.len() as u32;
         grow(&mut self.nodes);
-        self.nodes.push(Node { generation: 1, place: NOWHERE });
+        self.nodes.push(Node::FRESH);
+        self.free.cover(self.nodes.len());
         index
+    }
+
+    /// Takes `count` nodes, in the order of memory: the free ones, then fresh ones; `taken` is overwritten. Those that
+    /// were used before are brought into the cache.
+    pub(crate) fn take_many(&mut self, count: usize, taken: &mut Vec<u32>) {
+        taken.clear();
+        self.free.take_many(count, taken);
+        self.touch(taken.iter().copied());
+        let (first, fresh) = (self.nodes.len(), count - taken.len());
+        if fresh > 0 {
+            if self.nodes.capacity() - first < fresh {
+                self.nodes.reserve_exact((first / 8).max(fresh));
+            }
+            self.nodes.resize(first + fresh, Node::FRESH);
+            self.free.cover(self.nodes.len());
+            taken.extend(first as u32..(first + fresh) as u32);
+        }
+    }
+
+    /// All nodes, to settle a batch that [`Slab::take_many`] has taken nodes for.
+    pub(crate) fn nodes_mut(&mut self) -> &mut [Node] {
+        &mut self.nodes
+    }
+
+    /// Gives the timer at `index` another place and another generation: its key, which was current, is stale, and
+    /// the one returned is new. `None`, and the node is retired, when it has no generation left.
+    #[inline]
+    pub(crate) fn renew(&mut self, index: u32, place: u32) -> Option<TimerKey> {
+        let node = &mut self.nodes[index as usize];
+        debug_assert!(node.place != NOWHERE, "node {index} is free");
+        if node.generation == u32::MAX {
+            self.remove(index);
+            return None;
+        }
+        node.generation += 1;
+        node.place = place;
+        Some(TimerKey::new(index, node.generation))
     }
 
     /// Puts a timer into a node that was taken; returns its key.
     #[inline]
     pub(crate) fn settle(&mut self, index: u32, place: u32) -> TimerKey {
-        let node = &mut self.nodes[index as usize];
-        debug_assert_eq!(node.place, NOWHERE, "node {index} is in use");
-        node.place = place;
-        TimerKey::new(index, node.generation)
+        self.nodes[index as usize].settle(index, place)
     }
 
     /// Takes a timer out and makes its key, which is returned, stale. The node must hold one.
@@ -119,16 +167,9 @@ impl Slab {
         if node.generation == 0 {
             self.retired += 1;
         } else {
-            self.free.push(index);
+            self.free.add(index);
         }
         key
-    }
-
-    /// Makes room for `more` removals, so that none of them moves the free list.
-    pub(crate) fn reserve_free(&mut self, more: usize) {
-        if self.free.capacity() - self.free.len() < more {
-            self.free.reserve_exact(more.max(self.free.len() / 8));
-        }
     }
 
     /// Where the timer of a key is; `None` when the key is stale.
@@ -171,25 +212,19 @@ impl Slab {
         black_box(places.fold(0, |sum, place| sum ^ place));
     }
 
-    /// Brings the next `count` free nodes into the cache.
-    pub(crate) fn touch_free(&self, count: usize) {
-        let first = self.free.len().saturating_sub(count);
-        self.touch(self.free[first..].iter().copied());
-    }
-
     /// Bytes on the heap.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.nodes.capacity() * size_of::<Node>() + self.free.capacity() * size_of::<u32>()
+        self.nodes.capacity() * size_of::<Node>() + self.free.memory_bytes()
     }
 
-    /// Checks the free list against the nodes.
+    /// Checks the set of free nodes against the nodes.
     pub(crate) fn invariant(&self) -> Result<(), String> {
-        let mut seen = vec![false; self.nodes.len()];
-        for &index in &self.free {
-            let twice = std::mem::replace(&mut seen[index as usize], true);
-            if twice || self.nodes[index as usize].place != NOWHERE {
-                return Err(format!("node {index} is on the free list twice or while in use"));
-            }
+        if !self.free.is_sound() {
+            return Err("the set of free nodes contradicts itself".to_owned());
+        }
+        let both = |&index: &u32| self.free.contains(index) && self.nodes[index as usize].place != NOWHERE;
+        if let Some(index) = (0..self.nodes.len() as u32).find(both) {
+            return Err(format!("node {index} is free while in use"));
         }
         let live = self.nodes.iter().filter(|node| node.place != NOWHERE).count();
         if live != self.len() {
@@ -215,16 +250,34 @@ mod tests {
     }
 
     #[test]
-    fn the_last_freed_node_is_taken_first_and_old_keys_stay_stale() {
+    fn a_freed_node_is_taken_before_a_fresh_one_and_old_keys_stay_stale() {
         let mut slab = Slab::new();
         let (first, second) = (insert(&mut slab, 10), insert(&mut slab, 20));
-        slab.remove(first.index());
         slab.remove(second.index());
+        slab.remove(first.index());
         let third = insert(&mut slab, 30);
-        assert_eq!(third.index(), second.index());
+        assert_eq!(third.index(), first.index());
         assert_eq!([slab.find(third), slab.find(second), slab.find(first)], [Some(30), None, None]);
         assert_eq!((slab.len(), slab.key_of_ref(third.index(), 30)), (1, Some(third)));
         assert_eq!(slab.key_of_ref(third.index(), 20), None);
+        slab.invariant().unwrap();
+        let mut taken = Vec::new();
+        slab.take_many(3, &mut taken);
+        assert_eq!(taken, [second.index(), 2, 3]);
+        for (&index, place) in taken.iter().zip(40..) {
+            slab.settle(index, place);
+        }
+        slab.invariant().unwrap();
+    }
+
+    #[test]
+    fn a_renewed_node_keeps_its_index_until_its_generations_are_used_up() {
+        let mut slab = Slab::new();
+        let key = insert(&mut slab, 1);
+        let renewed = slab.renew(key.index(), 2).unwrap();
+        assert_eq!((renewed.index(), slab.find(key), slab.find(renewed)), (key.index(), None, Some(2)));
+        slab.nodes[key.index() as usize].generation = u32::MAX;
+        assert_eq!((slab.renew(key.index(), 3), slab.len()), (None, 0));
         slab.invariant().unwrap();
     }
 

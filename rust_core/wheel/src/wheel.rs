@@ -200,19 +200,17 @@ impl Wheel {
     /// that tick. A paused one goes on. Returns its new key; the old one is stale. `None` when it was
     /// stale before.
     pub fn reschedule(&mut self, key: TimerKey, deadline_ms: u64) -> Option<TimerKey> {
+        self.pay_for_garbage(1);
         let place = self.slab.find(key)?;
         let payload = self.payload_at(key.index(), place);
-        self.counters.rescheduled += 1;
-        self.disarm(key.index(), place);
-        Some(self.arm(deadline_ms, payload))
+        Some(self.rearm(key.index(), place, deadline_ms, payload))
     }
 
     /// As [`Wheel::reschedule`], with a payload given anew: who knows it saves looking it up.
     pub fn replace(&mut self, key: TimerKey, deadline_ms: u64, payload: u64) -> Option<TimerKey> {
+        self.pay_for_garbage(1);
         let place = self.slab.find(key)?;
-        self.counters.rescheduled += 1;
-        self.disarm(key.index(), place);
-        Some(self.arm(deadline_ms, payload))
+        Some(self.rearm(key.index(), place, deadline_ms, payload))
     }
 
     /// Timers armed; paused ones are not.
@@ -271,28 +269,58 @@ impl Wheel {
     }
 
     pub(crate) fn arm(&mut self, deadline_ms: u64, payload: u64) -> TimerKey {
-        // One comparison; true only when cancels outrun every advance.
-        if self.garbage() > self.garbage_limit() {
-            self.compact(COMPACT_PER_INSERT);
-        }
-        let slot = self.slot_for(deadline_ms);
+        self.pay_for_garbage(1);
         let index = self.slab.take();
+        let place = self.put(index, deadline_ms, payload);
+        self.slab.settle(index, place)
+    }
+
+    /// Arms the timer at `index`, whose ref is at `place`, anew; its node stays where it is.
+    fn rearm(&mut self, index: u32, place: u32, deadline_ms: u64, payload: u64) -> TimerKey {
+        self.counters.rescheduled += 1;
+        self.quit(index, place);
+        let place = self.put(index, deadline_ms, payload);
+        if let Some(key) = self.slab.renew(index, place) {
+            return key;
+        }
+        // Its node has no generation left: the ref that was put is garbage, and the timer moves to another node.
+        self.quit(index, place);
+        self.arm(deadline_ms, payload)
+    }
+
+    /// Removes garbage when `armings` are about to be made while there is too much of it, which is when cancels
+    /// outrun every advance. To be called before anything is looked up: refs may be moved.
+    #[inline]
+    pub(crate) fn pay_for_garbage(&mut self, armings: usize) {
+        if self.garbage() > self.garbage_limit() {
+            self.compact(COMPACT_PER_INSERT * armings);
+        }
+    }
+
+    /// Puts the ref of the timer at `index` into the slot of its deadline; returns its place.
+    fn put(&mut self, index: u32, deadline_ms: u64, payload: u64) -> u32 {
+        let slot = self.slot_for(deadline_ms);
         let place = self.append(slot, DIRECT, Ref { payload, deadline_low: deadline_ms as u32, index });
         self.refs += 1;
         if self.is_elder(deadline_ms) {
             self.elders.insert(index, deadline_ms);
         }
-        self.slab.settle(index, place)
+        place
     }
 
     /// Whether a deadline is too old for a ref's 32 bits.
     pub(crate) fn is_elder(&self, deadline_ms: u64) -> bool {
-        deadline_ms.saturating_add(ELDER_MS) < self.now_ms
+        deadline_ms < self.now_ms.saturating_sub(ELDER_MS)
     }
 
     /// Takes a timer out, leaving its ref behind as garbage.
     pub(crate) fn disarm(&mut self, index: u32, place: u32) {
         self.slab.remove(index);
+        self.quit(index, place);
+    }
+
+    /// Takes a timer out of wherever it waits; its node is the caller's.
+    fn quit(&mut self, index: u32, place: u32) {
         if place == PAUSED {
             self.paused.remove(&index);
             return;
@@ -324,20 +352,29 @@ impl Wheel {
 
     /// The slot where a timer is put when it is armed now: the lowest level that holds its tick.
     pub(crate) fn slot_for(&mut self, deadline_ms: u64) -> u32 {
-        self.placement.slot(deadline_ms).unwrap_or_else(|| self.far_slot(deadline_ms))
+        match self.placement.slot(deadline_ms) {
+            slot if slot < self.layout.ring_slots() => slot,
+            _ => self.far_slot(deadline_ms),
+        }
     }
 
     /// As [`Wheel::slot_for`], for deadlines beyond the rings or close to the end of time.
     #[cold]
     pub(crate) fn far_slot(&mut self, deadline_ms: u64) -> u32 {
+        self.late_slot(deadline_ms).unwrap_or_else(|| {
+            let tick = self.layout.due_tick(deadline_ms).max(self.now_tick);
+            self.bucket(self.layout.number(OVERFLOW, tick))
+        })
+    }
+
+    /// The ring's slot of a deadline close to the end of time, by plain arithmetic; `None` beyond the rings.
+    pub(crate) fn late_slot(&self, deadline_ms: u64) -> Option<u32> {
         let tick = self.layout.due_tick(deadline_ms).max(self.now_tick);
-        for level in 0..RINGS {
+        (0..RINGS).find_map(|level| {
             let number = self.layout.number(level, tick);
-            if self.layout.fits(level, number, self.placement.number(level)) {
-                return self.layout.slot_id(level, number);
-            }
-        }
-        self.bucket(self.layout.number(OVERFLOW, tick))
+            let fits = self.layout.fits(level, number, self.placement.number(level));
+            fits.then(|| self.layout.slot_id(level, number))
+        })
     }
 
     /// The overflow bucket of a day, made when there is none.
@@ -365,6 +402,17 @@ impl Wheel {
         slot.live += 1;
         slot.refs += 1;
         self.pool.push(&mut slot.lanes[lane], id, entry)
+    }
+
+    /// Makes room at the end of a slot for `count` timers that are armed now; returns the first one's place.
+    pub(crate) fn append_many(&mut self, id: u32, count: u32) -> u32 {
+        if self.slots[id as usize].live == 0 {
+            self.occupy(id);
+        }
+        let slot = &mut self.slots[id as usize];
+        slot.live += count;
+        slot.refs += count;
+        self.pool.lengthen(&mut slot.lanes[DIRECT], id, count)
     }
 
     /// Notes that a slot is about to get its first timer.
@@ -450,7 +498,7 @@ impl Wheel {
 }
 
 /// Refs looked at per insert while garbage is over its limit.
-pub(crate) const COMPACT_PER_INSERT: usize = 16;
+const COMPACT_PER_INSERT: usize = 16;
 
 pub(crate) fn check_columns(left: usize, right: usize) -> Result<(), WheelError> {
     if left == right {

@@ -87,7 +87,7 @@ fn step(pair: &mut Pair, dice: &mut Dice, tilt: Tilt) {
             pair.insert_batch(&herd);
         }
         5 => {
-            // Now and then a batch so long that it is sorted by slot, in more than one block.
+            // Now and then a batch so long that it is counted by slot, in more than one block.
             let count = if dice.below(8) == 0 { dice.below(6_000) } else { dice.below(90) };
             let mixed: Vec<u64> = (0..count).map(|_| deadline_ms(dice, now_ms)).collect();
             pair.insert_batch(&mixed);
