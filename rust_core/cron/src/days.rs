@@ -1,6 +1,6 @@
 //! The two day fields, with `L`, `W` and `#`.
 
-use crate::element::{element, number, value, Cursor, Field};
+use crate::element::{at_once, element, number, value, Cursor, Field};
 use crate::error::ParseError;
 use crate::pattern::{Pattern, SPECIAL_DAYS};
 
@@ -23,18 +23,21 @@ pub(crate) fn day_of_month(
     field: &Field<'_>,
     into: &mut Pattern,
 ) -> Result<DayField, ParseError> {
-    into.days = 0;
     let found = begin(cursor);
+    if let Some(range) = at_once(cursor, field) {
+        into.days = range.mask(field) as u32;
+        return Ok(found);
+    }
+    into.days = 0;
     each_element(cursor, field, |cursor, special| {
         let start = cursor.at;
         if field.reading.specials && cursor.take_special(b'L', field.reading) {
             *special = true;
             return last_day(cursor, field, into);
         }
-        let digits = number(&mut cursor.clone(), field).ok().flatten();
         let mut ahead = *cursor;
-        if let (true, Some(day)) = (field.reading.specials, digits) {
-            number(&mut ahead, field)?;
+        if field.reading.specials && cursor.peek().is_ascii_digit() {
+            let day = number(&mut ahead, field)?.unwrap_or(0);
             if ahead.take_special(b'W', field.reading) {
                 if !(1..=31).contains(&day) {
                     return Err(field.refuse(start, format!("{day} is not a day of a month")));
@@ -78,9 +81,14 @@ pub(crate) fn day_of_week(
     field: &Field<'_>,
     into: &mut Pattern,
 ) -> Result<DayField, ParseError> {
-    into.weekdays = 0;
     let sunday = field.reading.sunday;
+    let bits = |mask: u64| (mask >> sunday | mask >> sunday >> 7) as u8 & 0x7f;
     let mut found = begin(cursor);
+    if let Some(range) = at_once(cursor, field) {
+        into.weekdays = bits(range.mask(field));
+        return Ok(found);
+    }
+    into.weekdays = 0;
     if field.reading.plus && cursor.take(b'+') {
         found = DayField { plus: true, ..begin(cursor) };
         found.free = false;
@@ -97,8 +105,7 @@ pub(crate) fn day_of_week(
                 return Ok(());
             }
         }
-        let mask = element(cursor, field)?.mask(field) >> sunday;
-        into.weekdays |= (mask | mask >> 7) as u8 & 0x7f;
+        into.weekdays |= bits(element(cursor, field)?.mask(field));
         Ok(())
     })?;
     if into.nth != [0; 6] {
@@ -112,6 +119,9 @@ type Nth = Option<(u32, Option<usize>)>;
 /// `5L`, `5#3`, `5#L`, `L5` or a lone `L`; `None` and nothing read for anything else.
 fn special_weekday(cursor: &mut Cursor<'_>, field: &Field<'_>) -> Result<Nth, ParseError> {
     const LAST: usize = 5;
+    if !cursor.peek().is_ascii_alphanumeric() {
+        return Ok(None);
+    }
     let mut ahead = *cursor;
     if field.reading.last_before && ahead.take_special(b'L', field.reading) {
         let weekday = value(&mut ahead, field)?;

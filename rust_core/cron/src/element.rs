@@ -152,6 +152,20 @@ impl Range {
     }
 }
 
+/// A whole field that is `*` or one plain value, as nearly all are: read at once. `None` for anything else.
+pub(crate) fn at_once(cursor: &Cursor<'_>, field: &Field<'_>) -> Option<Range> {
+    let digit = |byte: u8| byte.is_ascii_digit().then(|| u32::from(byte - b'0'));
+    let value = match cursor.text[cursor.at..cursor.end] {
+        [b'*'] => {
+            return Some(Range { low: field.min, high: field.star_max, step: 1, star: true, interval: true })
+        }
+        [one] => digit(one)?,
+        [ten, one] => digit(ten)? * 10 + digit(one)?,
+        _ => return None,
+    };
+    (field.min..=field.max).contains(&value).then(|| Range::one(value))
+}
+
 /// One element: `*`, `?`, `H`, a value, a range; each with steps.
 pub(crate) fn element(cursor: &mut Cursor<'_>, field: &Field<'_>) -> Result<Range, ParseError> {
     let start = cursor.at;

@@ -35,6 +35,7 @@ const NEAR_S: i64 = 3 * DAY_S;
 
 /// The first firing after an instant; with `inclusive` not before it. A run that a gap moved to the instant belongs to
 /// what came before it.
+#[inline]
 #[must_use]
 pub fn next(line: &Line<'_>, zone: &Zone, change: Change, after: i64, inclusive: bool) -> Firing {
     let from = after + i64::from(!inclusive);

@@ -23,6 +23,7 @@ pub mod parse;
 pub mod pattern;
 mod posix;
 pub mod schedule;
+mod search;
 pub mod zone;
 
 pub use calendar::{Calendar, DayCondition, DayRule, Roll, UnknownYear};

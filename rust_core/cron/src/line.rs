@@ -3,6 +3,7 @@
 use crate::calendar::{DayRule, RULE_DAYS_MAX};
 use crate::civil::{DAY_S, YEAR_MAX};
 use crate::pattern::Pattern;
+use crate::search::split;
 
 /// A wall clock time, or why there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +36,11 @@ pub struct Grid {
 
 impl Line<'_> {
     /// The first time not before `from`.
+    #[inline]
     #[must_use]
     pub fn next(&self, from: i64) -> Found {
         match self {
-            Self::Pattern(pattern, None) => next_plain(pattern, from),
+            Self::Pattern(pattern, None) => pattern.next(from).map_or(Found::Never, Found::At),
             Self::Pattern(pattern, Some(rule)) => next_ruled(pattern, rule, from),
             Self::Grid(grid) => {
                 let step = grid.days * DAY_S;
@@ -62,24 +64,8 @@ impl Line<'_> {
     }
 }
 
-#[inline]
-fn next_plain(pattern: &Pattern, from: i64) -> Found {
-    let (day, time) = (from.div_euclid(DAY_S), from.rem_euclid(DAY_S) as u32);
-    let Some(mut next) = pattern.next_day(day) else { return Found::Never };
-    if next == day {
-        if let Some(time) = pattern.next_time(time) {
-            return Found::At(day * DAY_S + i64::from(time));
-        }
-        match pattern.next_day(day + 1) {
-            Some(later) => next = later,
-            None => return Found::Never,
-        }
-    }
-    Found::At(next * DAY_S + i64::from(pattern.next_time(0).unwrap_or(0)))
-}
-
 fn next_ruled(pattern: &Pattern, rule: &DayRule, from: i64) -> Found {
-    let (day, time) = (from.div_euclid(DAY_S), from.rem_euclid(DAY_S) as u32);
+    let (day, time) = split(from);
     let first = match next_ruled_day(pattern, rule, day) {
         Ok(Some(first)) => first,
         Ok(None) => return Found::Never,
@@ -128,7 +114,7 @@ fn next_ruled_day(pattern: &Pattern, rule: &DayRule, from: i64) -> Result<Option
 }
 
 fn previous_time(pattern: &Pattern, rule: Option<&DayRule>, from: i64) -> Found {
-    let (day, time) = (from.div_euclid(DAY_S), from.rem_euclid(DAY_S) as u32);
+    let (day, time) = split(from);
     let previous_day = |day: i64| match rule {
         None => Ok(pattern.previous_day(day)),
         Some(rule) => previous_ruled_day(pattern, rule, day),

@@ -2,7 +2,7 @@
 
 use crate::days::{day_of_month, day_of_week, next_element, DayField};
 use crate::dialect::{DayJoin, Dialect, Question, Reading};
-use crate::element::{element, Cursor, Field, Kind};
+use crate::element::{at_once, element, Cursor, Field, Kind};
 use crate::error::ParseError;
 use crate::pattern::{Pattern, ANY_DAY, ANY_WEEKDAY, DAYS_AND, FIELD_YEAR_MIN, INTERVAL_TIME, STAR_TIME};
 
@@ -143,13 +143,19 @@ impl<'a> Reader<'a> {
         if let Some(year) = year {
             self.years(year, &mut pattern)?;
         }
-        pattern.note_never();
+        pattern.settle();
         Ok(pattern)
     }
 
     /// A field of plain values: second, minute, hour or month.
     fn time(&self, index: usize, kind: Kind, flags: &mut u16) -> Result<u64, ParseError> {
         let (mut cursor, field) = (self.cursor(index), self.field(kind));
+        if let Some(range) = at_once(&cursor, &field) {
+            if range.star {
+                *flags |= STAR_TIME | INTERVAL_TIME;
+            }
+            return Ok(range.mask(&field));
+        }
         let star = matches!(cursor.peek(), b'*' | b'?');
         let mut mask = 0;
         loop {

@@ -1,10 +1,9 @@
-//! A compiled expression: bit masks, and the next or previous wall clock time that fits them.
+//! A compiled expression: bit masks, and the days of a month that fit them.
 //!
-//! Wall clock times are seconds since 1970-01-01 00:00 on the wall clock ("local seconds"). The day masks of a month
-//! are made when the search reaches it: bit d is day d. Weekday rules become day masks by one rotation and one
-//! multiplication, so a month costs the same whatever its rules are.
+//! The day masks of a month are made when the search ([`crate::search`]) reaches it: bit d is day d. Weekday rules
+//! become day masks by one rotation and one multiplication, so a month costs the same whatever its rules are.
 
-use crate::civil::{date_of, day_of, month_length, weekday_of, DAY_S, YEAR_MAX, YEAR_MIN};
+use crate::civil::{day_of, is_leap, month_length, weekday_of, YEAR_MAX, YEAR_MIN};
 
 /// First year of a year field.
 pub const FIELD_YEAR_MIN: i32 = 1970;
@@ -28,6 +27,11 @@ pub const INTERVAL_TIME: u16 = 1 << 4;
 pub const NEVER: u16 = 1 << 5;
 /// Something beyond plain days and weekdays: `L`, `W` or `#`.
 pub const SPECIAL_DAYS: u16 = 1 << 6;
+
+/// Every day of every year fits.
+pub const EVERY_DAY: u16 = 1 << 7;
+/// The weekday alone decides.
+pub const BY_WEEK: u16 = 1 << 8;
 
 /// Leap or not, by each weekday of 1 January: every year is like one of these.
 const YEAR_KINDS: [i32; 14] =
@@ -76,7 +80,7 @@ impl Pattern {
             nearest: 0,
             lasts_nearest: 0,
             months: 0x1ffe,
-            flags: ANY_DAY | ANY_WEEKDAY,
+            flags: ANY_DAY | ANY_WEEKDAY | EVERY_DAY,
             weekdays: 0x7f,
             nth: [0; 6],
             years: None,
@@ -107,7 +111,7 @@ impl Pattern {
         self.flags & NEVER != 0
     }
 
-    fn has_year(&self, year: i32) -> bool {
+    pub(crate) fn has_year(&self, year: i32) -> bool {
         match &self.years {
             None => true,
             Some(_) if !(FIELD_YEAR_MIN..=FIELD_YEAR_MAX).contains(&year) => false,
@@ -119,7 +123,7 @@ impl Pattern {
     }
 
     /// The first and the last year with a firing.
-    fn year_range(&self) -> (i32, i32) {
+    pub(crate) fn year_range(&self) -> (i32, i32) {
         let Some(years) = &self.years else { return (YEAR_MIN, YEAR_MAX) };
         let first = years.iter().enumerate().find(|(_, word)| **word != 0);
         let last = years.iter().enumerate().rev().find(|(_, word)| **word != 0);
@@ -173,138 +177,36 @@ impl Pattern {
         }
     }
 
-    /// The first day that fits, not before `from`; `None` when there is none up to the year 2499.
-    #[must_use]
-    pub fn next_day(&self, from: i64) -> Option<i64> {
-        if self.never() {
-            return None;
+    /// Notes what is known of the days once all fields are read: whether any date fits at all, and whether the search
+    /// may go by day or by week without looking at months.
+    pub fn settle(&mut self) {
+        const ALL_MONTHS: u16 = 0x1ffe;
+        let plain = self.years.is_none() && self.months == ALL_MONTHS;
+        match self.flags & (ANY_DAY | ANY_WEEKDAY) {
+            any if any == ANY_DAY | ANY_WEEKDAY && plain => self.flags |= EVERY_DAY,
+            ANY_DAY if plain && self.flags & SPECIAL_DAYS == 0 && self.weekdays != 0 => self.flags |= BY_WEEK,
+            _ if self.has_date() => {}
+            _ => self.flags |= NEVER,
         }
-        let (first_year, last_year) = self.year_range();
-        let from = from.max(day_of(first_year, 1, 1));
-        let (mut year, mut month, day) = date_of(from);
-        let mut first = from - i64::from(day) + 1;
-        let mut cut = u32::MAX << day;
-        while year <= last_year {
-            let length = month_length(year, month);
-            if self.months >> month & 1 == 1 && self.has_year(year) {
-                let days = self.month_days(weekday_of(first), length) & cut;
-                if days != 0 {
-                    return Some(first + i64::from(days.trailing_zeros()) - 1);
-                }
-            }
-            cut = u32::MAX;
-            first += i64::from(length);
-            month += 1;
-            if month > 12 {
-                (year, month) = (year + 1, 1);
-            }
-        }
-        None
     }
 
-    /// The last day that fits, not after `from`.
-    #[must_use]
-    pub fn previous_day(&self, from: i64) -> Option<i64> {
-        if self.never() {
-            return None;
-        }
-        let (first_year, last_year) = self.year_range();
-        let from = from.min(day_of(last_year, 12, 31));
-        let (mut year, mut month, day) = date_of(from);
-        let mut first = from - i64::from(day) + 1;
-        let mut cut = u32::MAX >> (31 - day);
-        while year >= first_year {
-            if self.months >> month & 1 == 1 && self.has_year(year) {
-                let days = self.month_days(weekday_of(first), month_length(year, month)) & cut;
-                if days != 0 {
-                    return Some(first + i64::from(31 - days.leading_zeros()) - 1);
-                }
-            }
-            cut = u32::MAX;
-            month -= 1;
-            if month < 1 {
-                (year, month) = (year - 1, 12);
-            }
-            first -= i64::from(month_length(year, month));
-        }
-        None
+    fn has_date(&self) -> bool {
+        let Some(years) = &self.years else { return self.months != 0 && self.has_date_without_year() };
+        YEAR_KINDS.iter().zip(&YEARS_OF_KIND).any(|(&kind, of_kind)| {
+            years.iter().zip(of_kind).any(|(asked, there)| asked & there != 0) && self.has_date_in(kind)
+        })
     }
 
-    /// The first second of the day that fits, not before `from` (0 to 86,399).
-    #[must_use]
-    pub fn next_time(&self, from: u32) -> Option<u32> {
-        let (hour, minute, second) = (from / 3_600, from / 60 % 60, from % 60);
-        if self.hours >> hour & 1 == 1 {
-            if self.minutes >> minute & 1 == 1 {
-                let seconds = self.seconds >> second;
-                if seconds != 0 {
-                    return Some(from + seconds.trailing_zeros());
-                }
-            }
-            // Shifted twice: the minute after 59 is out of the mask, and a shift by 64 is none.
-            let minutes = self.minutes >> minute >> 1;
-            if minutes != 0 {
-                let minute = minute + 1 + minutes.trailing_zeros();
-                return Some(hour * 3_600 + minute * 60 + self.seconds.trailing_zeros());
-            }
-        }
-        let hours = self.hours >> hour >> 1;
-        if hours == 0 {
-            return None;
-        }
-        let hour = hour + 1 + hours.trailing_zeros();
-        Some(hour * 3_600 + self.minutes.trailing_zeros() * 60 + self.seconds.trailing_zeros())
-    }
-
-    /// The last second of the day that fits, not after `from`.
-    #[must_use]
-    pub fn previous_time(&self, from: u32) -> Option<u32> {
-        let (hour, minute, second) = (from / 3_600, from / 60 % 60, from % 60);
-        let last = |mask: u64| 63 - mask.leading_zeros();
-        let below = |mask: u64, bit: u32| mask & ((1 << bit) - 1);
-        if self.hours >> hour & 1 == 1 {
-            if self.minutes >> minute & 1 == 1 {
-                let seconds = below(self.seconds, second + 1);
-                if seconds != 0 {
-                    return Some(from - second + last(seconds));
-                }
-            }
-            let minutes = below(self.minutes, minute);
-            if minutes != 0 {
-                return Some(hour * 3_600 + last(minutes) * 60 + last(self.seconds));
-            }
-        }
-        let hours = below(u64::from(self.hours), hour);
-        if hours == 0 {
-            return None;
-        }
-        Some(last(hours) * 3_600 + last(self.minutes) * 60 + last(self.seconds))
-    }
-
-    /// Does this wall clock time fit? With `whole_minute` its second is not asked.
-    #[must_use]
-    pub fn fits(&self, local: i64, whole_minute: bool) -> bool {
-        let (day, time) = (local.div_euclid(DAY_S), local.rem_euclid(DAY_S) as u32);
-        (whole_minute || self.seconds >> (time % 60) & 1 == 1)
-            && self.minutes >> (time / 60 % 60) & 1 == 1
-            && self.hours >> (time / 3_600) & 1 == 1
-            && self.next_day(day) == Some(day)
-    }
-
-    /// Finds out whether any date fits, and notes it: 14 kinds of years, or the years of the year field.
-    pub fn note_never(&mut self) {
-        if self.flags & (ANY_DAY | ANY_WEEKDAY) == ANY_DAY | ANY_WEEKDAY && self.years.is_none() {
-            return;
-        }
-        let (first_year, last_year) = self.year_range();
-        let any = if self.years.is_some() {
-            (first_year..=last_year).any(|year| self.has_year(year) && self.has_date_in(year))
-        } else {
-            YEAR_KINDS.iter().any(|&year| self.has_date_in(year))
-        };
-        if !any {
-            self.flags |= NEVER;
-        }
+    /// Over the years a month begins on each weekday, so a month of each length on each weekday stands for all.
+    fn has_date_without_year(&self) -> bool {
+        const LONG: u16 = 1 << 1 | 1 << 3 | 1 << 5 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 12;
+        const SHORT: u16 = 1 << 4 | 1 << 6 | 1 << 9 | 1 << 11;
+        const FEBRUARY: u16 = 1 << 2;
+        let by_weekday = self.flags & ANY_WEEKDAY == 0 || self.nearest | self.lasts_nearest != 0;
+        let starts = if by_weekday { 7 } else { 1 };
+        [(LONG, 31), (SHORT, 30), (FEBRUARY, 29), (FEBRUARY, 28)].iter().any(|&(months, length)| {
+            self.months & months != 0 && (0..starts).any(|first| self.month_days(first, length) != 0)
+        })
     }
 
     fn has_date_in(&self, year: i32) -> bool {
@@ -318,8 +220,26 @@ impl Pattern {
     }
 }
 
+/// By kind of year, the years of the year field that are like it.
+const YEARS_OF_KIND: [Years; 14] = {
+    let mut years = [[0; 4]; 14];
+    let mut year = FIELD_YEAR_MIN;
+    while year <= FIELD_YEAR_MAX {
+        let mut kind = 0;
+        while is_leap(YEAR_KINDS[kind]) != is_leap(year)
+            || weekday_of(day_of(YEAR_KINDS[kind], 1, 1)) != weekday_of(day_of(year, 1, 1))
+        {
+            kind += 1;
+        }
+        let bit = (year - FIELD_YEAR_MIN) as usize;
+        years[kind][bit / 64] |= 1 << (bit % 64);
+        year += 1;
+    }
+    years
+};
+
 /// The weekdays from `first_weekday` on as seven bits.
-fn rotated(weekdays: u8, first_weekday: u32) -> u32 {
+pub(crate) fn rotated(weekdays: u8, first_weekday: u32) -> u32 {
     let twice = u32::from(weekdays) | u32::from(weekdays) << 7;
     twice >> first_weekday & 0x7f
 }
@@ -379,16 +299,5 @@ mod tests {
         // The last (31st) is a Sunday: Friday the 29th.
         assert_eq!(nearest_weekday(31, 5, 31), 29);
         assert_eq!(nearest_weekday(15, 0, 30), 16);
-    }
-
-    #[test]
-    fn times_of_the_day_go_both_ways() {
-        let mut pattern = Pattern::always();
-        (pattern.seconds, pattern.minutes, pattern.hours) = (1, 1 << 30, 1 << 9 | 1 << 17);
-        assert_eq!(pattern.next_time(0), Some(9 * 3_600 + 1_800));
-        assert_eq!(pattern.next_time(9 * 3_600 + 1_801), Some(17 * 3_600 + 1_800));
-        assert_eq!(pattern.next_time(17 * 3_600 + 1_801), None);
-        assert_eq!(pattern.previous_time(86_399), Some(17 * 3_600 + 1_800));
-        assert_eq!(pattern.previous_time(9 * 3_600 + 1_799), None);
     }
 }

@@ -33,19 +33,26 @@ impl std::error::Error for ZoneError {}
 /// Offsets from UTC over time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
-    /// Where each span begins, in UTC seconds; the first at [`BEGINNING`].
-    starts: Vec<i64>,
-    /// Seconds east of UTC.
-    offsets: Vec<i32>,
-    /// By bucket after `starts[1]`: the span at the bucket's beginning.
+    /// In the order of time, the first from [`BEGINNING`] on.
+    spans: Vec<Span>,
+    /// By bucket after `spans[1].start`: the span at the bucket's beginning.
     index: Vec<u16>,
+}
+
+/// A stretch of time with one offset, up to where the next begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    /// UTC seconds.
+    start: i64,
+    /// Seconds east of UTC.
+    offset: i32,
 }
 
 impl Zone {
     /// One offset for ever, in seconds east of UTC.
     #[must_use]
     pub fn fixed(offset_s: i32) -> Self {
-        Self { starts: vec![BEGINNING], offsets: vec![offset_s], index: Vec::new() }
+        Self { spans: vec![Span { start: BEGINNING, offset: offset_s }], index: Vec::new() }
     }
 
     /// UTC.
@@ -82,16 +89,15 @@ impl Zone {
             zone.push(start, offset)?;
         }
         if let Some(rule) = rule {
-            let last = *zone.starts.last().unwrap_or(&BEGINNING);
             // The list and the rule may meet in one year.
-            let last_listed = spans.last().map_or(BEGINNING, |span| span.0).max(last);
+            let last_listed = spans.last().map_or(BEGINNING, |span| span.0).max(zone.last().start);
             let from_year = if last_listed <= BEGINNING {
                 1900
             } else {
                 crate::civil::date_of(last_listed.div_euclid(DAY_S)).0
             };
             if last_listed <= BEGINNING && rule.changes(2000).is_empty() {
-                zone.offsets[0] = rule.standard_s;
+                zone.spans[0].offset = rule.standard_s;
             }
             for year in from_year..=YEAR_MAX + 1 {
                 for (start, offset) in rule.changes(year) {
@@ -101,9 +107,10 @@ impl Zone {
                 }
             }
         }
-        if zone.starts.len() > u16::MAX as usize {
+        if zone.spans.len() > u16::MAX as usize {
             return Err(ZoneError("too many transitions"));
         }
+        zone.spans.shrink_to_fit();
         zone.make_index();
         Ok(zone)
     }
@@ -112,25 +119,23 @@ impl Zone {
         if offset.abs() > OFFSET_MAX_S {
             return Err(ZoneError("an offset of more than 26 hours"));
         }
-        let count = self.starts.len();
-        if start <= self.starts[count - 1] {
+        if start <= self.last().start {
             return Err(ZoneError("its transitions are not in order"));
         }
-        if self.offsets[count - 1] != offset {
-            self.starts.push(start);
-            self.offsets.push(offset);
+        if self.last().offset != offset {
+            self.spans.push(Span { start, offset });
         }
         Ok(())
     }
 
     fn make_index(&mut self) {
-        let (Some(&first), Some(&last)) = (self.starts.get(1), self.starts.last()) else { return };
-        let buckets = ((last - first) >> BUCKET_BITS) + 1;
+        let Some(&Span { start: first, .. }) = self.spans.get(1) else { return };
+        let buckets = ((self.last().start - first) >> BUCKET_BITS) + 1;
         let mut span = 1;
         self.index = (0..buckets)
             .map(|bucket| {
                 let at = first + (bucket << BUCKET_BITS);
-                while span + 1 < self.starts.len() && self.starts[span + 1] <= at {
+                while self.end_of(span) <= at {
                     span += 1;
                 }
                 span as u16
@@ -138,42 +143,54 @@ impl Zone {
             .collect();
     }
 
+    fn last(&self) -> Span {
+        self.spans[self.spans.len() - 1]
+    }
+
     /// How many spans there are.
     #[must_use]
     pub fn spans(&self) -> usize {
-        self.starts.len()
+        self.spans.len()
     }
 
     /// The span of an instant (UTC seconds).
+    #[inline]
     #[must_use]
     pub fn span_of(&self, instant: i64) -> usize {
-        if self.starts.len() == 1 || instant < self.starts[1] {
+        // Most zones have changed for the last time: what comes after it is looked up nowhere.
+        if instant >= self.last().start {
+            return self.spans.len() - 1;
+        }
+        let first = self.spans[1].start;
+        if instant < first {
             return 0;
         }
-        let bucket = ((instant - self.starts[1]) >> BUCKET_BITS) as usize;
-        let mut span = usize::from(self.index[bucket.min(self.index.len() - 1)]);
-        while span + 1 < self.starts.len() && self.starts[span + 1] <= instant {
+        let mut span = usize::from(self.index[((instant - first) >> BUCKET_BITS) as usize]);
+        while self.spans[span + 1].start <= instant {
             span += 1;
         }
         span
     }
 
     /// Where a span begins.
+    #[inline]
     #[must_use]
     pub fn start_of(&self, span: usize) -> i64 {
-        self.starts[span]
+        self.spans[span].start
     }
 
     /// Where it ends, exclusive.
+    #[inline]
     #[must_use]
     pub fn end_of(&self, span: usize) -> i64 {
-        self.starts.get(span + 1).copied().unwrap_or(END)
+        self.spans.get(span + 1).map_or(END, |next| next.start)
     }
 
     /// Its offset, seconds east of UTC.
+    #[inline]
     #[must_use]
     pub fn offset_of(&self, span: usize) -> i64 {
-        i64::from(self.offsets[span])
+        i64::from(self.spans[span].offset)
     }
 
     /// The wall clock at an instant.
@@ -198,19 +215,17 @@ impl Zone {
     /// Changes of the offset in a span of time: instant, offset before and after.
     #[must_use]
     pub fn changes(&self, from: i64, until: i64) -> Vec<(i64, i32, i32)> {
-        (1..self.starts.len())
-            .filter(|&span| from < self.starts[span] && self.starts[span] <= until)
-            .map(|span| (self.starts[span], self.offsets[span - 1], self.offsets[span]))
+        self.spans
+            .windows(2)
+            .filter(|pair| from < pair[1].start && pair[1].start <= until)
+            .map(|pair| (pair[1].start, pair[0].offset, pair[1].offset))
             .collect()
     }
 
     /// Bytes held.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>()
-            + self.starts.capacity() * 8
-            + self.offsets.capacity() * 4
-            + self.index.capacity() * 2
+        size_of::<Self>() + self.spans.capacity() * size_of::<Span>() + self.index.capacity() * 2
     }
 }
 
