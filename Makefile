@@ -61,7 +61,7 @@ torture: setup $(STAMPS)/test ## Hundreds of kills under load, and one audit aft
 	@$(PY) -m pytest -m torture -s --timeout 1800 tests/torture $(ARGS)
 
 .PHONY: bench-cron
-bench-cron: setup $(STAMPS)/test $(STAMPS)/bench ## Cron beside croniter, cronsim and APScheduler, one table.
+bench-cron: setup $(STAMPS)/test $(STAMPS)/bench ## Cron beside its peers in Python and Rust; the first run builds the peers. ARGS="--help" says what can be left out.
 	@PYTHONPATH=. $(PY) benches/cron.py $(ARGS)
 
 .PHONY: check-calendar
