@@ -8,6 +8,7 @@ import pytest
 
 from cuptime._gen.cuptime.v1 import schedule_service_pb2 as pb
 from tests.conftest import WaitUntil
+from tests.integration import campus
 from tests.integration.door import Door
 from tests.integration.worker import Worker
 
@@ -48,3 +49,23 @@ async def test_an_overlap_policy_over_the_wire(door: Door, overlap: str, wait_un
         await door.call("ScheduleService/TriggerSchedule", **by_hand)
         await worker.tasks(1)
         await door.call("ScheduleService/UnregisterSchedule", name=f"schedules/{name}")
+
+
+async def test_a_business_context_is_checked_and_reaches_the_worker(door: Door) -> None:
+    group = campus.group(81_001)
+    await door.call("GroupService/CreateGroup", group=group)
+    context = {"group_id": 81_001, "sku_version": "2.1", "stock_snapshot": 35}
+    target = {"task": {"queue": "context", "context": context}}
+    made = await door.call(
+        "ScheduleService/RegisterSchedule", schedule=schedule("context", "context", target=target)
+    )
+    assert made.schedule.target.task.context.stock_snapshot == 35
+    async with Worker(door, "context") as worker:
+        await worker.credits(2)
+        first, second = await worker.tasks(2)
+    for lease in (first, second):
+        told = lease.task.context
+        assert (told.group_id, told.sku_version, told.stock_snapshot) == (81_001, "2.1", 35)
+        assert told.timestamp_ms == lease.task.nominal_time_ms
+    assert first.idempotency_key != second.idempotency_key
+    await door.call("ScheduleService/UnregisterSchedule", name="schedules/context")

@@ -43,6 +43,7 @@ _STATUS: Final = {
 _TIMING: Final = {"cron": str, "text": str, "at_time_ms": int, "after_ms": int, "every_ms": int}
 _BOUNDS: Final = {"timezone": str, "dst_policy": str, "start_time_ms": int, "end_time_ms": int}
 _TASK: Final = {"queue": str, "payload": str, "priority": int, "max_retries": int, "backoff_ms": int}
+_CONTEXT: Final = {"group_id": int, "sku_version": str, "stock_snapshot": int, "timestamp_ms": int}
 _POLICY: Final = {
     "max_runs": int,
     "jitter_ms": int,
@@ -53,7 +54,13 @@ _POLICY: Final = {
 }
 _ALL_CALLS: Final = {"schedule_id": str, "request_id": str, "validate_only": bool}
 _REGISTER: Final = (
-    _ALL_CALLS | _TIMING | _BOUNDS | _TASK | _POLICY | {"note": str, "labels": dict, "enabled": bool}
+    _ALL_CALLS
+    | _TIMING
+    | _BOUNDS
+    | _TASK
+    | _CONTEXT
+    | _POLICY
+    | {"note": str, "labels": dict, "enabled": bool}
 )
 KNOWN: Final[dict[str, dict[str, type]]] = {
     "register": _REGISTER,
@@ -61,6 +68,7 @@ KNOWN: Final[dict[str, dict[str, type]]] = {
     "unregister": _ALL_CALLS | {"etag": str},
 }
 """By action, the names of a body and the type of each."""
+_OF_64_BITS: Final = ("_ms", "max_runs", "group_id", "stock_snapshot")
 _RETRY_AFTER_S: Final = 1
 
 
@@ -140,7 +148,7 @@ class CronDoor:
             return await self._unregister(body, call)
         paths = {
             "timing": _TIMING.keys() | _BOUNDS.keys(),
-            "target": _TASK.keys(),
+            "target": _TASK.keys() | _CONTEXT.keys(),
             "policy": _POLICY.keys(),
             "note": {"note"},
             "labels": {"labels"},
@@ -195,6 +203,8 @@ def _schedule(body: dict[str, Any], named: set[str]) -> pb.Schedule:
     for name, value in body.items():
         if name in _TASK:
             setattr(schedule.target.task, name, value.encode() if name == "payload" else value)
+        elif name in _CONTEXT:
+            setattr(schedule.target.task.context, name, value)
         elif name == "catch_up":
             schedule.policy.catch_up = _enum(pb.SchedulePolicy.CatchUp, "CATCH_UP_", value, "catch_up")
         elif name == "overlap":
@@ -264,7 +274,7 @@ def _check_type(name: str, value: object, known: dict[str, type]) -> None:
             value,
         )
     # 32 bits suffice for none of the instants; what does not fit its field is refused by the message below.
-    if isinstance(value, int) and not -(2**31) <= value < 2**31 and not name.endswith(("_ms", "max_runs")):
+    if isinstance(value, int) and not -(2**31) <= value < 2**31 and not name.endswith(_OF_64_BITS):
         raise invalid(name, "a number of 32 bits", value)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise invalid(name, "a number of 64 bits", value)
@@ -306,7 +316,7 @@ def problem(error: CuptimeError) -> JSONResponse:
 def _field(path: str) -> str:
     """The name in the body of a field of the message."""
     name = path.removeprefix("schedule.")
-    for part in ("timing.", "target.task.", "policy."):
+    for part in ("timing.", "target.task.", "context.", "policy."):
         name = name.removeprefix(part)
     return {"time_zone": "timezone", "name": "schedule_id", "timing": "cron", "target": "queue"}.get(
         name, name

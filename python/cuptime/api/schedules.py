@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cuptime._gen.cuptime.v1 import group_service_pb2 as groups_pb
@@ -12,6 +12,7 @@ from cuptime.api import convert, names, pages
 from cuptime.api.call import Call
 from cuptime.api.fields import below, etag_of, mask_of
 from cuptime.api.groups import group_of as group_value
+from cuptime.api.tasks import context_of
 from cuptime.dispatch.values import INSTANT_MS_MAX, check_range
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
@@ -34,14 +35,14 @@ from cuptime.domain.values import (
     Timing,
     TimingKind,
 )
-from cuptime.groups.life import check_group
+from cuptime.groups.life import check_group as check_new_group
 from cuptime.schedules.answers import Backfill
 from cuptime.schedules.policies import check_label
 from cuptime.schedules.registry import NOTE_CHARS_MAX, NewSchedule, Registry, ScheduleChange
 from cuptime.schedules.spoken import cron_of, told
 from cuptime.schedules.targets import Firing
 from cuptime.schedules.zone_files import zone_version
-from cuptime.tasks.form import NewTask, check_new
+from cuptime.tasks.form import KnownGroup, NewTask, check_group, check_new
 
 OPEN_GROUP_QUEUE: Final = "cuptime.open_group"
 _KINDS: Final = {
@@ -93,6 +94,9 @@ class Targets:
             priority=task.priority or 50,
             max_retries=task.max_retries if task.HasField("max_retries") else TASK_RETRIES_DEFAULT,
             backoff_ms=task.backoff_ms or TASK_BACKOFF_DEFAULT_MS,
+            context=replace(context_of(task.context), timestamp_ms=nominal_ms)
+            if task.HasField("context")
+            else None,
         )
 
 
@@ -196,7 +200,7 @@ def _check_template(template: pb.GroupTemplate, now_ms: int, field: str) -> None
     group.CopyFrom(template.group)
     group.group_id, group.deadline_time_ms = template.first_group_id, now_ms + template.open_for_ms
     with below(field, "group"):
-        check_group(group_value(group), now_ms)
+        check_new_group(group_value(group), now_ms)
 
 
 def target_of(message: pb.Target, now_ms: int, field: str) -> bytes:
@@ -212,17 +216,15 @@ def target_of(message: pb.Target, now_ms: int, field: str) -> bytes:
                 "a firing is due at its nominal time",
                 field=f"{field}.task.due_time_ms",
             )
-        if task.HasField("context"):
-            raise CuptimeError(
-                Reason.NOT_YET,
-                "a business context is of one moment; tasks of schedules have none",
-                field=f"{field}.task.context",
-            )
         if task.max_retries < 0:
             raise invalid(f"{field}.task.max_retries", f"0 to {TASK_RETRIES_MAX}", task.max_retries)
         retries = task.max_retries if task.HasField("max_retries") else -1
+        context = None
+        if task.HasField("context"):
+            context = context_of(task.context)
+            context = replace(context, timestamp_ms=context.timestamp_ms or now_ms)
         check_new(
-            NewTask(task.queue, task.payload, 0, 0, task.priority, retries, task.backoff_ms),
+            NewTask(task.queue, task.payload, 0, 0, task.priority, retries, task.backoff_ms, context),
             now_ms,
             f"{field}.task",
         )
@@ -238,9 +240,18 @@ def target_of(message: pb.Target, now_ms: int, field: str) -> bytes:
 class ScheduleEndpoints:
     """The methods of ScheduleService. Changes answer bytes: what is kept with the request_id, as it was kept."""
 
-    def __init__(self, registry: Registry, clock: Clock) -> None:
+    def __init__(self, registry: Registry, clock: Clock, known_group: KnownGroup) -> None:
         self._registry = registry
         self._clock = clock
+        self._known_group = known_group
+
+    async def _target(self, message: pb.Target) -> bytes:
+        """The target as bytes. Raises FIELD_*, and GROUP_NOT_FOUND for the business context of a group that is not
+        known."""
+        target = target_of(message, self._clock.now_ms(), "schedule.target")
+        if message.WhichOneof("action") == "task" and message.task.HasField("context"):
+            await check_group(context_of(message.task.context), self._known_group, "schedule.target.task")
+        return target
 
     async def register_schedule(self, request: pb.RegisterScheduleRequest, call: Call) -> bytes:
         if not request.HasField("schedule"):
@@ -249,7 +260,7 @@ class ScheduleEndpoints:
         new = NewSchedule(
             wanted.schedule_id,
             timing_of(wanted.timing, "schedule.timing", self._clock.now_ms()),
-            target_of(wanted.target, self._clock.now_ms(), "schedule.target"),
+            await self._target(wanted.target),
             wanted.note,
             policy_of(wanted.policy, "schedule.policy") if wanted.HasField("policy") else _PLAIN,
             tuple(sorted(wanted.labels.items())),
@@ -265,12 +276,11 @@ class ScheduleEndpoints:
         wanted = request.schedule
         schedule_id = names.schedule(wanted.name, "schedule.name")
         fields = mask_of(request.update_mask.paths, UPDATE_FIELDS)
-        now_ms = self._clock.now_ms()
         change = ScheduleChange(
             timing=timing_of(wanted.timing, "schedule.timing", self._clock.now_ms())
             if "timing" in fields
             else None,
-            target=target_of(wanted.target, now_ms, "schedule.target") if "target" in fields else None,
+            target=await self._target(wanted.target) if "target" in fields else None,
             note=wanted.note if "note" in fields else None,
             policy=policy_of(wanted.policy, "schedule.policy") if "policy" in fields else None,
             labels=tuple(sorted(wanted.labels.items())) if "labels" in fields else None,

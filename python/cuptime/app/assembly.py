@@ -64,6 +64,7 @@ from cuptime.schedules.engine import CoreCronEngine
 from cuptime.schedules.planner import Planner
 from cuptime.schedules.registry import Registry
 from cuptime.storage.sqlite.storage import SqliteStorage
+from cuptime.tasks.form import KnownGroup
 from cuptime.tasks.line import TaskLine
 from cuptime.tasks.wheel import Wheel
 from cuptime.tasks.wheel_loop import LoopWheel
@@ -219,16 +220,13 @@ class Node:
         return _Base(storage, fence, requests, await storage.sequences(), WireBodies())
 
     def _tasks(self, base: _Base) -> TaskLine:
-        async def known_group(group_id: int) -> bool:
-            return await base.storage.group(group_id) is not None
-
         return TaskLine(
             base.storage,
             base.fence,
             self._clock,
             self._adapters.wheel(self._settings, self._clock),
             self._metrics,
-            known_group=known_group,
+            known_group=_known_group(base.storage),
             requests=base.requests,
             last_task_id=base.last.task_id,
         )
@@ -371,7 +369,7 @@ class Node:
         storage, line, feed = base.storage, dispatch.line, dispatch.line.feed
         interventions = Interventions(line, dispatch.releases, base.bodies, base.requests)
         schedule_ids = ScheduleIds(storage.schedule_by_seq)
-        schedule_endpoints = ScheduleEndpoints(schedules.registry, self._clock)
+        schedule_endpoints = ScheduleEndpoints(schedules.registry, self._clock, _known_group(storage))
         endpoints = {
             "GroupService": GroupEndpoints(groups.room, groups.intake, groups.cancellations),
             "DispatchService": DispatchEndpoints(storage, Decisions(line), feed, interventions),
@@ -412,6 +410,13 @@ class Node:
             self._cron.drain()
         if self._http is not None:
             await self._http.stop()
+
+
+def _known_group(storage: Storage) -> KnownGroup:
+    async def known(group_id: int) -> bool:
+        return await storage.group(group_id) is not None
+
+    return known
 
 
 def _stop_server() -> None:

@@ -223,6 +223,9 @@ def register_schedule(
             help="While another runs: allow_all (default), skip, buffer_one, buffer_all, cancel_other. 重叠策略。"
         ),
     ] = "",
+    group: Annotated[int, typer.Option(min=0, help="Business context: its group_id. 业务上下文：团号。")] = 0,
+    sku_version: Annotated[str, typer.Option(help="Business context, for example 2.1.")] = "",
+    stock: Annotated[int, typer.Option(min=0, help="Business context: the stock you see. 看到的库存。")] = 0,
     label: Annotated[list[str] | None, typer.Option(help="key=value; may be repeated. 标签。")] = None,
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
@@ -232,10 +235,13 @@ def register_schedule(
     """
     from cuptime.app import client
 
+    task: dict[str, Any] = {"queue": queue, "payload": payload.encode()}
+    if group or sku_version:
+        task["context"] = {"group_id": group, "sku_version": sku_version, "stock_snapshot": stock}
     schedule = {
         "schedule_id": schedule_id,
         "timing": _timing(cron, text, every, at, after, zone, dst),
-        "target": {"task": {"queue": queue, "payload": payload.encode()}},
+        "target": {"task": task},
         "policy": {
             "max_runs": max_runs,
             "jitter_ms": jitter,

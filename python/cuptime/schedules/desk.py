@@ -47,12 +47,31 @@ class Desk:
         for page in self.book.pages(LOAD_PAGE):
             for schedule in page:
                 self.line.begin_overlap_counts(schedule.schedule_seq, overlap_counts(schedule))
-                if schedule.policy.catch_up is not CatchUp.ALL and schedule.state is ScheduleState.ACTIVE:
-                    await self._drop_missed(schedule)
+                if _may_miss(schedule):
+                    await self._drop_missed(schedule, 0)
 
-    async def _drop_missed(self, schedule: Schedule) -> None:
+    async def catch_up(self, from_ms: int) -> None:
+        """The clock of the running service was set forward, from this instant on: as after an outage. While the line
+        holds what the clock passed. Raises when storage cannot serve; what is done then is done."""
+        for page in self.book.pages(LOAD_PAGE):
+            for seen in page:
+                if not _may_miss(seen) or not self._passed(seen, from_ms):
+                    continue
+                async with self.turns.turn(seen.schedule_id):
+                    held = self.book.by_seq(seen.schedule_seq)
+                    if held is not None and _may_miss(held):
+                        await self._drop_missed(held, from_ms)
+
+    def _passed(self, schedule: Schedule, from_ms: int) -> bool:
+        """May the schedule have a firing that was due since then?"""
+        nominal_ms = self.engine.next(
+            schedule.timing, schedule.anchor_ms, from_ms - schedule.policy.jitter_ms - 1
+        )
+        return 0 < nominal_ms < self.clock.now_ms() - MISFIRE_MS
+
+    async def _drop_missed(self, schedule: Schedule, from_ms: int) -> None:
         """What was planned before an outage and is late now is missed as well, and under a policy that does not keep
-        it, it is cancelled and counted."""
+        it, it is cancelled and counted. What was late already at `from_ms` was not missed."""
         now_ms, policy = self.clock.now_ms(), schedule.policy
         late_until_ms = now_ms - MISFIRE_MS
         where = TaskFilter(state=TaskState.SCHEDULED, schedule_seq=schedule.schedule_seq)
@@ -60,7 +79,7 @@ class Desk:
             task
             for task in await self.storage.tasks(where, after=0, limit=WAITING_READ_MAX)
             # A retry was not missed: its firing was triggered. Nor was one that waits for the end of another.
-            if task.due_ms < late_until_ms and not task.retry_count and not task.buffered_ms
+            if from_ms <= task.due_ms < late_until_ms and not task.retry_count and not task.buffered_ms
         ]
         if not late:
             return
@@ -147,3 +166,7 @@ class Desk:
 def overlap_counts(schedule: Schedule) -> Counts:
     """What its overlap policy did, as far as this value knows."""
     return schedule.skipped_count, schedule.buffered_count, schedule.cancelled_count
+
+
+def _may_miss(schedule: Schedule) -> bool:
+    return schedule.policy.catch_up is not CatchUp.ALL and schedule.state is ScheduleState.ACTIVE

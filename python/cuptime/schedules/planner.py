@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Final
 
 from cuptime.domain.errors import CuptimeError
-from cuptime.domain.limits import FIRINGS_PER_WINDOW_MAX, PLAN_PERIOD_MS, TRIGGER_WINDOW_MS
+from cuptime.domain.limits import FIRINGS_PER_WINDOW_MAX, MISFIRE_MS, PLAN_PERIOD_MS, TRIGGER_WINDOW_MS
 from cuptime.domain.ports import Metrics
 from cuptime.domain.values import Schedule, ScheduleState, Task, TimingKind
 from cuptime.domain.writes import AdvanceSchedules, InsertTasks
@@ -34,6 +34,9 @@ FIRINGS_PER_TURN_MAX: Final = 1_000
 CRON_FIRINGS_PER_TURN_MAX: Final = 100
 """The same where each takes 50 us of cron arithmetic: the loop is not kept from its other work for longer."""
 
+CATCH_UP_AGAIN_MS: Final = 1_000
+"""When storage could not serve, and firings wait for it."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -45,6 +48,8 @@ class Planner:
         self._more: dict[int, None] = {}
         self._pass_due = False
         self._doubts_due = False
+        self._passed_from_ms: int | None = None
+        """Since when the clock was set forward, until it is decided what is caught up."""
         self._running: asyncio.Task[None] | None = None
         self._alarm: int | None = None
         self._stopped = True
@@ -52,6 +57,7 @@ class Planner:
         self.passes = 0
         self.active = 0
         """Schedules found ACTIVE by the last pass."""
+        desk.line.passes(self._clock_set_forward)
         metrics.depth("schedules", lambda: self.active)
         metrics.depth("schedule_firings_skipped", lambda: self.skipped)
 
@@ -82,6 +88,15 @@ class Planner:
         self._doubts_due = True
         self._kick()
 
+    def _clock_set_forward(self, from_ms: int, to_ms: int) -> bool:
+        """Steps that miss nothing are left alone."""
+        if to_ms - from_ms <= MISFIRE_MS or self._stopped:
+            return False
+        earlier = self._passed_from_ms
+        self._passed_from_ms = from_ms if earlier is None else min(from_ms, earlier)
+        self._kick()
+        return True
+
     def _begin_pass(self) -> None:
         self._pass_due = True
         self._alarm = self._desk.line.wheel.at(self._desk.clock.now_ms() + PLAN_PERIOD_MS, self._begin_pass)
@@ -93,9 +108,11 @@ class Planner:
 
     async def _run(self) -> None:
         try:
-            while not self._stopped and (self._pass_due or self._more or self._doubts_due):
+            while not self._stopped and self._wanted:
                 self._doubts_due = False
                 await self._desk.settle_doubts()
+                # First: what the pass plans is counted by what is there already.
+                await self._catch_up()
                 if self._pass_due:
                     self._pass_due = False
                     await self._pass()
@@ -103,8 +120,27 @@ class Planner:
         except CuptimeError as refusal:
             # Storage could not serve. The window is five passes wide; the next one makes up for this.
             _log.warning("planning stopped: %s; the next pass goes on", refusal)
+            self._catch_up_later()
         except Exception:
             _log.exception("planning failed; the next pass tries again")
+            self._catch_up_later()
+
+    @property
+    def _wanted(self) -> bool:
+        passed = self._passed_from_ms is not None
+        return bool(self._pass_due or self._more or self._doubts_due or passed)
+
+    async def _catch_up(self) -> None:
+        """Firings wait for this: under each policy, which of those that the clock was set over still fire."""
+        while (from_ms := self._passed_from_ms) is not None:
+            await self._desk.catch_up(from_ms)
+            if self._passed_from_ms == from_ms:
+                self._passed_from_ms = None
+                self._desk.line.passed()
+
+    def _catch_up_later(self) -> None:
+        if self._passed_from_ms is not None and not self._stopped:
+            self._desk.line.wheel.at(self._desk.clock.now_ms() + CATCH_UP_AGAIN_MS, self._kick)
 
     async def _pass(self) -> None:
         active = 0

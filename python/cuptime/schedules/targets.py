@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from cuptime.domain.values import TaskContext
+
 
 @dataclass(frozen=True, slots=True)
 class Firing:
@@ -15,6 +17,8 @@ class Firing:
     priority: int = 50
     max_retries: int = 2
     backoff_ms: int = 1_000
+    context: TaskContext | None = None
+    """Of this firing: its timestamp is the nominal time."""
 
 
 class TargetPort(Protocol):

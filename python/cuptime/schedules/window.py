@@ -159,11 +159,12 @@ def firing_task(
         created_ms=now_ms,
         updated_ms=now_ms,
         scheduled_ms=now_ms,
+        context=firing.context,
         result_hash=result_hash(
             task_id,
             firing.queue,
             firing.payload,
-            None,
+            firing.context,
             schedule_seq=schedule.schedule_seq,
             generation=schedule.generation,
             nominal_ms=nominal_ms,

@@ -221,6 +221,20 @@ class TaskLine:
         """Ends a hold."""
         self._trigger.release(schedule_seq)
 
+    def passes(self, judge: Callable[[int, int], bool]) -> None:
+        """Who is told that the wall clock was set forward, from and to when. When `judge` says True, firings that
+        were due in between wait until :meth:`passed`."""
+
+        def forward(from_ms: int, to_ms: int) -> None:
+            if judge(from_ms, to_ms):
+                self._trigger.hold_passed(from_ms, to_ms)
+
+        self.wheel.on_forward = forward
+
+    def passed(self) -> None:
+        """It is decided what is caught up of what the clock was set over."""
+        self._trigger.release_passed()
+
     def joins(self, settle: Callable[[], Awaitable[None]]) -> None:
         """Whose work `pump` also waits for, because it begins with a call of the wheel."""
         self._joined.append(settle)

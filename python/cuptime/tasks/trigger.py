@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cuptime.domain.errors import CuptimeError, Reason
@@ -34,6 +34,18 @@ GenerationOf = Callable[[int], int | None]
 """The current generation of a schedule by its sequence, when memory knows it."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Passed:
+    """The time that the clock was set over."""
+
+    from_ms: int
+    until_ms: int
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def takes(self, task: Task) -> bool:
+        return self.from_ms <= task.due_ms < self.until_ms
 
 
 class Trigger:
@@ -58,6 +70,7 @@ class Trigger:
         self._running: set[asyncio.Task[None]] = set()
         self._in_flight: set[asyncio.Future[None]] = set()
         self._held: dict[int, asyncio.Event] = {}
+        self._passed: Passed | None = None
         self._put_offs: set[asyncio.Task[None]] = set()
         self.generation_of: GenerationOf = lambda _: None
 
@@ -84,6 +97,20 @@ class Trigger:
         held = self._held.pop(schedule_seq, None)
         if held is not None:
             held.set()
+
+    def hold_passed(self, from_ms: int, until_ms: int) -> None:
+        """Firings that were due in [from, until) wait until :meth:`release_passed`: the clock was set over them, and it
+        is not decided yet which of them are caught up."""
+        if self._passed is None:
+            self._passed = Passed(from_ms, until_ms)
+        self._passed.from_ms = min(self._passed.from_ms, from_ms)
+        self._passed.until_ms = max(self._passed.until_ms, until_ms)
+
+    def release_passed(self) -> None:
+        """Those that are left are triggered now."""
+        if self._passed is not None:
+            self._passed.over.set()
+            self._passed = None
 
     async def settle(self) -> None:
         """Returns when everything handed over is durable."""
@@ -202,24 +229,32 @@ class Trigger:
                 due.append(task)
             else:
                 broken.append(task)
-        if self._held:
-            due = [task for task in due if not self._put_off(task)]
+        if self._held or self._passed is not None:
+            due = self._put_off(due)
         return due, broken
 
-    def _put_off(self, task: Task) -> bool:
-        """A firing of a schedule that is being changed comes again when the change is made."""
-        held = self._held.get(task.schedule_seq) if task.schedule_seq else None
-        if held is None:
-            return False
+    def _put_off(self, due: Sequence[Task]) -> list[Task]:
+        """Those that are triggered now. A firing of a schedule that is being changed comes again when the change is
+        made; one that the clock was set over, when it is known which of them are caught up."""
+        now: list[Task] = []
+        later: dict[asyncio.Event, list[Task]] = {}
+        for task in due:
+            held = self._held.get(task.schedule_seq) if task.schedule_seq else None
+            if held is None and task.schedule_seq and self._passed is not None and self._passed.takes(task):
+                held = self._passed.over
+            if held is None:
+                now.append(task)
+            else:
+                later.setdefault(held, []).append(task)
+        for held, tasks in later.items():
+            waiting = asyncio.get_running_loop().create_task(self._again(held, tasks))
+            self._put_offs.add(waiting)
+            waiting.add_done_callback(self._put_offs.discard)
+        return now
 
-        async def again() -> None:
-            await held.wait()
-            self._means.wheel.arm_task(task.task_id, task.due_ms)
-
-        waiting = asyncio.get_running_loop().create_task(again())
-        self._put_offs.add(waiting)
-        waiting.add_done_callback(self._put_offs.discard)
-        return True
+    async def _again(self, held: asyncio.Event, tasks: Sequence[Task]) -> None:
+        await held.wait()
+        self._means.wheel.arm([task.task_id for task in tasks], [task.due_ms for task in tasks])
 
     def _outdated(self, task: Task) -> bool:
         current = self.generation_of(task.schedule_seq) if task.schedule_seq else None

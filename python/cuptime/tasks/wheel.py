@@ -8,7 +8,9 @@ The wheel is a cache of storage. It knows three kinds of waits, told apart by th
 
 Time comes from the wall clock, and a wall clock can be set. Nothing is ever handed over before the clock says so:
 
-- *Set forward*: what is now overdue is found when the driver wakes, at the latest after its longest sleep.
+- *Set forward*: what is now overdue is found when the driver wakes, at the latest after its longest sleep. Whoever
+wants to
+  judge it is told before it is handed over.
 - *Set back*: the wheel itself never goes back. What is armed for an instant that the wheel has passed but the clock has
   not reached again waits in `_behind`, a small heap beside the wheel.
 """
@@ -77,6 +79,8 @@ class Wheel:
         self._calls: dict[int, Callable[[], None]] = {}
         self._on_tasks: IdSink = _nobody
         self._on_leases: IdSink = _nobody
+        self.on_forward: Callable[[int, int], None] = lambda from_ms, to_ms: None
+        """Told that the wall clock was set forward, before anything that it passed is handed over."""
         self._offset_ms = clock.now_ms() - clock.monotonic_ms()
         self.health = ClockHealth()
 
@@ -213,6 +217,8 @@ class Wheel:
                 self.health.steps += 1
                 self.health.last_step_ms = difference_ms
             self._offset_ms = offset_ms
+            if difference_ms >= CLOCK_STEP_MIN_MS:
+                self.on_forward(now_ms - difference_ms, now_ms)
 
     def _hand_over(self, names: list[int]) -> None:
         """In the event loop: each name to whom it belongs."""

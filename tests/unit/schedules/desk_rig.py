@@ -14,7 +14,7 @@ from cuptime.schedules.desk import Desk
 from cuptime.schedules.engine import CoreCronEngine
 from cuptime.schedules.planner import Planner
 from cuptime.schedules.registry import NewSchedule, Registry, ScheduleChange
-from cuptime.schedules.targets import Firing
+from cuptime.schedules.targets import Firing, TargetPort
 from cuptime.tasks.line import TaskLine
 from tests.unit.tasks.rig import Rig
 
@@ -92,13 +92,14 @@ class ScheduleRig(Rig):
     def __init__(self) -> None:
         super().__init__()
         self.fired = []
+        self.targets: TargetPort = TextTarget()
 
     async def start(self) -> None:
         def prepare(line: TaskLine) -> None:
             line.internal(INTERNAL, self._ran)
 
         await self.boot(prepare)
-        desk = Desk(self.storage, self.fence, self.clock, CoreCronEngine(), TextTarget(), self.line)
+        desk = Desk(self.storage, self.fence, self.clock, CoreCronEngine(), self.targets, self.line)
         await desk.recover()
         self.planner = Planner(desk, self.metrics)
         self.registry = Spoken(

@@ -102,23 +102,68 @@ PLANNED = [2, 3, 4, 5]
         (SchedulePolicy(catch_up=CatchUp.NONE), [61], 59),
     ],
 )
-async def test_what_an_outage_of_an_hour_missed(
-    rig: ScheduleRig, policy: SchedulePolicy, caught_up: list[int], missed: int | None
+@pytest.mark.parametrize("outage", [True, False])
+async def test_what_an_outage_of_an_hour_missed_or_a_clock_set_by_one(
+    rig: ScheduleRig, policy: SchedulePolicy, caught_up: list[int], missed: int | None, outage: bool
 ) -> None:
     await register(rig, cron("* * * * *"), policy)
     offset_ms = MINUTE - START_MS % MINUTE if START_MS % MINUTE else 0
     await rig.pass_ms(offset_ms + MINUTE)
     before = minutes(rig)
     rig.fired.clear()
-    await crash(rig)
-    rig.clock.advance(60 * MINUTE)
-    await rig.start()
+    if outage:
+        await crash(rig)
+        rig.clock.advance(60 * MINUTE)
+        await rig.start()
+    else:
+        rig.clock.step(60 * MINUTE)
     await rig.pass_ms(0)
     assert [minute for minute in minutes(rig) if minute not in before] == caught_up
     if missed is not None:
         assert (await rig.registry.get("s")).missed_count == missed
     await rig.pass_ms(MINUTE)
     assert minutes(rig)[-1] == 62
+
+
+@pytest.mark.parametrize("policy", [CatchUp.NONE, CatchUp.LATEST])
+async def test_a_short_step_of_the_clock_misses_what_it_passed(rig: ScheduleRig, policy: CatchUp) -> None:
+    """Nothing is planned anew for it: the firings of the next minutes were there."""
+    await register(rig, every(10_000), SchedulePolicy(catch_up=policy))
+    await rig.pass_ms(15_000)
+    rig.clock.step(30_000)
+    await rig.pass_ms(30_000)
+    at = [(fired.nominal_ms - START_MS) // 1_000 for fired in rig.fired]
+    assert at == [10, 50, 60, 70] if policy is CatchUp.NONE else [10, 40, 50, 60, 70]
+    assert (await rig.registry.get("s")).missed_count == (3 if policy is CatchUp.NONE else 2)
+
+
+async def test_a_step_of_the_clock_that_storage_could_not_serve_is_judged_a_second_later(
+    rig: ScheduleRig,
+) -> None:
+    await register(rig, every(10_000), SchedulePolicy(catch_up=CatchUp.NONE))
+    await rig.register("beside", every(10_000), b"coffee")
+    await rig.pass_ms(15_000)
+    rig.fired.clear()
+    rig.clock.step(30_000)
+    rig.storage.failures = [Reason.STORAGE_UNAVAILABLE]  # type: ignore[attr-defined]
+    await rig.pass_ms(0)
+    assert rig.fired == [], "nothing that the clock passed fires before it is decided"
+    await rig.pass_ms(1_500)
+    assert [(fired.target, (fired.nominal_ms - START_MS) // 1_000) for fired in rig.fired] == [
+        ("coffee", 20),
+        ("coffee", 30),
+        ("coffee", 40),
+    ]
+
+
+async def test_what_was_late_before_the_clock_was_set_is_not_missed(rig: ScheduleRig) -> None:
+    """It waited for storage, not for the clock."""
+    await register(rig, every(10_000), SchedulePolicy(catch_up=CatchUp.NONE))
+    await rig.pass_ms(9_000)
+    rig.clock.advance(3_000)
+    rig.clock.step(5_000)
+    await rig.pass_ms(0)
+    assert [fired.nominal_ms - START_MS for fired in rig.fired] == [10_000]
 
 
 @pytest.mark.parametrize(
