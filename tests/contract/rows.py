@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cuptime.domain.values import (
+    Caller,
     CatchUp,
     DecisionRow,
     Group,
@@ -17,6 +18,8 @@ from cuptime.domain.values import (
     RiderRow,
     RuleRevisionRow,
     Schedule,
+    ScheduleChangeKind,
+    ScheduleChangeRow,
     SchedulePolicy,
     ScheduleState,
     ShopRow,
@@ -104,6 +107,15 @@ def schedule(seq: int, **changes: object) -> Schedule:
         "run_count": 20, "missed_count": 21,
     }  # fmt: skip
     return Schedule(**(fields | changes))  # type: ignore[arg-type]
+
+
+def schedule_change(number: int, **changes: object) -> ScheduleChangeRow:
+    fields: dict[str, object] = {
+        "sequence": 0, "schedule_seq": number, "schedule_id": f"s{number}", "kind": ScheduleChangeKind.PAUSED,
+        "at_ms": number, "generation": 2, "caller": Caller("王", "ipv4:127.0.0.1:9"), "request_id": "r",
+        "detail": "d", "before": b"b", "after": b"a",
+    }  # fmt: skip
+    return ScheduleChangeRow(**(fields | changes))  # type: ignore[arg-type]
 
 
 def revision(number: int) -> RuleRevisionRow:

@@ -13,6 +13,7 @@ from cuptime.domain.values import (
     Outcome,
     Overlap,
     OverlapEffect,
+    ScheduleChangeKind,
     SchedulePolicy,
     ScheduleState,
     TaskState,
@@ -23,6 +24,7 @@ from cuptime.domain.writes import (
     ExecuteTasks,
     ExtendLeases,
     ForgetRequests,
+    ForgetScheduleChanges,
     InsertGroup,
     InsertRefusals,
     InsertRuleRevision,
@@ -35,6 +37,7 @@ from cuptime.domain.writes import (
     PutRiders,
     PutShops,
     PutStock,
+    RecordScheduleChange,
     RememberRequest,
     ReplaceSchedule,
     ReplaceTask,
@@ -331,6 +334,25 @@ async def test_executed_results(shard: Shard) -> None:
 
 
 # --- schedules ----------------------------------------------------------------------------------------------------
+async def test_the_audit_of_schedules_is_appended_listed_and_forgotten(shard: Shard) -> None:
+    made = [rows.schedule_change(number, schedule_id="xy"[number % 2]) for number in range(1, 6)]
+    await shard.do(*map(RecordScheduleChange, made))
+    stored = [replace(row, sequence=row.schedule_seq) for row in made]
+    storage = shard.storage
+    assert await storage.schedule_changes(before=1 << 62, limit=9) == stored[::-1]
+    assert await storage.schedule_changes(before=5, limit=2) == [stored[3], stored[2]]
+    assert await storage.schedule_changes(before=5, limit=9, schedule_id="x") == [stored[3], stored[1]]
+    found = (await storage.schedule_changes(before=9, limit=1))[0]
+    assert isinstance(found.kind, ScheduleChangeKind)
+    assert (await shard.do(ForgetScheduleChanges(3, 100))).results == ((2,),)
+    assert (await shard.do(ForgetScheduleChanges(0, 2))).results == ((1,),)
+    assert await storage.schedule_changes(before=9, limit=9) == [stored[4], stored[3]]
+    await shard.do(ForgetScheduleChanges(1 << 62, 0))
+    await shard.do(RecordScheduleChange(made[0]))
+    sequences = [row.sequence for row in await storage.schedule_changes(before=9, limit=9)]
+    assert sequences == [6, 5], "the newest stays, so no number comes twice"
+
+
 async def test_schedules(shard: Shard) -> None:
     storage = shard.storage
     await shard.do(InsertSchedule(rows.schedule(1)))
@@ -462,6 +484,7 @@ async def test_counts_and_sequences(shard: Shard) -> None:
         PutRiders([rows.rider(1)]),
         InsertTasks([rows.task(30), rows.task(20)]),
         InsertSchedule(rows.schedule(8)),
+        RecordScheduleChange(rows.schedule_change(8)),
         InsertRuleRevision(rows.revision(1)),
         RememberRequest(rows.request(1)),
     )

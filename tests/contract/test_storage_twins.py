@@ -36,6 +36,7 @@ from cuptime.domain.writes import (
     ExecuteTasks,
     ExtendLeases,
     ForgetRequests,
+    ForgetScheduleChanges,
     InsertDecisions,
     InsertGroup,
     InsertOrders,
@@ -52,6 +53,7 @@ from cuptime.domain.writes import (
     PutRiders,
     PutShops,
     PutStock,
+    RecordScheduleChange,
     ReleaseOrders,
     RememberRequest,
     ReplaceSchedule,
@@ -152,6 +154,11 @@ WRITES: st.SearchStrategy[Write] = st.one_of(
     st.builds(ExtendLeases, many(st.tuples(FEW, executions, AT))),
     st.builds(ReplaceTask, tasks, states(TASK_STATES), st.one_of(st.none(), executions)),
     st.builds(OverlapFirings, st.sampled_from(OverlapEffect), st.lists(FEW, unique=True), AT),
+    st.builds(
+        RecordScheduleChange,
+        st.builds(rows.schedule_change, FEW, schedule_id=st.sampled_from("xy"), at_ms=AT),
+    ),
+    st.builds(ForgetScheduleChanges, AT, FEW),
     st.builds(CancelTasksOfSchedule, st.integers(0, 2), FEW, AT),
     st.builds(InsertSchedule, schedules),
     st.builds(ReplaceSchedule, schedules, FEW),
@@ -249,6 +256,8 @@ class Twins(RuleBasedStateMachine):
         self.same(lambda storage: storage.decisions(after=after, limit=limit, group_seq=limit))
         self.same(lambda storage: storage.waiting_tasks(after=after, limit=limit))
         self.same(lambda storage: storage.running_firings(after=after, limit=limit))
+        self.same(lambda storage: storage.schedule_changes(before=9, limit=limit))
+        self.same(lambda storage: storage.schedule_changes(before=9, limit=limit, schedule_id="x"))
         self.same(lambda storage: storage.groups(before_seq=after, limit=limit, state=GroupState.OPEN))
         self.same(lambda storage: storage.groups(before_seq=9, limit=limit, park="A"))
         self.same(lambda storage: storage.interventions(after=after, limit=limit))

@@ -129,6 +129,10 @@ CASES: Final[dict[str, list[Bad]]] = {
     "ScheduleService/TriggerSchedule": [*SCHEDULE_NAMES, GONE, SCHEDULE_REQUEST_ID],
     "ScheduleService/BackfillSchedule": BACKFILL,
     "ScheduleService/GetSchedule": SCHEDULE_NAMES,
+    "ScheduleService/ListScheduleChanges": [
+        *names("schedules", "", ""),
+        *page_faults({"name": "schedules/-"}),
+    ],
     "ScheduleService/ListSchedules": [
         *page_faults(),
         of_another_list(),

@@ -129,7 +129,7 @@ class Door:
         requests: Sequence[Request],
         *,
         timeout: float = TIMEOUT_S,
-        metadata: Sequence[tuple[str, str]] = (),
+        metadata: Sequence[tuple[str, str | bytes]] = (),
     ) -> list[Any]:
         """Says all requests, then listens to the end. Raises Refusal."""
         what = described(method)

@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from cuptime._gen.cuptime.v1 import schedule_service_pb2 as pb
+from cuptime.app.served import ServedProcess
+from cuptime.domain.values import ScheduleChangeKind
 from tests.conftest import WaitUntil
 from tests.integration import campus
-from tests.integration.door import Door
+from tests.integration.door import Door, Refusal
+from tests.integration.test_cron_door import post
 from tests.integration.worker import Worker
 
 
@@ -69,3 +72,61 @@ async def test_a_business_context_is_checked_and_reaches_the_worker(door: Door) 
         assert told.timestamp_ms == lease.task.nominal_time_ms
     assert first.idempotency_key != second.idempotency_key
     await door.call("ScheduleService/UnregisterSchedule", name="schedules/context")
+
+
+def test_kinds_of_changes_have_one_number() -> None:
+    kinds = {name.removeprefix("KIND_"): number for name, number in pb.ScheduleChange.Kind.items() if number}
+    assert kinds == {kind.name: int(kind) for kind in ScheduleChangeKind}
+
+
+async def test_the_audit_says_who_changed_which_field(door: Door, served: ServedProcess) -> None:
+    async def ask(method: str, actor: str, **fields: Any) -> None:
+        metadata = [("cuptime-actor-bin", actor.encode())]
+        await door.exchange(f"ScheduleService/{method}", [fields], metadata=metadata)
+
+    name = "schedules/audited"
+    await ask("RegisterSchedule", "王", schedule=schedule("audited", "audited", 60_000), request_id="audit-1")
+    target = {"task": {"queue": "audited", "payload": "茶".encode()}}
+    fields = {"name": name, "timing": {"cron": "0 9 * * *"}, "labels": {"park": "west"}, "target": target}
+    mask = {"paths": ["timing", "labels", "target"]}
+    await ask("UpdateSchedule", "ann", schedule=fields, update_mask=mask)
+    await ask("PauseSchedule", "ann", name=name, note="rain")
+    status, _ = post(served, "unregister", {"schedule_id": "audited"}, cuptime_actor="bob")
+    assert status == 200
+
+    listed = await door.call("ScheduleService/ListScheduleChanges", name=name)
+    ended, paused, updated, made = listed.changes
+    assert (made.kind, made.actor, made.request_id) == (pb.ScheduleChange.KIND_REGISTERED, "王", "audit-1")
+    assert made.peer.startswith("ipv4:127.0.0.1:")
+    assert {(field.path, field.before, field.after) for field in updated.fields} == {
+        ("timing.every_ms", "60000", ""),
+        ("timing.cron", "", "0 9 * * *"),
+        ("timing.dst_policy", "", "DST_POLICY_VIXIE"),
+        ("labels.park", "", "west"),
+        ("target.task.payload", "", "茶"),
+    }
+    assert [(field.path, field.after) for field in paused.fields] == [
+        ("note", "rain"),
+        ("state", "STATE_PAUSED"),
+    ]
+    assert (ended.actor, ended.peer.partition(":")[0], ended.generation) == ("bob", "http", 4)
+
+    page = await door.call("ScheduleService/ListScheduleChanges", name="schedules/-", page_size=2)
+    assert list(page.changes) == [ended, paused]
+    more = await door.call(
+        "ScheduleService/ListScheduleChanges",
+        name="schedules/-",
+        page_size=2,
+        page_token=page.next_page_token,
+    )
+    assert list(more.changes) == [updated, made]
+
+
+@pytest.mark.parametrize("actor", ["a" * 129, "a\tb"])
+async def test_an_actor_that_cannot_be_kept_is_refused(door: Door, actor: str) -> None:
+    metadata = [("cuptime-actor-bin", actor.encode())]
+    with pytest.raises(Refusal) as refused:
+        await door.exchange(
+            "ScheduleService/PauseSchedule", [{"name": "schedules/absent"}], metadata=metadata
+        )
+    assert (refused.value.reason, refused.value.field) == ("FIELD_INVALID", "cuptime-actor")

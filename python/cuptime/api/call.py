@@ -12,6 +12,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 import grpc
@@ -24,18 +25,22 @@ from google.rpc import status_pb2
 from cuptime.api.status import DETAILS_KEY, cut, error_in, grpc_code, overloaded, status_of
 from cuptime.api.status import MESSAGE_BYTES_MAX as STATUS_BYTES_MAX
 from cuptime.domain.clock import Clock, stopwatch_s
-from cuptime.domain.errors import Code, CuptimeError, Reason
+from cuptime.domain.errors import Code, CuptimeError, Reason, invalid
 from cuptime.domain.limits import (
+    ACTOR_CHARS_MAX,
     CALL_BYTES_IN_FLIGHT_MAX,
     CONCURRENT_RPCS_MAX,
     CONCURRENT_STREAMS_MAX,
     DEADLINE_DEFAULT_MS,
     MESSAGE_BYTES_MAX,
 )
+from cuptime.domain.values import NOBODY, Caller
 from cuptime.telemetry import trace
 
 _log = structlog.get_logger("cuptime.api")
 _SNAKE = re.compile(r"(?<!^)(?=[A-Z])")
+ACTOR_KEY: Final = "cuptime-actor"
+"""Metadata, or an HTTP header: on whose behalf a change is made."""
 _NESTING_MAX: Final = 32
 _FOR_EVER_S: Final = 1e9
 
@@ -55,6 +60,8 @@ class Call:
     """UTC; the caller's, or the default when the caller gave none."""
     traceparent: str
     """Of this hop, to be passed on."""
+    caller: Callable[[], Caller] = lambda: NOBODY
+    """Who calls. Raises FIELD_INVALID for a name that cannot be kept."""
 
 
 RawReply = tuple[int, bytes]
@@ -105,6 +112,24 @@ def _incoming(context: Any) -> trace.TraceContext | None:
         if key == trace.HEADER and isinstance(value, str):
             return trace.parse(value)
     return None
+
+
+def caller_of(actor: str, peer: str) -> Caller:
+    """Raises FIELD_INVALID for a name that is too long or not printable."""
+    if len(actor) > ACTOR_CHARS_MAX or not actor.isprintable():
+        raise invalid(ACTOR_KEY, f"at most {ACTOR_CHARS_MAX} printable characters", actor)
+    return Caller(actor, peer)
+
+
+def _caller(context: Any) -> Caller:
+    """As the metadata says; bytes (a key ending in -bin) are UTF-8."""
+    actor = ""
+    for key, value in context.invocation_metadata() or ():
+        if key == ACTOR_KEY:
+            actor = value
+        elif key == ACTOR_KEY + "-bin":
+            actor = value.decode("utf-8", "replace")
+    return caller_of(actor, context.peer())
 
 
 def check_size(raw: bytes) -> None:
@@ -189,7 +214,8 @@ class Wrapper:
                 left_s = _left_s(context)
                 hop = self._hop(name, context)
                 request = parse(request_type, raw)
-                call = Call(name, self._clock.now_ms() + int(left_s * 1_000), hop)
+                deadline_ms = self._clock.now_ms() + int(left_s * 1_000)
+                call = Call(name, deadline_ms, hop, partial(_caller, context))
                 async with asyncio.timeout(left_s):
                     response = await run(request, call)
                 # Some answers were serialized when they were made durable: those bytes are the answer.

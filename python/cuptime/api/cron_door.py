@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, NoReturn
 
 import structlog
@@ -19,11 +20,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cuptime._gen.cuptime.v1 import schedule_service_pb2 as pb
-from cuptime.api.call import Call
+from cuptime.api.call import ACTOR_KEY, Call, caller_of
 from cuptime.api.schedules import ScheduleEndpoints
 from cuptime.domain.clock import Clock, stopwatch_s
 from cuptime.domain.errors import Code, CuptimeError, Reason, invalid, required
 from cuptime.domain.limits import DEADLINE_DEFAULT_MS, HTTP_BODY_BYTES_MAX, HTTP_CALLS_MAX
+from cuptime.domain.values import Caller
 
 _log = structlog.get_logger("cuptime.api")
 _STATUS: Final = {
@@ -114,7 +116,7 @@ class CronDoor:
                 body = await _body(request, KNOWN[action])
                 deadline_ms = self._clock.now_ms() + DEADLINE_DEFAULT_MS
                 async with asyncio.timeout(DEADLINE_DEFAULT_MS / 1_000):
-                    raw = await run(body, Call(name, deadline_ms, ""))
+                    raw = await run(body, Call(name, deadline_ms, "", partial(_caller, request)))
                 schedule = pb.RegisterScheduleResponse.FromString(raw).schedule
                 return JSONResponse(json_format.MessageToDict(schedule, preserving_proto_field_name=True))
             except CuptimeError as refusal:
@@ -177,6 +179,13 @@ class CronDoor:
             validate_only=body.get("validate_only", False),
         )
         return await self._endpoints.unregister_schedule(request, call)
+
+
+def _caller(request: Request) -> Caller:
+    peer = f"http:{request.client.host}:{request.client.port}" if request.client else "http"
+    # Headers are Latin-1 on the wire; people write UTF-8 into them.
+    actor = request.headers.get(ACTOR_KEY, "").encode("latin-1").decode("utf-8", "replace")
+    return caller_of(actor, peer)
 
 
 def _id(body: dict[str, Any]) -> str:

@@ -85,3 +85,8 @@ def intervention(name: str, field: str = "name") -> int:
 
 def order_name(group_id: int, order_id: int) -> str:
     return f"groups/{group_id}/orders/{order_number_of(order_id)}"
+
+
+def schedule_or_all(name: str, field: str = "name") -> str | None:
+    """The schedule_id, or None for `schedules/-`."""
+    return None if name == "schedules/-" else schedule(name, field)

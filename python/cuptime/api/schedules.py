@@ -10,6 +10,7 @@ from cuptime._gen.cuptime.v1 import group_service_pb2 as groups_pb
 from cuptime._gen.cuptime.v1 import schedule_service_pb2 as pb
 from cuptime.api import convert, names, pages
 from cuptime.api.call import Call
+from cuptime.api.changes import schedule_change
 from cuptime.api.fields import below, etag_of, mask_of
 from cuptime.api.groups import group_of as group_value
 from cuptime.api.tasks import context_of
@@ -267,7 +268,7 @@ class ScheduleEndpoints:
         )
         with below("schedule", "timing"):
             return await self._registry.register(
-                new, request_id=request.request_id, validate_only=request.validate_only
+                new, request_id=request.request_id, validate_only=request.validate_only, by=call.caller()
             )
 
     async def update_schedule(self, request: pb.UpdateScheduleRequest, call: Call) -> bytes:
@@ -292,6 +293,7 @@ class ScheduleEndpoints:
                 etag=etag_of(request.etag),
                 request_id=request.request_id,
                 validate_only=request.validate_only,
+                by=call.caller(),
             )
 
     async def unregister_schedule(self, request: pb.UnregisterScheduleRequest, call: Call) -> bytes:
@@ -300,17 +302,19 @@ class ScheduleEndpoints:
             etag=etag_of(request.etag),
             request_id=request.request_id,
             validate_only=request.validate_only,
+            by=call.caller(),
         )
 
     async def pause_schedule(self, request: pb.PauseScheduleRequest, call: Call) -> bytes:
         if len(request.note) > NOTE_CHARS_MAX:
             raise invalid("note", f"at most {NOTE_CHARS_MAX} characters", request.note)
         return await self._registry.pause(
-            names.schedule(request.name), request.note, request_id=request.request_id
+            names.schedule(request.name), request.note, request_id=request.request_id, by=call.caller()
         )
 
     async def resume_schedule(self, request: pb.ResumeScheduleRequest, call: Call) -> bytes:
-        return await self._registry.resume(names.schedule(request.name), request_id=request.request_id)
+        name = names.schedule(request.name)
+        return await self._registry.resume(name, request_id=request.request_id, by=call.caller())
 
     async def trigger_schedule(self, request: pb.TriggerScheduleRequest, call: Call) -> bytes:
         return await self._registry.by_hand.trigger(
@@ -318,6 +322,7 @@ class ScheduleEndpoints:
             overlap=overlap_of(request.overlap, "overlap"),
             request_id=request.request_id,
             validate_only=request.validate_only,
+            by=call.caller(),
         )
 
     async def backfill_schedule(self, request: pb.BackfillScheduleRequest, call: Call) -> bytes:
@@ -330,6 +335,7 @@ class ScheduleEndpoints:
             overlap=overlap_of(request.overlap, "overlap"),
             request_id=request.request_id,
             validate_only=request.validate_only,
+            by=call.caller(),
         )
 
     async def get_schedule(self, request: pb.GetScheduleRequest, call: Call) -> pb.GetScheduleResponse:
@@ -359,6 +365,19 @@ class ScheduleEndpoints:
         del shown[pages.fit(shown) :]
         token = pages.token(list_name, found[len(shown) - 1].schedule_seq) if len(found) > len(shown) else ""
         return pb.ListSchedulesResponse(schedules=shown, next_page_token=token)
+
+    async def list_schedule_changes(
+        self, request: pb.ListScheduleChangesRequest, call: Call
+    ) -> pb.ListScheduleChangesResponse:
+        schedule_id = names.schedule_or_all(request.name)
+        size = pages.page_size(request.page_size)
+        list_name = f"changes/{request.name}"
+        before = pages.cursor(list_name, request.page_token, 1 << 62)
+        rows = await self._registry.changes(before=before, limit=size + 1, schedule_id=schedule_id)
+        shown = [schedule_change(row) for row in rows[:size]]
+        del shown[pages.fit(shown) :]
+        token = pages.token(list_name, rows[len(shown) - 1].sequence) if len(rows) > len(shown) else ""
+        return pb.ListScheduleChangesResponse(changes=shown, next_page_token=token)
 
     async def preview_schedule(
         self, request: pb.PreviewScheduleRequest, call: Call

@@ -362,6 +362,22 @@ def backfill_schedule(
     )
 
 
+@schedules_app.command("changes")
+def schedule_changes(
+    schedule_id: Annotated[str | None, typer.Argument(help="Of one schedule; without it, of all.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many at most.")] = 50,
+    address: Address = DEFAULT_ADDRESS,
+    as_json: AsJson = False,
+) -> None:
+    """Show who changed what and when, newest first. 查看变更审计。
+
+    Example: `cuptime schedules changes open-park`
+    """
+    from cuptime.app import client
+
+    client.show_changes(address, f"schedules/{schedule_id or '-'}", limit, as_json)
+
+
 @schedules_app.command("resume")
 def resume_schedule(schedule_id: str, address: Address = DEFAULT_ADDRESS) -> None:
     """Let a paused schedule fire again. 恢复定时计划。"""

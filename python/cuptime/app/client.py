@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import getpass
 import sys
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -39,10 +40,18 @@ def call(method: str, address: str, **fields: Any) -> Any:
             response_deserializer=response_type.FromString,
         )
         try:
-            return stub(request, timeout=TIMEOUT_S)
+            return stub(request, timeout=TIMEOUT_S, metadata=_actor())
         except grpc.RpcError as error:
             _explain(error, address)
             raise typer.Exit(1) from None
+
+
+def _actor() -> list[tuple[str, bytes]]:
+    """Who sits at this terminal: kept beside what is changed."""
+    try:
+        return [("cuptime-actor-bin", getpass.getuser().encode())]
+    except (OSError, KeyError):
+        return []  # A user id without a name.
 
 
 def _explain(error: Any, address: str) -> None:
@@ -126,6 +135,23 @@ def show_schedules(address: str, limit: int, as_json: bool, label: str = "") -> 
             schedule.note,
         )
     Console().print(table)
+
+
+def show_changes(address: str, name: str, limit: int, as_json: bool) -> None:
+    changes = _all("ScheduleService/ListScheduleChanges", address, "changes", limit, name=name)
+    if as_json:
+        print("[" + ",\n".join(_json(change) for change in changes) + "]")
+        return
+    for change in changes:
+        kind = schedule_service_pb2.ScheduleChange.Kind.Name(change.kind).removeprefix("KIND_")
+        who = " ".join(filter(None, (change.actor, change.peer)))
+        asked = f" request_id {change.request_id}" if change.request_id else ""
+        at = _instant(change.time_ms)
+        print(f"{at} {change.schedule} {kind} generation {change.generation} by {who}{asked}")
+        for field in change.fields:
+            print(f"    {field.path}: {field.before or '-'} -> {field.after or '-'}")
+        if change.detail:
+            print(f"    {change.detail}")
 
 
 def show_preview(address: str, zone: str, **fields: Any) -> None:

@@ -83,6 +83,9 @@ CATCH_UP_LIMIT_MAX: Final = 1_000
 JITTER_MAX_MS: Final = 86_400_000
 BACKFILL_FIRINGS_MAX: Final = 1_000
 BUFFERED_FIRINGS_MAX: Final = 1_000
+SCHEDULE_CHANGES_KEPT_MS: Final = 90 * 86_400_000
+SCHEDULE_CHANGES_KEPT_MAX: Final = 1_000_000
+ACTOR_CHARS_MAX: Final = 128
 
 # --- rules ------------------------------------------------------------------------------------------------------
 RULE_SOURCE_BYTES_MAX: Final = 1024 * 1024

@@ -18,6 +18,7 @@ from cuptime.domain.values import (
     RiderRow,
     RuleRevisionRow,
     Schedule,
+    ScheduleChangeRow,
     ScheduleState,
     ShopRow,
     StockRow,
@@ -183,6 +184,12 @@ class Storage(Protocol):
         state: ScheduleState | None = None,
         label: tuple[str, str] | None = None,
     ) -> list[Schedule]: ...
+    async def schedule_changes(
+        self, *, before: int, limit: int, schedule_id: str | None = None
+    ) -> list[ScheduleChangeRow]:
+        """The audit of schedules, newest first: sequence < before."""
+        ...
+
     async def rule_revision(self, revision: int | None) -> RuleRevisionRow | None:
         """None is the active one."""
         ...

@@ -295,6 +295,47 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks for a change: whom the caller says it is (nobody proves it yet), and where the call came from."""
+
+    actor: str = ""
+    peer: str = ""
+
+
+NOBODY: Final = Caller()
+
+
+class ScheduleChangeKind(IntEnum):
+    REGISTERED = 1
+    UPDATED = 2
+    UNREGISTERED = 3
+    PAUSED = 4
+    RESUMED = 5
+    TRIGGERED = 6
+    BACKFILLED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleChangeRow:
+    """One entry of the append-only audit of schedules. `before` and `after` are the schedule as callers saw it then,
+    serialized; empty where there was none or nothing of it changed."""
+
+    sequence: int
+    """Given by storage, in the order of commit."""
+    schedule_seq: int
+    schedule_id: str
+    kind: ScheduleChangeKind
+    at_ms: int
+    generation: int
+    """After the change."""
+    caller: Caller
+    request_id: str
+    detail: str
+    before: bytes
+    after: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ShopRow:
     shop_id: int
     body: bytes

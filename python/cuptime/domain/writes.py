@@ -21,6 +21,7 @@ from cuptime.domain.values import (
     RiderRow,
     RuleRevisionRow,
     Schedule,
+    ScheduleChangeRow,
     ShopRow,
     StockRow,
     Task,
@@ -282,6 +283,22 @@ class AdvanceSchedules:
     rows: Sequence[tuple[int, int, int, int, int, int, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class RecordScheduleChange:
+    """Appends to the audit of schedules; `sequence` of the row is not looked at."""
+
+    row: ScheduleChangeRow
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetScheduleChanges:
+    """Drops entries of the audit made before `before_ms`, and those beyond the newest `kept`: the oldest first, at most
+    FORGET_ROWS_MAX. The newest entry stays, so that no sequence comes again. Its result is how many."""
+
+    before_ms: int
+    kept: int
+
+
 # --- rules, requests, ownership -----------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class InsertRuleRevision:
@@ -333,6 +350,8 @@ Write = (
     | InsertSchedule
     | ReplaceSchedule
     | AdvanceSchedules
+    | RecordScheduleChange
+    | ForgetScheduleChanges
     | InsertRuleRevision
     | RememberRequest
     | ForgetRequests

@@ -13,12 +13,11 @@ from typing import Final
 from cuptime.domain.errors import CuptimeError, Reason, invalid
 from cuptime.domain.limits import BACKFILL_FIRINGS_MAX
 from cuptime.domain.ports import TaskFilter
-from cuptime.domain.requests import fingerprint_of
 from cuptime.domain.turns import to_the_end
-from cuptime.domain.values import Overlap, Schedule, ScheduleState, Task
-from cuptime.domain.writes import InsertTasks, ReplaceSchedule
+from cuptime.domain.values import NOBODY, Caller, Overlap, Schedule, ScheduleChangeKind, ScheduleState, Task
+from cuptime.domain.writes import InsertTasks, ReplaceSchedule, Write
 from cuptime.schedules.answers import AnswerPort, Backfill
-from cuptime.schedules.changes import Change, Changes, not_found
+from cuptime.schedules.changes import Asked, Change, Changes, not_found
 from cuptime.schedules.desk import WAITING_READ_MAX, Desk
 from cuptime.schedules.window import is_over
 
@@ -42,6 +41,7 @@ class ByHand:
         overlap: Overlap | None = None,
         request_id: str = "",
         validate_only: bool = False,
+        by: Caller = NOBODY,
     ) -> bytes:
         """One firing, due now; also of a paused schedule. Its nominal time is now, or up to some milliseconds earlier,
         where no other firing is. `overlap` instead of the schedule's policy. Raises SCHEDULE_NOT_FOUND; STATE_CONFLICT
@@ -52,8 +52,9 @@ class ByHand:
             nominal_ms = await self._free(schedule, now_ms)
             return self._fired(schedule, [nominal_ms], now_ms, overlap)
 
-        asked = () if overlap is None else (overlap,)
-        return await self._run(schedule_id, "TriggerSchedule", asked, request_id, validate_only, make)
+        told = () if overlap is None else (overlap,)
+        asked = Asked(ScheduleChangeKind.TRIGGERED, request_id, by).of(schedule_id, *told)
+        return await self._run(schedule_id, asked, validate_only, make)
 
     async def backfill(
         self,
@@ -64,6 +65,7 @@ class ByHand:
         overlap: Overlap | None = None,
         request_id: str = "",
         validate_only: bool = False,
+        by: Caller = NOBODY,
     ) -> bytes:
         """The firings t with start_ms <= t < end_ms that the present timing has and the present generation has not
         made yet, all due now, the earliest first; `overlap` instead of the schedule's policy. With `validate_only`
@@ -99,23 +101,21 @@ class ByHand:
             change.answer = self._answers.backfilled(self._changes.seen(change.schedule), told)
             return change
 
-        asked = (start_ms, end_ms) if overlap is None else (start_ms, end_ms, overlap)
-        return await self._run(schedule_id, "BackfillSchedule", asked, request_id, validate_only, make)
+        told = () if overlap is None else (overlap,)
+        asked = Asked(ScheduleChangeKind.BACKFILLED, request_id, by).of(schedule_id, start_ms, end_ms, *told)
+        return await self._run(schedule_id, asked, validate_only, make)
 
     async def _run(
         self,
         schedule_id: str,
-        method: str,
-        asked: tuple[object, ...],
-        request_id: str,
+        asked: Asked,
         validate_only: bool,
         make: Callable[[int], Awaitable[Change]],
     ) -> bytes:
         if validate_only:
             async with self._desk.turns.turn(schedule_id):
                 return self._changes.shown(await make(self._desk.clock.now_ms()))
-        fingerprint = fingerprint_of(schedule_id, *asked) if request_id else 0
-        return await to_the_end(self._changes.commit(schedule_id, method, fingerprint, request_id, make))
+        return await to_the_end(self._changes.commit(schedule_id, asked, make))
 
     async def _may_fire(self, schedule_id: str, now_ms: int) -> Schedule:
         schedule = await self._desk.held(schedule_id)
@@ -135,7 +135,11 @@ class ByHand:
         made = self._desk.tasks(schedule, times, schedule.fire_count, overlap)
         tasks = [replace(task, due_ms=now_ms) for task in made]
         after = replace(schedule, fire_count=schedule.fire_count + len(times), updated_ms=now_ms)
-        return Change(after, [ReplaceSchedule(after, schedule.generation), InsertTasks(tasks)], tasks)
+        detail = f"{len(times)} firings, nominal {times[0]} to {times[-1]}"
+        if overlap is not None:
+            detail += f", overlap {overlap.name}"
+        writes: list[Write] = [ReplaceSchedule(after, schedule.generation), InsertTasks(tasks)]
+        return Change(after, writes, tasks, detail=detail)
 
     async def _there(self, schedule: Schedule) -> set[int]:
         """The nominal times for which this generation has a task."""

@@ -16,8 +16,26 @@ from cuptime.domain.limits import TRIGGER_WINDOW_MS
 from cuptime.domain.ports import Committed, TaskFilter
 from cuptime.domain.requests import Made, Requests, fingerprint_of
 from cuptime.domain.turns import to_the_end
-from cuptime.domain.values import Overlap, Schedule, ScheduleState, Task, TaskState, Timing, TimingKind
-from cuptime.domain.writes import CancelTasksOfSchedule, InsertTasks, ReplaceSchedule, Write
+from cuptime.domain.values import (
+    NOBODY,
+    Caller,
+    Overlap,
+    Schedule,
+    ScheduleChangeKind,
+    ScheduleChangeRow,
+    ScheduleState,
+    Task,
+    TaskState,
+    Timing,
+    TimingKind,
+)
+from cuptime.domain.writes import (
+    CancelTasksOfSchedule,
+    InsertTasks,
+    RecordScheduleChange,
+    ReplaceSchedule,
+    Write,
+)
 from cuptime.schedules.answers import AnswerPort
 from cuptime.schedules.desk import WAITING_READ_MAX, Desk, overlap_counts
 from cuptime.schedules.planner import Planner
@@ -25,6 +43,17 @@ from cuptime.schedules.window import is_over, planned
 
 FIRINGS_AT_ONCE_MAX: Final = 1_000
 """In the commit of a registration; the planner goes on at once with what is more."""
+
+_METHODS: Final = {
+    ScheduleChangeKind.REGISTERED: "RegisterSchedule",
+    ScheduleChangeKind.UPDATED: "UpdateSchedule",
+    ScheduleChangeKind.UNREGISTERED: "UnregisterSchedule",
+    ScheduleChangeKind.PAUSED: "PauseSchedule",
+    ScheduleChangeKind.RESUMED: "ResumeSchedule",
+    ScheduleChangeKind.TRIGGERED: "TriggerSchedule",
+    ScheduleChangeKind.BACKFILLED: "BackfillSchedule",
+}
+"""A request_id belongs to one of these."""
 
 Alter = Callable[[Schedule, int], Schedule | None]
 """The changed schedule, generation and watermark aside; None when there is nothing to change."""
@@ -43,6 +72,24 @@ class Change:
     """The next firing to be shown, when it is known."""
     answer: bytes | None = None
     """When it is not the schedule alone."""
+    before: Schedule | None = None
+    detail: str = ""
+    """For the audit: what a firing by hand fired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a caller asks for, and who it is."""
+
+    kind: ScheduleChangeKind
+    request_id: str = ""
+    by: Caller = NOBODY
+    fingerprint: int = 0
+    """Of the request, when it has an id."""
+
+    def of(self, *parts: object) -> Asked:
+        """With the fingerprint of these."""
+        return replace(self, fingerprint=fingerprint_of(*parts)) if self.request_id else self
 
 
 class Changes:
@@ -74,15 +121,13 @@ class Changes:
         skipped, buffered, cancelled = map(max, counts, overlap_counts(schedule))
         return replace(schedule, skipped_count=skipped, buffered_count=buffered, cancelled_count=cancelled)
 
-    async def fresh(
-        self, schedule_id: str, request_id: str, fingerprint: int, make: Callable[[int], Change]
-    ) -> bytes:
+    async def fresh(self, schedule_id: str, asked: Asked, make: Callable[[int], Change]) -> bytes:
         """A registration; `make` gives it at an instant."""
 
         async def made(now_ms: int) -> Change:
             return make(now_ms)
 
-        return await to_the_end(self.commit(schedule_id, "RegisterSchedule", fingerprint, request_id, made))
+        return await to_the_end(self.commit(schedule_id, asked, made))
 
     def shown(self, change: Change) -> bytes:
         """The answer to a change."""
@@ -93,9 +138,7 @@ class Changes:
     async def change(
         self,
         schedule_id: str,
-        method: str,
-        asked: tuple[object, ...],
-        request_id: str,
+        asked: Asked,
         alter: Alter,
         etag: int | None = None,
         validate_only: bool = False,
@@ -111,8 +154,7 @@ class Changes:
                 if validate_only:
                     async with self._desk.turns.turn(schedule_id):
                         return self.shown(await make(self._desk.clock.now_ms()))
-                fingerprint = fingerprint_of(schedule_id, *asked) if request_id else 0
-                return await self.commit(schedule_id, method, fingerprint, request_id, make)
+                return await self.commit(schedule_id, asked, make)
             finally:
                 for schedule_seq in held:
                     self._desk.line.release(schedule_seq)
@@ -159,23 +201,19 @@ class Changes:
             writes.insert(0, CancelTasksOfSchedule(schedule.schedule_seq, schedule.generation, now_ms))
         if tasks:
             writes.append(InsertTasks(tasks))
-        return Change(schedule, writes, tasks, cancels, next_ms)
+        return Change(schedule, writes, tasks, cancels, next_ms, before=before)
 
-    async def commit(
-        self,
-        schedule_id: str,
-        method: str,
-        fingerprint: int,
-        request_id: str,
-        make: Callable[[int], Awaitable[Change]],
-    ) -> bytes:
-        """In the schedule's turn: one transaction, then the arming."""
+    async def commit(self, schedule_id: str, asked: Asked, make: Callable[[int], Awaitable[Change]]) -> bytes:
+        """In the schedule's turn: one transaction with its entry of the audit, then the arming."""
         change: Change | None = None
 
         async def writes() -> Made:
             nonlocal change
             change = await make(self._desk.clock.now_ms())
-            return change.writes, self.shown(change)
+            answer = self.shown(change)
+            if not change.writes:
+                return [], answer
+            return [*change.writes, RecordScheduleChange(self._recorded(asked, change, answer))], answer
 
         def after(committed: Committed) -> None:
             assert change is not None
@@ -190,13 +228,32 @@ class Changes:
 
         async with self._desk.turns.turn(schedule_id):
             try:
-                return await self._requests.once(request_id, method, fingerprint, writes, after)
+                method = _METHODS[asked.kind]
+                return await self._requests.once(asked.request_id, method, asked.fingerprint, writes, after)
             except BaseException as error:
                 if change is not None:
                     self._desk.note_failure(error, [schedule_id])
                     if self._desk.book.doubts(schedule_id):
                         self._planner.settle_doubts()
                 raise
+
+    def _recorded(self, asked: Asked, change: Change, answer: bytes) -> ScheduleChangeRow:
+        """The entry of the audit. A firing by hand changes nothing that it would show."""
+        fired = bool(change.detail)
+        before = change.before
+        return ScheduleChangeRow(
+            sequence=0,
+            schedule_seq=change.schedule.schedule_seq,
+            schedule_id=change.schedule.schedule_id,
+            kind=asked.kind,
+            at_ms=self._desk.clock.now_ms(),
+            generation=change.schedule.generation,
+            caller=asked.by,
+            request_id=asked.request_id,
+            detail=change.detail,
+            before=b"" if before is None else self._answers.packed(self.seen(before)),
+            after=b"" if fired else answer,
+        )
 
     # --- planning what a change brings ----------------------------------------------------------------------------
     def first(self, schedule: Schedule, now_ms: int) -> tuple[Schedule, list[Task], int]:

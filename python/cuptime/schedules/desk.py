@@ -9,11 +9,17 @@ from typing import Final
 
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.limits import CATCH_UP_WINDOW_DEFAULT_MS, MISFIRE_MS
+from cuptime.domain.limits import (
+    CATCH_UP_WINDOW_DEFAULT_MS,
+    FORGET_ROWS_MAX,
+    MISFIRE_MS,
+    SCHEDULE_CHANGES_KEPT_MAX,
+    SCHEDULE_CHANGES_KEPT_MS,
+)
 from cuptime.domain.ports import CronEngine, Storage, TaskFilter
 from cuptime.domain.turns import Turns
 from cuptime.domain.values import CatchUp, Fence, Overlap, Schedule, ScheduleState, Task, TaskState
-from cuptime.domain.writes import MoveTasks, ReplaceSchedule
+from cuptime.domain.writes import ForgetScheduleChanges, MoveTasks, ReplaceSchedule
 from cuptime.schedules.book import LOAD_PAGE, Book
 from cuptime.schedules.targets import TargetPort
 from cuptime.schedules.window import due_ms_of, firing_task, kept_of, latest
@@ -23,6 +29,9 @@ from cuptime.tasks.overlaps import Counts
 GENERATIONS_HELD_MAX: Final = 100_000
 """Of the schedules that changed last. Storage cancels what is old; this only closes the moment in between."""
 WAITING_READ_MAX: Final = 50_000
+FORGET_PERIOD_MS: Final = 3_600_000
+FORGET_ROUNDS_MAX: Final = 2_000
+"""Commits of one sweep of the audit; what is left then waits for the next."""
 _MAYBE_KEPT: Final = (Reason.STORAGE_UNAVAILABLE, Reason.INTERNAL)
 
 
@@ -40,6 +49,8 @@ class Desk:
     """By schedule_id: who changes a schedule or plans it."""
     book: Book = field(default_factory=Book)
     generations: OrderedDict[int, int] = field(default_factory=OrderedDict)
+    forget_from_ms: int = 0
+    """When the audit is swept next."""
 
     async def recover(self) -> None:
         """From storage into memory; before the planner starts and before callers are let in."""
@@ -103,6 +114,18 @@ class Desk:
         )
         self.line.disarmed([task_id for task_id, _ in rows])
         self.book.put(counted)
+
+    async def forget_changes(self) -> None:
+        """Drops what the audit keeps no more, an hour's at a time."""
+        now_ms = self.clock.now_ms()
+        if now_ms < self.forget_from_ms:
+            return
+        forget = ForgetScheduleChanges(now_ms - SCHEDULE_CHANGES_KEPT_MS, SCHEDULE_CHANGES_KEPT_MAX)
+        for _ in range(FORGET_ROUNDS_MAX):
+            committed = await self.storage.commit(self.fence, [forget])
+            if committed.results[0][0] < FORGET_ROWS_MAX:
+                break
+        self.forget_from_ms = now_ms + FORGET_PERIOD_MS
 
     def note_change(self, schedule: Schedule) -> None:
         """After the commit of a change, in the schedule's turn."""

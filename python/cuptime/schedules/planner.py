@@ -154,6 +154,7 @@ class Planner:
             await asyncio.sleep(0)
         self.passes += 1
         self.active = active
+        await self._desk.forget_changes()
 
     async def _plan_rest(self) -> None:
         while self._more and not self._stopped:

@@ -18,11 +18,20 @@ from typing import Final
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.limits import PREVIEW_MAX, SCHEDULES_MAX
 from cuptime.domain.requests import Requests, fingerprint_of
-from cuptime.domain.values import Schedule, SchedulePolicy, ScheduleState, Timing
+from cuptime.domain.values import (
+    NOBODY,
+    Caller,
+    Schedule,
+    ScheduleChangeKind,
+    ScheduleChangeRow,
+    SchedulePolicy,
+    ScheduleState,
+    Timing,
+)
 from cuptime.domain.writes import InsertSchedule, InsertTasks, Write
 from cuptime.schedules.answers import AnswerPort
 from cuptime.schedules.by_hand import ByHand
-from cuptime.schedules.changes import Change, Changes, not_found
+from cuptime.schedules.changes import Asked, Change, Changes, not_found
 from cuptime.schedules.desk import Desk
 from cuptime.schedules.planner import Planner
 from cuptime.schedules.policies import check_labels, check_policy
@@ -77,7 +86,9 @@ class Registry:
         desk.line.generations(desk.generations.get)
 
     # --- changes --------------------------------------------------------------------------------------------------
-    async def register(self, new: NewSchedule, *, request_id: str = "", validate_only: bool = False) -> bytes:
+    async def register(
+        self, new: NewSchedule, *, request_id: str = "", validate_only: bool = False, by: Caller = NOBODY
+    ) -> bytes:
         """Raises FIELD_*, CRON_*, TIME_ZONE_UNKNOWN, SCHEDULE_EXISTS, LIMIT_REACHED, REQUEST_ID_REUSED."""
         self._check(new)
         if len(self._desk.book) >= SCHEDULES_MAX:
@@ -97,9 +108,8 @@ class Registry:
             if live is not None and live.state is not ScheduleState.UNREGISTERED:
                 raise CuptimeError(Reason.SCHEDULE_EXISTS, metadata={"schedule_id": new.schedule_id})
             return self._changes.shown(make(self._desk.clock.now_ms()))
-        return await self._changes.fresh(
-            new.schedule_id, request_id, _fingerprint(new) if request_id else 0, make
-        )
+        asked = Asked(ScheduleChangeKind.REGISTERED, request_id, by, _fingerprint(new) if request_id else 0)
+        return await self._changes.fresh(new.schedule_id, asked, make)
 
     async def update(
         self,
@@ -109,6 +119,7 @@ class Registry:
         etag: int | None = None,
         request_id: str = "",
         validate_only: bool = False,
+        by: Caller = NOBODY,
     ) -> bytes:
         """Sets what the change names. A new timing counts from now (its anchor), its runs from 0, and it brings a
         finished schedule back. Firings that were due before the change and not yet triggered are kept when the timing
@@ -138,12 +149,17 @@ class Registry:
                 labels=before.labels if change.labels is None else change.labels,
             )
 
-        return await self._changes.change(
-            schedule_id, "UpdateSchedule", (change, etag), request_id, changed, etag, validate_only
-        )
+        asked = Asked(ScheduleChangeKind.UPDATED, request_id, by).of(schedule_id, change, etag)
+        return await self._changes.change(schedule_id, asked, changed, etag, validate_only)
 
     async def unregister(
-        self, schedule_id: str, *, etag: int | None = None, request_id: str = "", validate_only: bool = False
+        self,
+        schedule_id: str,
+        *,
+        etag: int | None = None,
+        request_id: str = "",
+        validate_only: bool = False,
+        by: Caller = NOBODY,
     ) -> bytes:
         """Ends a schedule; what it has planned never fires. Its id is free again. Raises SCHEDULE_NOT_FOUND,
         ETAG_MISMATCH."""
@@ -151,11 +167,12 @@ class Registry:
         def changed(before: Schedule, _: int) -> Schedule:
             return replace(before, state=ScheduleState.UNREGISTERED)
 
-        return await self._changes.change(
-            schedule_id, "UnregisterSchedule", (etag,), request_id, changed, etag, validate_only
-        )
+        asked = Asked(ScheduleChangeKind.UNREGISTERED, request_id, by).of(schedule_id, etag)
+        return await self._changes.change(schedule_id, asked, changed, etag, validate_only)
 
-    async def pause(self, schedule_id: str, note: str = "", *, request_id: str = "") -> bytes:
+    async def pause(
+        self, schedule_id: str, note: str = "", *, request_id: str = "", by: Caller = NOBODY
+    ) -> bytes:
         """Stops firing until resumed. Pausing what is paused sets its note. Raises SCHEDULE_NOT_FOUND; STATE_CONFLICT
         when it is finished."""
         _check_note(note)
@@ -165,9 +182,10 @@ class Registry:
                 raise _conflict(before, "paused")
             return replace(before, state=ScheduleState.PAUSED, note=note or before.note)
 
-        return await self._changes.change(schedule_id, "PauseSchedule", (note,), request_id, changed)
+        asked = Asked(ScheduleChangeKind.PAUSED, request_id, by).of(schedule_id, note)
+        return await self._changes.change(schedule_id, asked, changed)
 
-    async def resume(self, schedule_id: str, *, request_id: str = "") -> bytes:
+    async def resume(self, schedule_id: str, *, request_id: str = "", by: Caller = NOBODY) -> bytes:
         """Fires again, from now on; what it missed while paused is not caught up. Resuming what is active changes
         nothing. Raises SCHEDULE_NOT_FOUND; STATE_CONFLICT when it is finished."""
 
@@ -178,7 +196,8 @@ class Registry:
                 return None
             return replace(before, state=ScheduleState.ACTIVE)
 
-        return await self._changes.change(schedule_id, "ResumeSchedule", (), request_id, changed)
+        asked = Asked(ScheduleChangeKind.RESUMED, request_id, by).of(schedule_id)
+        return await self._changes.change(schedule_id, asked, changed)
 
     # --- reads ----------------------------------------------------------------------------------------------------
     async def get(self, schedule_id: str) -> Schedule:
@@ -187,6 +206,13 @@ class Registry:
         if schedule is None:
             raise not_found(schedule_id)
         return self._changes.seen(schedule)
+
+    async def changes(
+        self, *, before: int, limit: int, schedule_id: str | None = None
+    ) -> list[ScheduleChangeRow]:
+        """Who changed what, newest first: sequence < before. For SCHEDULE_CHANGES_KEPT_MS at least, also of schedules
+        that were unregistered, but no more than the newest SCHEDULE_CHANGES_KEPT_MAX of all."""
+        return await self._desk.storage.schedule_changes(before=before, limit=limit, schedule_id=schedule_id)
 
     def standing(self, schedule: Schedule) -> tuple[int, int]:
         """(running, waiting for them) of its firings under an overlap policy."""

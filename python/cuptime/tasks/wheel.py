@@ -9,8 +9,7 @@ The wheel is a cache of storage. It knows three kinds of waits, told apart by th
 Time comes from the wall clock, and a wall clock can be set. Nothing is ever handed over before the clock says so:
 
 - *Set forward*: what is now overdue is found when the driver wakes, at the latest after its longest sleep. Whoever
-wants to
-  judge it is told before it is handed over.
+  wants to judge it is told before it is handed over.
 - *Set back*: the wheel itself never goes back. What is armed for an instant that the wheel has passed but the clock has
   not reached again waits in `_behind`, a small heap beside the wheel.
 """

@@ -30,6 +30,7 @@ from cuptime.domain.writes import (
     ExecuteTasks,
     ExtendLeases,
     ForgetRequests,
+    ForgetScheduleChanges,
     InsertDecisions,
     InsertGroup,
     InsertOrders,
@@ -46,6 +47,7 @@ from cuptime.domain.writes import (
     PutRiders,
     PutShops,
     PutStock,
+    RecordScheduleChange,
     ReleaseOrders,
     RememberRequest,
     ReplaceSchedule,
@@ -448,6 +450,25 @@ def _advance_schedules(tables: Tables, write: AdvanceSchedules) -> tuple[int, ..
     return _NONE
 
 
+def _record_schedule_change(tables: Tables, write: RecordScheduleChange) -> tuple[int, ...]:
+    sequence = max(tables.schedule_changes.rows, default=0) + 1
+    tables.schedule_changes.insert(sequence, replace(write.row, sequence=sequence))
+    return _NONE
+
+
+def _forget_schedule_changes(tables: Tables, write: ForgetScheduleChanges) -> tuple[int, ...]:
+    rows = sorted(tables.schedule_changes.values(), key=lambda row: row.sequence)
+    last = rows[-1].sequence if rows else 0
+    old = [
+        row
+        for row in rows
+        if row.sequence < last and (row.at_ms < write.before_ms or row.sequence <= last - write.kept)
+    ]
+    for row in old[:FORGET_ROWS_MAX]:
+        tables.schedule_changes.drop(row.sequence)
+    return (min(len(old), FORGET_ROWS_MAX),)
+
+
 # --- rules, requests ----------------------------------------------------------------------------------------------
 def _insert_rule_revision(tables: Tables, write: InsertRuleRevision) -> tuple[int, ...]:
     if write.row.revision != len(tables.rule_revisions) + 1:
@@ -502,6 +523,8 @@ _BY_KIND: dict[type, Callable[[Tables, Any], tuple[int, ...]]] = {
     InsertSchedule: _insert_schedule,
     ReplaceSchedule: _replace_schedule,
     AdvanceSchedules: _advance_schedules,
+    RecordScheduleChange: _record_schedule_change,
+    ForgetScheduleChanges: _forget_schedule_changes,
     InsertRuleRevision: _insert_rule_revision,
     RememberRequest: _remember_request,
     ForgetRequests: _forget_requests,

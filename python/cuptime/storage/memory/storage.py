@@ -21,6 +21,7 @@ from cuptime.domain.values import (
     RiderRow,
     RuleRevisionRow,
     Schedule,
+    ScheduleChangeRow,
     ScheduleState,
     ShopRow,
     StockRow,
@@ -266,6 +267,17 @@ class MemoryStorage:
         )
         return page(rows, lambda row: row.schedule_seq, after, limit)
 
+    async def schedule_changes(
+        self, *, before: int, limit: int, schedule_id: str | None = None
+    ) -> list[ScheduleChangeRow]:
+        rows = [
+            row
+            for row in self._tables.schedule_changes.values()
+            if row.sequence < before and schedule_id in (None, row.schedule_id)
+        ]
+        rows.sort(key=lambda row: -row.sequence)
+        return rows[:limit]
+
     # --- reads: rules, requests, counts -----------------------------------------------------------------------------
     async def rule_revision(self, revision: int | None) -> RuleRevisionRow | None:
         row = self._tables.rule_revisions.get(
@@ -298,6 +310,7 @@ class MemoryStorage:
             "riders": len(tables.riders),
             "tasks": len(tables.tasks),
             "schedules": len(tables.schedules),
+            "schedule_changes": len(tables.schedule_changes),
             "rule_revisions": len(tables.rule_revisions),
             "requests": len(tables.requests),
         }

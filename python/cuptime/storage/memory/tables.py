@@ -16,6 +16,7 @@ from cuptime.domain.values import (
     RiderRow,
     RuleRevisionRow,
     Schedule,
+    ScheduleChangeRow,
     ShopRow,
     StockRow,
     Task,
@@ -91,6 +92,7 @@ class Tables:
         self.firings: Table[tuple[int, int, int], int] = Table(self.journal)
         """task_id by (schedule_seq, generation, nominal_ms)."""
         self.schedules: Table[int, Schedule] = Table(self.journal)
+        self.schedule_changes: Table[int, ScheduleChangeRow] = Table(self.journal)
         self.rule_revisions: Table[int, RuleRevisionRow] = Table(self.journal)
         self.requests: Table[str, RequestRow] = Table(self.journal)
 

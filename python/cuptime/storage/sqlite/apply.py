@@ -23,6 +23,7 @@ from cuptime.domain.writes import (
     ExecuteTasks,
     ExtendLeases,
     ForgetRequests,
+    ForgetScheduleChanges,
     InsertDecisions,
     InsertGroup,
     InsertOrders,
@@ -39,6 +40,7 @@ from cuptime.domain.writes import (
     PutRiders,
     PutShops,
     PutStock,
+    RecordScheduleChange,
     ReleaseOrders,
     RememberRequest,
     ReplaceSchedule,
@@ -49,7 +51,7 @@ from cuptime.domain.writes import (
     TriggerTasks,
     Write,
 )
-from cuptime.storage.sqlite.rows import group_row, schedule_row, task_row
+from cuptime.storage.sqlite.rows import change_row, group_row, schedule_row, task_row
 from cuptime.storage.sqlite.statements import sql
 
 _NONE: Final[tuple[int, ...]] = ()
@@ -133,6 +135,8 @@ class Applier:
             InsertSchedule: self._insert_schedule,
             ReplaceSchedule: self._replace_schedule,
             AdvanceSchedules: self._advance_schedules,
+            RecordScheduleChange: self._record_schedule_change,
+            ForgetScheduleChanges: self._forget_schedule_changes,
             InsertRuleRevision: self._insert_rule_revision,
             RememberRequest: self._remember_request,
             ForgetRequests: self._forget_requests,
@@ -357,6 +361,15 @@ class Applier:
     def _advance_schedules(self, write: AdvanceSchedules, fence: Fence) -> tuple[int, ...]:
         self._many(sql("advance_schedule"), write.rows, fence.epoch)
         return _NONE
+
+    def _record_schedule_change(self, write: RecordScheduleChange, fence: Fence) -> tuple[int, ...]:
+        self._cursor.execute(sql("record_schedule_change"), (*change_row(write.row), fence.epoch))
+        return _NONE
+
+    def _forget_schedule_changes(self, write: ForgetScheduleChanges, _: Fence) -> tuple[int, ...]:
+        bindings = (write.before_ms, write.kept, FORGET_ROWS_MAX)
+        self._cursor.execute(sql("forget_schedule_changes"), bindings)
+        return (self._connection.changes(),)
 
     # --- rules and requests -----------------------------------------------------------------------------------------
     def _insert_rule_revision(self, write: InsertRuleRevision, fence: Fence) -> tuple[int, ...]:

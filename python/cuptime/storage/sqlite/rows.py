@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any, TypeAlias
 
 from cuptime.domain.values import (
+    Caller,
     CatchUp,
     DecisionRow,
     DstPolicy,
@@ -21,6 +22,8 @@ from cuptime.domain.values import (
     Overlap,
     RuleRevisionRow,
     Schedule,
+    ScheduleChangeKind,
+    ScheduleChangeRow,
     SchedulePolicy,
     ScheduleState,
     Task,
@@ -116,6 +119,20 @@ def schedule_of(row: Row) -> Schedule:
         row[0], row[1], timing, row[8], ScheduleState(row[9]), row[10], row[11], row[12], row[13], row[14], row[15],
         row[16], row[17], _policy_of(row[19]), _labels_of(row[20]), *row[21:],
     )  # fmt: skip
+
+
+def change_row(change: ScheduleChangeRow) -> Row:
+    """For the part `change_columns`, less the sequence."""
+    return (
+        change.schedule_seq, change.schedule_id, change.kind, change.at_ms, change.generation, change.caller.actor,
+        change.caller.peer, change.request_id, change.detail, change.before, change.after,
+    )  # fmt: skip
+
+
+def change_of(row: Row) -> ScheduleChangeRow:
+    """From the part `change_columns`."""
+    columns = (*row[:3], ScheduleChangeKind(row[3]), *row[4:6], Caller(*row[6:8]), *row[8:])
+    return ScheduleChangeRow(*columns)
 
 
 @lru_cache(1_024)

@@ -26,6 +26,7 @@ from cuptime.domain.values import (
     RiderRow,
     RuleRevisionRow,
     Schedule,
+    ScheduleChangeRow,
     ScheduleState,
     ShopRow,
     StockRow,
@@ -37,6 +38,7 @@ from cuptime.storage.sqlite.connection import check_engine, open_writer, unavail
 from cuptime.storage.sqlite.guard import FileGuard, FileWatch
 from cuptime.storage.sqlite.reader import Readers
 from cuptime.storage.sqlite.rows import (
+    change_of,
     decision_of,
     group_of,
     label_lines,
@@ -287,6 +289,13 @@ class SqliteStorage:
         bindings = (after, limit, None if state is None else int(state), line)
         return await self._readers.rows("schedules", bindings, schedule_of)
 
+    async def schedule_changes(
+        self, *, before: int, limit: int, schedule_id: str | None = None
+    ) -> list[ScheduleChangeRow]:
+        if schedule_id is None:
+            return await self._readers.rows("schedule_changes", (before, limit), change_of)
+        return await self._readers.rows("changes_of_schedule", (before, limit, schedule_id), change_of)
+
     # --- reads: rules, requests, counts -----------------------------------------------------------------------------
     async def rule_revision(self, revision: int | None) -> RuleRevisionRow | None:
         if revision is None:
@@ -313,6 +322,7 @@ class SqliteStorage:
                 "riders": connection.execute(sql("count_riders")).get,
                 "tasks": connection.execute(sql("count_tasks")).get,
                 "schedules": connection.execute(sql("count_schedules")).get,
+                "schedule_changes": connection.execute(sql("count_schedule_changes")).get,
                 "rule_revisions": connection.execute(sql("count_rule_revisions")).get,
                 "requests": connection.execute(sql("count_requests")).get,
             }

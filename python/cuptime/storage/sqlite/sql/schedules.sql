@@ -48,3 +48,26 @@ SELECT coalesce(max(schedule_seq), 0) FROM schedules;
 
 -- name: count_schedules
 SELECT count(*) FROM schedules;
+
+-- part: change_columns
+sequence, schedule_seq, schedule_id, kind, at_ms, generation, actor, peer, request_id, detail, before_body, after_body
+
+-- name: record_schedule_change
+INSERT INTO schedule_changes ({change_columns}, epoch) VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: schedule_changes
+SELECT {change_columns} FROM schedule_changes WHERE sequence < ?1 ORDER BY sequence DESC LIMIT ?2;
+
+-- name: changes_of_schedule
+SELECT {change_columns} FROM schedule_changes WHERE schedule_id = ?3 AND sequence < ?1 ORDER BY sequence DESC LIMIT ?2;
+
+-- name: forget_schedule_changes
+DELETE FROM schedule_changes WHERE sequence IN (
+    SELECT sequence FROM schedule_changes
+    WHERE sequence < (SELECT max(sequence) FROM schedule_changes)
+        AND (at_ms < ?1 OR sequence <= (SELECT max(sequence) FROM schedule_changes) - ?2)
+    ORDER BY sequence LIMIT ?3
+);
+
+-- name: count_schedule_changes
+SELECT count(*) FROM schedule_changes;
