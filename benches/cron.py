@@ -104,7 +104,7 @@ def ours(zone: str) -> dict[str, float]:
     many = crons * 5_000
     there = zone_of(zone)
     # All due at ten o'clock, each at some time of its own afterwards.
-    due_ms = FROM_MS + 6 * 3_600_000
+    due_ms = Cron("0 10 * * *", there).next(FROM_MS) or FROM_MS
     due = [Cron(f"0,{k % 59 + 1} 10 * * *", there) for k in range(BURST)]
 
     def replan() -> int:

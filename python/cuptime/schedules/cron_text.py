@@ -29,6 +29,8 @@ SETTINGS: Final = (
 SETTINGS_MAX: Final = len(SETTINGS)
 SHIFT_MAX: Final = 366
 
+_HASHED: Final = re.compile(r"(?<![A-Za-z0-9@])[Hh](?![A-Za-z])")
+"""An `H` of its own: not that of THU, of 6h or of @hourly."""
 _SETTING: Final = re.compile(r"([A-Z_]+)=(\S*)[ \t]+")
 
 
@@ -66,6 +68,15 @@ def read_text(text: str, dst: str = "vixie") -> CronText:
         at = setting.end()
         found = _with(found, setting[1], setting[2])
     return replace(found, body=text[at:], body_at=at)
+
+
+def seeded(text: str, seed: str) -> str:
+    """The text, with `SEED=` in front when it has an `H` and no seed of its own: what is stored says what fires.
+    `text` is one that was read already."""
+    if not _HASHED.search(text):  # Nearly all; and a zone's name, which could be found here, has none either.
+        return text
+    found = read_text(text)
+    return text if found.seed or not _HASHED.search(found.body) else f"SEED={seed} {text}"
 
 
 def _with(found: CronText, name: str, value: str) -> CronText:

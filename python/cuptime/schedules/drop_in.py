@@ -2,142 +2,139 @@
 
     from cuptime.schedules.drop_in import croniter
 
-Reads the `croniter` dialect (seconds last) under the `croniter` policy: a time in a gap right after it, a
-time that comes twice
-at both. What is there: `get_next`, `get_prev`, `get_current`, `set_current`, `all_next`, `all_prev`,
-iteration, `match`,
-`is_valid`. What is not: `R`, `expand_from_start_time`, `max_years_between_matches`, `day_or=False`. Times
-before 1970 are not
-tried.
+croniter itself reads the text, so whatever it takes or refuses is taken or refused here, with its own errors: hashed
+and random values, `day_or`, `implement_cron_bug`, `expand_from_start_time`, `match_range`. The search, which is what
+takes its time, is ours, under the policy `croniter`. Where the engine has no equal, croniter searches: a zone without
+an IANA name or a fixed offset, `29W` and `30W` (the last day, in February), and `#` or `W` where both day fields are
+given under `day_or`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+import math
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone, tzinfo
+from typing import Any
 
-from cuptime.core import Cron, CronParseError, CronZone
+from croniter import (
+    CroniterBadCronError,
+    CroniterBadDateError,
+    CroniterBadTypeRangeError,
+    CroniterError,
+    CroniterNotAlphaError,
+    CroniterUnsupportedSyntaxError,
+    datetime_to_timestamp,
+)
+from croniter import croniter as _croniter
+from croniter import croniter_range as _croniter_range
+
+from cuptime.core import Cron, CronZone
 from cuptime.schedules.zone_files import ZoneError, zone_of
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+__all__ = [
+    "CroniterBadCronError",
+    "CroniterBadDateError",
+    "CroniterBadTypeRangeError",
+    "CroniterError",
+    "CroniterNotAlphaError",
+    "CroniterUnsupportedSyntaxError",
+    "croniter",
+    "croniter_range",
+    "datetime_to_timestamp",
+]
+
+_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY, _SECOND, _YEAR = range(7)
 
 
-class CroniterError(ValueError):
-    """The text is not read."""
-
-
-class CroniterBadDateError(CroniterError):
-    """There is no such date."""
-
-
-def _zone(moment: datetime) -> CronZone:
-    """The zone of a moment: an IANA name, a fixed offset, or none, which is taken as UTC."""
-    name = getattr(moment.tzinfo, "key", None)
+def _zone(clock: tzinfo | None) -> CronZone | None:
+    """The zone of a clock: an IANA name (also pytz'), a fixed offset, none for UTC; None when it has neither."""
+    if clock is None:
+        return CronZone.fixed(0)
+    name = getattr(clock, "key", None) or getattr(clock, "zone", None)
     if name is not None:
         try:
-            return zone_of(name)
-        except ZoneError as fault:
-            raise CroniterError(str(fault.args[0])) from fault
-    offset = moment.utcoffset() or timedelta()
-    return CronZone.fixed(int(offset.total_seconds()))
+            return zone_of(str(name))
+        except ZoneError:
+            return None
+    if isinstance(clock, timezone):
+        offset = clock.utcoffset(None)
+        return CronZone.fixed(int(offset.total_seconds())) if offset.microseconds == 0 else None
+    return None
 
 
-class croniter:  # noqa: N801 - the name is the interface
+def _listed(values: Sequence[Any]) -> str:
+    """A field in the words of the engine; the last day of the month is `l` there."""
+    return "*" if "*" in values else ",".join("L" if value == "l" else str(value) for value in values)
+
+
+class croniter(_croniter):  # noqa: N801 - the name is the interface
     """One expression, and where it stands."""
 
-    def __init__(
-        self,
-        expr_format: str,
-        start_time: datetime | float | None = None,
-        ret_type: type = float,
-        second_at_beginning: bool = False,
-    ) -> None:
-        """Raises CroniterError. A start as a number is seconds since 1970, in UTC; None is 1970 itself."""
-        self._return = ret_type
-        self._text = expr_format
-        self._moment = start_time if isinstance(start_time, datetime) else None
-        zone = _zone(self._moment) if self._moment is not None else CronZone.fixed(0)
-        try:
-            dialect = "ocps" if second_at_beginning else "croniter"
-            self._cron = Cron(expr_format, zone, dialect=dialect, dst="croniter")
-        except CronParseError as refusal:
-            raise CroniterError(refusal.args[0]) from refusal
-        self._at_ms = 0
-        self.set_current(start_time)
+    # croniter's own, which its stubs leave out.
+    _max_years_between_matches: int
+    _day_or: bool
+    _implement_cron_bug: bool
 
-    def __iter__(self) -> Iterator[Any]:
-        return self.all_next(self._return)
+    _ours: Cron | None = None
+    _ours_for: object = ()
+    """The clock that `_ours` was made for; no clock is like an empty tuple."""
 
-    def __next__(self) -> Any:
-        return self.get_next()
-
-    def set_current(self, start_time: datetime | float | None, force: bool = True) -> float:
-        """Where the next step begins, as seconds."""
-        if force or not self._at_ms:
-            if isinstance(start_time, datetime):
-                aware = start_time if start_time.tzinfo else start_time.replace(tzinfo=UTC)
-                self._at_ms = (aware - _EPOCH) // timedelta(milliseconds=1)
-            else:
-                self._at_ms = round((start_time or 0) * 1_000)
-        return self._at_ms / 1_000
-
-    def get_current(self, ret_type: type | None = None) -> Any:
-        """Where it stands."""
-        return self._shown(ret_type)
-
-    def get_next(self, ret_type: type | None = None) -> Any:
-        """Steps to the next firing. Raises CroniterBadDateError when there is none."""
-        return self._step(self._cron.next(self._at_ms), ret_type)
-
-    def get_prev(self, ret_type: type | None = None) -> Any:
-        """Steps to the last firing before. Raises CroniterBadDateError when there is none from 1970 on."""
-        found = self._cron.previous(self._at_ms)
-        return self._step(found if found is not None and found >= 0 else None, ret_type)
-
-    def all_next(self, ret_type: type | None = None) -> Iterator[Any]:
-        """Steps until there is none."""
-        while True:
-            try:
-                yield self.get_next(ret_type)
-            except CroniterBadDateError:
-                return
-
-    def all_prev(self, ret_type: type | None = None) -> Iterator[Any]:
-        """Steps back until there is none."""
-        while True:
-            try:
-                yield self.get_prev(ret_type)
-            except CroniterBadDateError:
-                return
-
-    @classmethod
-    def is_valid(cls, expression: str, second_at_beginning: bool = False) -> bool:
-        """Is the text read?"""
-        try:
-            cls(expression, second_at_beginning=second_at_beginning)
-        except CroniterError:
-            return False
-        return True
-
-    @classmethod
-    def match(cls, cron_expression: str, testdate: datetime) -> bool:
-        """Does it fire in this minute (with a seconds field, in this second)?"""
-        fields = len(cron_expression.split())
-        whole = testdate.replace(microsecond=0) if fields > 5 else testdate.replace(second=0, microsecond=0)
-        one = cls(cron_expression, whole)
-        return one._cron.fires_at(one._at_ms)
-
-    def _step(self, found_ms: int | None, ret_type: type | None) -> Any:
+    def _calc_next(self, is_prev: bool) -> datetime:
+        if self._ours_for is not self.tzinfo:
+            self._ours, self._ours_for = self._compiled(), self.tzinfo
+        if self._ours is None:
+            return super()._calc_next(is_prev)  # type: ignore[no-any-return, misc]
+        if is_prev:
+            found_ms = self._ours.previous(math.ceil(self.cur * 1_000))
+        else:
+            found_ms = self._ours.next(math.floor(self.cur * 1_000))
         if found_ms is None:
-            raise CroniterBadDateError(f"{self._text!r} has no date")
-        self._at_ms = found_ms
-        return self._shown(ret_type)
+            raise self._no_date(is_prev)
+        found: datetime = self.timestamp_to_datetime(found_ms / 1_000)
+        years = abs(found.year - self.timestamp_to_datetime(self.cur).year)
+        if years > self._max_years_between_matches:
+            raise self._no_date(is_prev)
+        return found
 
-    def _shown(self, ret_type: type | None) -> Any:
-        wanted = ret_type or self._return
-        if wanted is not datetime:
-            return self._at_ms / 1_000
-        there = self._moment.tzinfo if self._moment is not None else None
-        instant = _EPOCH + timedelta(milliseconds=self._at_ms)
-        return instant.astimezone(there) if there is not None else instant.replace(tzinfo=None)
+    def _no_date(self, is_prev: bool) -> CroniterBadDateError:
+        return CroniterBadDateError(f"failed to find {'prev' if is_prev else 'next'} date")
+
+    def _compiled(self) -> Cron | None:
+        zone, text = _zone(self.tzinfo), self._text()
+        return Cron(text, zone, dst="croniter") if zone is not None and text is not None else None
+
+    def _text(self) -> str | None:
+        """The expanded fields as an expression of the default dialect, None when it has no equal."""
+        fields, nearest = self.expanded, self.nearest_weekday
+        nth: dict[Any, Any] = self.nth_weekday_of_month
+        day, weekday = _listed(fields[_DAY]), _listed(fields[_WEEKDAY])
+        both = fields[_DAY][0] != "*" and fields[_WEEKDAY][0] != "*"
+        starred = any(self.expressions[index].startswith("*") for index in (_DAY, _WEEKDAY))
+        either = both and self._day_or and not (self._implement_cron_bug and starred)
+        if either and (nth or nearest):
+            return None
+        if nearest & {29, 30}:
+            return None
+        if nearest:
+            # In a shorter month croniter takes its last day for the 31st.
+            day = ",".join("LW" if of_month == 31 else f"{of_month}W" for of_month in sorted(nearest))
+        if nth:
+            weekday = ",".join(
+                f"{of_week}#{'L' if which == 'l' else which}"
+                for key, found in nth.items()
+                for of_week in (range(7) if key == "*" else (key,))
+                for which in sorted(found, key=str)
+            )
+        if not either and "*" not in (day, weekday):
+            weekday = f"+{weekday}"
+        second = _listed(fields[_SECOND]) if len(fields) > _SECOND else "0"
+        year = _listed(fields[_YEAR]) if len(fields) > _YEAR else "*"
+        rest = (
+            f"{_listed(fields[_MINUTE])} {_listed(fields[_HOUR])} {day} {_listed(fields[_MONTH])} {weekday}"
+        )
+        return f"{second} {rest} {year}"
+
+
+def croniter_range(*arguments: Any, **options: Any) -> Iterator[Any]:
+    """croniter's own, stepping with our class."""
+    yield from _croniter_range(*arguments, **({"_croniter": croniter} | options))

@@ -27,11 +27,13 @@ from cuptime.domain.values import (
     SchedulePolicy,
     ScheduleState,
     Timing,
+    TimingKind,
 )
 from cuptime.domain.writes import InsertSchedule, InsertTasks, Write
 from cuptime.schedules.answers import AnswerPort
 from cuptime.schedules.by_hand import ByHand
 from cuptime.schedules.changes import Asked, Change, Changes, not_found
+from cuptime.schedules.cron_text import seeded
 from cuptime.schedules.desk import Desk
 from cuptime.schedules.planner import Planner
 from cuptime.schedules.policies import check_labels, check_policy
@@ -91,6 +93,7 @@ class Registry:
     ) -> bytes:
         """Raises FIELD_*, CRON_*, TIME_ZONE_UNKNOWN, SCHEDULE_EXISTS, LIMIT_REACHED, REQUEST_ID_REUSED."""
         self._check(new)
+        new = replace(new, timing=_seeded(new.timing, new.schedule_id))
         if len(self._desk.book) >= SCHEDULES_MAX:
             raise CuptimeError(
                 Reason.LIMIT_REACHED, "too many schedules", metadata={"limit": str(SCHEDULES_MAX)}
@@ -126,6 +129,7 @@ class Registry:
         is. Raises as :meth:`register`, SCHEDULE_NOT_FOUND, and ETAG_MISMATCH when `etag` is not the generation."""
         if change.timing is not None:
             self._desk.engine.check(change.timing)
+            change = replace(change, timing=_seeded(change.timing, schedule_id))
         _check_note(change.note)
         _check_target(change.target)
         check_policy(change.policy)
@@ -289,6 +293,14 @@ class Registry:
         _check_note(new.note)
         check_policy(new.policy)
         check_labels(new.labels)
+
+
+def _seeded(timing: Timing, schedule_id: str) -> Timing:
+    """With the schedule's id as the seed of its `H`: many of one text spread, and each keeps its times."""
+    if timing.kind is not TimingKind.CRON:
+        return timing
+    text = seeded(timing.expression, schedule_id)
+    return timing if text == timing.expression else replace(timing, expression=text)
 
 
 _timing_key = attrgetter(*(column.name for column in columns_of(Timing)))

@@ -17,7 +17,7 @@ pub enum DstPolicy {
     Croner,
     /// Skipped in a gap, both in an overlap: what the wall clock shows.
     WallBoth,
-    /// Right after the gap, both in an overlap: for the drop-in class of croniter's interface.
+    /// Right after the gap unless every hour fits, both in an overlap: for the drop-in class of croniter's interface.
     Croniter,
     /// As `ShiftAll`, but looking back names the skipped time itself (with the offset behind the gap), as Cronos does.
     Cronos,
@@ -47,7 +47,8 @@ impl DstPolicy {
         match self {
             Self::Vixie => !pattern.has_star_time(),
             Self::Croner => pattern.is_single_time(),
-            Self::ShiftAll | Self::Croniter | Self::Cronos => true,
+            Self::ShiftAll | Self::Cronos => true,
+            Self::Croniter => !pattern.has_every_hour(),
             Self::SkipOnce | Self::WallBoth => false,
         }
     }

@@ -105,6 +105,12 @@ impl Pattern {
         self.seconds.count_ones() == 1 && self.minutes.count_ones() == 1 && self.hours.count_ones() == 1
     }
 
+    /// All 24 hours.
+    #[must_use]
+    pub fn has_every_hour(&self) -> bool {
+        self.hours == (1 << 24) - 1
+    }
+
     /// No date fits.
     #[must_use]
     pub fn never(&self) -> bool {

@@ -64,6 +64,25 @@ def test_forward_and_back_as_croniter_goes(zone: ZoneInfo) -> None:
 
 
 @pytest.mark.parametrize(
+    ("zone", "evening"),
+    [
+        ("America/New_York", (2026, 3, 7, 20)),
+        ("America/New_York", (2026, 10, 31, 20)),
+        ("Europe/Paris", (2026, 3, 28, 20)),
+        ("Europe/Paris", (2026, 10, 24, 20)),
+        ("Australia/Lord_Howe", (2026, 10, 3, 20)),
+    ],
+)
+def test_over_a_change_of_the_clock_as_croniter_goes(zone: str, evening: tuple[int, int, int, int]) -> None:
+    dice = random.Random(7)
+    start = datetime(*evening, tzinfo=ZoneInfo(zone))
+    for _ in range(60):
+        text = f"{_field(dice, 0, 59)} {_field(dice, 0, 23)} * * *"
+        one, other = theirs.croniter(text, start), ours.croniter(text, start)
+        assert [other.get_next() for _ in range(12)] == [one.get_next() for _ in range(12)], text
+
+
+@pytest.mark.parametrize(
     "text", ["22-2 * * * *", "0 22-2 * * *", "0 0 * * fri-mon", "5/15 * * * *", "1-1 * * * *", "@daily"]
 )
 def test_what_is_particular_to_croniter(text: str) -> None:
@@ -83,7 +102,7 @@ def test_the_rest_of_the_interface() -> None:
     assert next(one) == datetime(2026, 11, 24, 9, tzinfo=UTC).timestamp()
     assert one.set_current(0) == 0
     assert next(iter(one.all_next(datetime))) == datetime(1970, 1, 1, 9, tzinfo=UTC)
-    assert list(one.all_prev(datetime)) == []
+    assert next(one.all_prev(datetime)) == datetime(1969, 12, 31, 9, tzinfo=UTC)
     assert ours.croniter.match("0 9 * * *", datetime(2026, 11, 24, 9, 0, 59, tzinfo=UTC))
     assert not ours.croniter.match("0 9 * * *", datetime(2026, 11, 24, 9, 1, tzinfo=UTC))
     with pytest.raises(ours.CroniterBadDateError):

@@ -30,7 +30,7 @@ pub const EXPRESSIONS: [&str; 20] = [
     "0 0 29 2 *",
 ];
 pub const NEVER: [&str; 3] = ["0 0 31 2 *", "0 0 31 4,6,9,11 *", "0 0 30 2 *"];
-/// Monday 2026-11-23 04:00 UTC.
+/// Monday 2026-11-23 00:00 UTC.
 pub const FROM_MS: i64 = 1_795_392_000_000;
 /// A walk that comes so far begins again: not every engine knows later years.
 const UNTIL_S: i64 = FROM_MS / 1_000 + 200_000_000;
