@@ -35,8 +35,8 @@ from cuptime.domain.clock import SystemClock
 
 CALLERS: Final = 12
 QUIET_S_MAX: Final = 120.0
-"""Without an acknowledgement for so long the service, or the campaign, stands still. A restart and the reconnecting of the
-clients are in it: a second each on a quiet machine, ten on a crowded one."""
+"""Without an acknowledgement for so long the service, or the campaign, stands still. A restart and the reconnecting of
+the clients are in it: a second each on a quiet machine, ten on a crowded one."""
 SETTLE_S_MAX: Final = 180.0
 """From the last order to rest. What a worker had when the last kill came waits for the end of its lease (30 s), then is
 retried; a group waits for its deadline (8 s at most)."""
