@@ -278,9 +278,9 @@ class Intake:
         `purchase_limit_default` of 0 is no limit."""
 
     def open_groups(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Rows in the field order of `domain.values.Group` (`dataclasses.astuple`), read up to `state`; member counts
-        come from `restore_orders`. Groups FAILED or DECIDED are only remembered as closed. A group that is here already
-        stays as it is. Call it before the group's commit is answered; `remove_group` when that commit fails."""
+        """Rows in the field order of `domain.values.Group`, read up to `state`; member counts come from
+        `restore_orders`. Groups FAILED or DECIDED are only remembered as closed. A group that is here already stays as
+        it is. Call it before the group's commit is answered; `remove_group` when that commit fails."""
 
     def restore_orders(self, rows: Sequence[tuple[int, int, str, int, int, int, int, bytes]]) -> None:
         """Rows (order_id, user_id, request_id, fingerprint, created_ms, rule_revision, state, body), in any order; one

@@ -9,7 +9,8 @@ import asyncio
 import json
 import random
 import sys
-from dataclasses import asdict
+
+from msgspec.structs import asdict
 
 from cuptime.domain.ports import Gate, Reservation
 from cuptime.gate.redis import RedisGate

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import astuple
+
 from cuptime.domain.values import (
     Caller,
     CatchUp,
@@ -55,7 +57,7 @@ def order(group_seq: int, number: int, **changes: object) -> OrderRow:
 
 def row_of(value: OrderRow | RefusalRow | DecisionRow) -> Row:
     """The plain tuple in field order; a decision without its sequence."""
-    row = tuple(getattr(value, name) for name in value.__slots__)
+    row = astuple(value)
     return row[1:] if isinstance(value, DecisionRow) else row
 
 

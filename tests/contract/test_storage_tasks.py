@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from cuptime.domain.errors import Reason
 from cuptime.domain.limits import FORGET_ROWS_MAX

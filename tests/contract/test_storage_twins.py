@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from cuptime.domain.clock import ManualClock
 from cuptime.domain.errors import CuptimeError, Reason
@@ -171,8 +172,8 @@ WRITES: st.SearchStrategy[Write] = st.one_of(
 
 def plain(value: Any) -> Any:
     """The value with its types in sight, so that 1, True and State.A differ."""
-    if is_dataclass(value):
-        return type(value), [plain(getattr(value, field.name)) for field in fields(value)]
+    if isinstance(value, Struct):
+        return type(value), [plain(column) for column in astuple(value)]
     if isinstance(value, (list, tuple)):
         return [plain(part) for part in value]
     return type(value), value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+from msgspec.structs import astuple, replace
 
 from cuptime import _core
 from cuptime._gen.cuptime.v1 import group_service_pb2 as pb
@@ -39,12 +39,12 @@ def group(group_id: int = 10_001, **changes: Any) -> Group:
         member_count=0,
         created_ms=NOW_MS - 1_000,
     )
-    return dataclasses.replace(group, **changes)
+    return replace(group, **changes)
 
 
 def intake(*groups: Group) -> _core.Intake:
     table = _core.Intake(b"0123456789abcdef", 85, 1)
-    table.open_groups([dataclasses.astuple(g) for g in groups or (group(),)])
+    table.open_groups([astuple(g) for g in groups or (group(),)])
     table.set_available([("latte", 10), ("tea", 4)])
     return table
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from cuptime._gen.cuptime.v1 import dispatch_service_pb2 as dispatch_pb
 from cuptime._gen.cuptime.v1 import group_service_pb2 as groups_pb

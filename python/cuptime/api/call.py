@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -21,6 +20,7 @@ from google.protobuf import descriptor as proto_descriptor
 from google.protobuf import message as proto_message
 from google.protobuf import message_factory, unknown_fields
 from google.rpc import status_pb2
+from msgspec import Struct
 
 from cuptime.api.status import DETAILS_KEY, cut, error_in, grpc_code, overloaded, status_of
 from cuptime.api.status import MESSAGE_BYTES_MAX as STATUS_BYTES_MAX
@@ -51,8 +51,7 @@ class CallMetrics(Protocol):
     def call(self, method: str, code: str, duration_ms: float) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """What an endpoint may know about its call."""
 
     method: str

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cuptime._gen.cuptime.v1 import group_service_pb2 as groups_pb
 from cuptime._gen.cuptime.v1 import schedule_service_pb2 as pb
@@ -56,8 +58,7 @@ _PLAIN: Final = SchedulePolicy()
 UPDATE_FIELDS: Final = frozenset({"timing", "target", "note", "policy", "labels"})
 
 
-@dataclass(frozen=True, slots=True)
-class OpenGroup:
+class OpenGroup(Struct, frozen=True):
     """The payload of a `cuptime.open_group` task: which group a firing opens."""
 
     group_id: int

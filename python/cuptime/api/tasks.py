@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from cuptime._gen.cuptime.v1 import task_service_pb2 as pb
 from cuptime._gen.cuptime.v1 import types_pb2 as types_pb

@@ -8,10 +8,12 @@ import os
 import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 import structlog
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from cuptime import core
 from cuptime.api.bodies import WireBodies
@@ -79,8 +81,7 @@ SHARD: Final = 0
 DATABASE: Final = "cuptime.db"
 
 
-@dataclass(frozen=True, slots=True)
-class _Base:
+class _Base(Struct, frozen=True):
     """What everything stands on."""
 
     storage: Storage
@@ -90,8 +91,7 @@ class _Base:
     bodies: WireBodies
 
 
-@dataclass(frozen=True, slots=True)
-class _Dispatch:
+class _Dispatch(Struct, frozen=True):
     resources: Resources
     line: DecisionLine
     improver: Improver
@@ -100,16 +100,14 @@ class _Dispatch:
     shops: Shops
 
 
-@dataclass(frozen=True, slots=True)
-class _Groups:
+class _Groups(Struct, frozen=True):
     room: Groups
     intake: IntakeLine
     cancellations: Cancellations
     watchers: GroupWatchers
 
 
-@dataclass(frozen=True, slots=True)
-class _Schedules:
+class _Schedules(Struct, frozen=True):
     desk: Desk
     planner: Planner
     registry: Registry
@@ -135,8 +133,7 @@ class Adapters:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """What stands when a node runs, for whoever drives it without a door."""
 
     storage: Storage
@@ -396,8 +393,10 @@ class Node:
         return addresses
 
     async def _open_http_door(self, schedules: ScheduleEndpoints) -> str:
-        """Last, and imported last: callers and due tasks wait for the gRPC door after a crash, and its libraries cost
-        a tenth of a second."""
+        """Last, and imported last and in a thread: its libraries cost a tenth of a second, and after a crash due tasks
+        are served through the gRPC door meanwhile."""
+        for name in ("cuptime.api.cron_door", "cuptime.app.http"):
+            await asyncio.to_thread(import_module, name)
         from cuptime.api.cron_door import CronDoor
         from cuptime.app.http import HttpServer
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import Final
+
+from msgspec.structs import replace
 
 from cuptime.dispatch.estimates import Place, Standing, Terms, ride_ms
 from cuptime.dispatch.horizon import MINUTE_MS

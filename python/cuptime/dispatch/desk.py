@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from cuptime.dispatch.counters import Counters
 from cuptime.dispatch.feed import DecisionFeed
@@ -22,8 +23,7 @@ PAUSE_FIRST_MS: Final = 20
 PAUSE_MAX_MS: Final = 5_000
 
 
-@dataclass(slots=True)
-class Stats:
+class Stats(Struct):
     """What the line did since its start."""
 
     batches: int = 0
@@ -35,8 +35,7 @@ class Stats:
     lost_holds: int = 0
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     """A batch as decided and reserved: what the commit writes."""
 
     rows: list[DecisionColumns] = field(default_factory=list)
@@ -46,8 +45,7 @@ class Answer:
     """Orders for which the gate was asked and has not answered: it may have reserved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
+class Means(Struct, frozen=True):
     """What the line works with."""
 
     storage: Storage
@@ -62,8 +60,7 @@ class Means:
     policy: dict[str, float] | None = None
 
 
-@dataclass(slots=True)
-class Desk:
+class Desk(Struct):
     """The means, the shops and riders, what waits, and what was done."""
 
     means: Means

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 MINUTE_MS: Final = 60_000
 Place = tuple[float, float]
@@ -18,8 +20,7 @@ Terms = Mapping[str, float]
 """Every term of a policy, by the core's names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Carrier:
+class Carrier(Struct, frozen=True):
     """A rider who is, or will be, free at `place` from `free_ms` on, until `until_ms`."""
 
     rider_id: int
@@ -30,8 +31,7 @@ class Carrier:
     on_duty: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """An order with the assignment it has: what it wants, who has it, and the estimates told."""
 
     order_id: int
@@ -54,8 +54,7 @@ class Standing:
     commit_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(Struct, frozen=True):
     """One order's way. `commit_ms`: the latest responsible moment, when the rider must be told; waiting longer would
     cost time."""
 

@@ -8,14 +8,14 @@ those who are free now, and an order may be taken along by whoever is at its sho
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 MINUTE_MS: Final = 60_000
 
 
-@dataclass(frozen=True, slots=True)
-class Horizon:
+class Horizon(Struct, frozen=True):
     """A policy. Times in ms, distances in m; a gain is in units of the objective, of which 1 is one metre."""
 
     orders_ahead_ms: int = 0

@@ -21,8 +21,10 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cuptime.dispatch.desk import pause_ms
 from cuptime.dispatch.doubt import outcome_unknown
@@ -48,8 +50,7 @@ ROUNDS_MAX: Final = 3
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class ImproveStats:
+class ImproveStats(Struct):
     """What the passes did since the start."""
 
     passes: int = 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from enum import IntEnum
 from typing import Final
+
+from msgspec.structs import replace
 
 from cuptime.dispatch.delays import retry_task
 from cuptime.dispatch.doubt import outcome_unknown

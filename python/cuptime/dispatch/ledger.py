@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from cuptime.dispatch.counters import HOLD_MS
 from cuptime.dispatch.delays import NO_ROOM_BACKOFF_MS, backoff_ms, retried, retry_task
@@ -19,8 +20,7 @@ from cuptime.domain.writes import InsertDecisions, InsertTasks, MoveGroups, Open
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A decided batch on its way into storage."""
 
     batch: Batch

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from cuptime.dispatch.values import Rider, Shop
 from cuptime.domain.values import DecisionRow, RiderRow, ShopRow
@@ -98,8 +99,7 @@ class Core(Protocol):
     def project(self, origin: Place, places: list[Place]) -> list[tuple[float, float]]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """What an order asks of who carries it. `place` in degrees, None: where the group is; `temperature` as the core
     counts it: 0 hot, 1 ambient, 2 cold."""
 
@@ -109,8 +109,7 @@ class Wish:
     need_max_c: int
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """What a decision says of taking the place of another; reasons are (code, measured, limit, subject)."""
 
     supersedes: int
@@ -187,8 +186,7 @@ Cups = list[tuple[str, int]]
 """(sku, cups)."""
 
 
-@dataclass(frozen=True, slots=True)
-class DecidedGroup:
+class DecidedGroup(Struct, frozen=True):
     """One group's share of a durable batch."""
 
     group_seq: int

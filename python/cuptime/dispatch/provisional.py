@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from cuptime.dispatch.ports import Bodies, DecisionColumns
 from cuptime.dispatch.queue import Batch
@@ -13,8 +14,7 @@ from cuptime.domain.limits import PROVISIONAL_MAX
 from cuptime.domain.values import DecisionRow, Group, Outcome
 
 
-@dataclass(slots=True)
-class Provisional:
+class Provisional(Struct):
     """One assignment that stands and is not committed yet. Group and order body are absent until they are needed when
     it was read back from storage."""
 

@@ -10,8 +10,9 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from cuptime.dispatch.ports import GroupColumns, OrderBody
 from cuptime.domain.errors import CuptimeError, Reason
@@ -23,8 +24,7 @@ PACK_OUT_AFTER_DEFAULT_MS: Final = 18 * 60_000
 DELIVER_WITHIN_DEFAULT_MS: Final = 45 * 60_000
 
 
-@dataclass(slots=True)
-class Waiting:
+class Waiting(Struct):
     """A group and those of its orders that have no decision yet."""
 
     group: Group
@@ -38,8 +38,7 @@ class Waiting:
         return self.group.group_seq
 
 
-@dataclass(slots=True)
-class Part:
+class Part(Struct):
     """What a batch takes of a group: all that waits, or the first of very many."""
 
     waiting: Waiting
@@ -47,8 +46,7 @@ class Part:
     last: bool
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Struct):
     """Groups that are decided together."""
 
     parts: list[Part]
@@ -83,8 +81,7 @@ def group_columns(group: Group, now_ms: int) -> GroupColumns:
     )
 
 
-@dataclass(slots=True)
-class DecisionQueue:
+class DecisionQueue(Struct):
     """First decisions and retries, in memory; storage has them all."""
 
     wake: Callable[[], None]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cuptime.dispatch.line import DecisionLine
 from cuptime.dispatch.ports import DecisionColumns, RuleVerdict
@@ -13,8 +15,7 @@ from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.values import DecisionRow, Group, OrderRow, group_seq_of, order_id_of
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """A decision, the order it was made for, and each rule's verdict under the revision of that time."""
 
     decision: DecisionRow

@@ -7,9 +7,10 @@ meanwhile.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields, replace
-from operator import attrgetter
-from typing import Final, cast
+from typing import cast
+
+from msgspec import Struct
+from msgspec.structs import astuple, replace
 
 from cuptime.dispatch.line import DecisionLine
 from cuptime.dispatch.ports import Bodies, DecisionColumns
@@ -20,8 +21,7 @@ from cuptime.domain.writes import InsertDecisions, MoveOrder, ResolveInterventio
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """What cancelling one order writes, and what it must give back after the commit."""
 
     order: OrderRow
@@ -31,12 +31,9 @@ class Release:
     decided: bool
 
 
-_columns: Final = attrgetter(*(column.name for column in fields(DecisionRow) if column.name != "sequence"))
-
-
 def columns_of(row: DecisionRow) -> DecisionColumns:
     """A row less its sequence."""
-    return cast("DecisionColumns", _columns(row))
+    return cast("DecisionColumns", astuple(row)[1:])
 
 
 class Releases:

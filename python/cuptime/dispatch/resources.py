@@ -10,8 +10,10 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cuptime.dispatch.counters import Counters, capacity_key, fridge_key, load_key, stock_key
 from cuptime.dispatch.cups import NOT_OFFERED, Cups
@@ -44,8 +46,7 @@ _Row = TypeVar("_Row")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(Struct, frozen=True):
     """What `recover` read."""
 
     shops: int

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from cuptime.dispatch.answers import packed, rider_views
 from cuptime.dispatch.counters import load_key

@@ -18,8 +18,9 @@ Two ways, by the policy (`horizon.py`):
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
+
+from msgspec import Struct, field
 
 from cuptime.dispatch.estimates import Carrier, Estimate, Place, Standing, Terms, estimate
 from cuptime.dispatch.horizon import MINUTE_MS, Horizon
@@ -36,8 +37,7 @@ class Solver(Protocol):
     def decide(self, orders: Any, now_ms: int, policy: dict[str, float] | None = None) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """What takes the place of an order's assignment. `gain_m` may be negative when it makes way for others; what moves
     together gains `together_m`."""
 
@@ -51,8 +51,7 @@ class Move:
     together_m: int
 
 
-@dataclass(slots=True)
-class Plan:
+class Plan(Struct):
     """The outcome of one look."""
 
     moves: list[Move] = field(default_factory=list)

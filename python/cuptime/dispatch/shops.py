@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from cuptime.dispatch.answers import packed, shop_views
 from cuptime.dispatch.counters import fridge_key, stock_key

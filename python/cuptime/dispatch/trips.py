@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cuptime.dispatch.bundles import as_one, bundles
 from cuptime.dispatch.estimates import (
@@ -42,8 +44,7 @@ class TripSolver(Protocol):
     ) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Trip:
+class Trip(Struct, frozen=True):
     """A rider and the orders of one pick-up, in the sequence of delivery."""
 
     rider: Carrier
@@ -63,8 +64,7 @@ class Trip:
         return after(self.rider, self.orders[-1], self.estimates[-1])
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """What one look knows."""
 
     riders: Mapping[int, Carrier]

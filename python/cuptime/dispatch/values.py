@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from cuptime.domain.errors import CuptimeError, Reason, invalid
 from cuptime.domain.limits import BATCH_MAX, SKU_CHARS_MAX, SKUS_PER_SHOP_MAX
@@ -35,8 +36,7 @@ SHOP_FIELDS: Final = frozenset(
 """What an update mask of a shop may name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shop:
+class Shop(Struct, frozen=True):
     """A shop as a caller gives it. Opening hours are ms after midnight UTC, both 0 is always open; `stock` is
     (sku, cups on hand)."""
 
@@ -54,8 +54,7 @@ class Shop:
     etag: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Rider:
+class Rider(Struct, frozen=True):
     """A rider as a caller gives it. The shift is in UTC ms; `speed_m_per_min` 0 is the server's default."""
 
     rider_id: int
@@ -73,8 +72,7 @@ class Rider:
     etag: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ShopView:
+class ShopView(Struct, frozen=True):
     """A shop and what it has left now; `stock` is (sku, on hand, free)."""
 
     shop: Shop
@@ -83,16 +81,14 @@ class ShopView:
     stock: tuple[tuple[str, int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RiderView:
+class RiderView(Struct, frozen=True):
     """A rider and what is left of the load."""
 
     rider: Rider
     load_free: int
 
 
-@dataclass(frozen=True, slots=True)
-class StockChange:
+class StockChange(Struct, frozen=True):
     """Cups and slots added to a shop; negative takes away. `sku` "" when only slots change."""
 
     shop_id: int
@@ -101,8 +97,7 @@ class StockChange:
     fridge_delta: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True):
     """Where a rider was, when."""
 
     rider_id: int
@@ -111,8 +106,7 @@ class Position:
     measured_ms: int
 
 
-@dataclass(slots=True)
-class PositionsTaken:
+class PositionsTaken(Struct):
     """What became of a message of positions."""
 
     accepted: int = 0

@@ -8,9 +8,10 @@ here, and `tests/unit/domain/test_errors.py` checks that the documentation knows
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import Final
+
+from msgspec import Struct
 
 ERROR_DOMAIN: Final = "cuptime"
 
@@ -32,8 +33,7 @@ class Code(IntEnum):
     UNAVAILABLE = 14
 
 
-@dataclass(frozen=True, slots=True)
-class ReasonFacts:
+class ReasonFacts(Struct, frozen=True):
     """What a reason means to whoever receives it."""
 
     code: Code

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from cuptime.domain.values import (
     DecisionRow,
@@ -29,8 +30,7 @@ from cuptime.domain.values import (
 from cuptime.domain.writes import Write
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """What a commit gave back."""
 
     results: tuple[tuple[int, ...], ...]
@@ -39,8 +39,7 @@ class Committed:
     """The first decision sequence number given out, 0 when there was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFilter:
+class TaskFilter(Struct, frozen=True):
     """All terms must hold; None is any."""
 
     state: TaskState | None = None
@@ -50,8 +49,7 @@ class TaskFilter:
     due_until_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sequences:
+class Sequences(Struct, frozen=True):
     """The highest ids in use, for the counters in memory."""
 
     group_seq: int
@@ -204,8 +202,7 @@ class Storage(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(Struct, frozen=True):
     """What one assignment takes: one order of a shop's day, one fridge slot when cold, one order of a rider's load,
     `quantity` cups. `order_id` names it; a repeat of the same reservation is the same reservation."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
+
+from msgspec import Struct
 
 from cuptime.domain.limits import ORDER_NUMBER_BITS
 
@@ -29,8 +30,7 @@ def order_number_of(order_id: int) -> int:
     return order_id & ORDER_NUMBER_MASK
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
+class Fence(Struct, frozen=True):
     """Which shard a write belongs to and the epoch its owner holds; storage refuses an older epoch."""
 
     shard_id: int
@@ -44,8 +44,7 @@ class GroupState(IntEnum):
     DECIDED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     group_seq: int
     group_id: int
     park: str
@@ -70,8 +69,7 @@ class OrderState(IntEnum):
     RELEASED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class OrderRow:
+class OrderRow(Struct, frozen=True):
     """An order as admitted; `body` is the `cuptime.v1.Order` as the caller sent it."""
 
     order_id: int
@@ -93,8 +91,7 @@ class Outcome(IntEnum):
     RELEASED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionRow:
+class DecisionRow(Struct, frozen=True):
     """One entry of the append-only ledger of decisions; `body` is the `cuptime.v1.Decision` less name and sequence."""
 
     sequence: int
@@ -148,8 +145,7 @@ class OverlapEffect(IntEnum):
     CANCELLED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class TaskContext:
+class TaskContext(Struct, frozen=True):
     """The business context of spec section 7."""
 
     group_id: int
@@ -158,8 +154,7 @@ class TaskContext:
     timestamp_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     task_id: int
     queue: str
     payload: bytes
@@ -224,8 +219,7 @@ class DstPolicy(IntEnum):
     """What the wall clock shows: skipped in a gap, and both of two."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(Struct, frozen=True):
     """When a schedule fires. `expression` is for CRON; `value_ms` is the instant (AT) or the length (AFTER, EVERY)."""
 
     kind: TimingKind
@@ -247,8 +241,7 @@ class CatchUp(IntEnum):
     """The latest few."""
 
 
-@dataclass(frozen=True, slots=True)
-class SchedulePolicy:
+class SchedulePolicy(Struct, frozen=True):
     """How a schedule fires, beside when. 0 is none, or the default."""
 
     max_runs: int = 0
@@ -262,8 +255,7 @@ class SchedulePolicy:
     overlap: Overlap = Overlap.ALLOW_ALL
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Struct, frozen=True):
     schedule_seq: int
     schedule_id: str
     timing: Timing
@@ -294,8 +286,7 @@ class Schedule:
     cancelled_count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """Who asks for a change: whom the caller says it is (nobody proves it yet), and where the call came from."""
 
     actor: str = ""
@@ -315,8 +306,7 @@ class ScheduleChangeKind(IntEnum):
     BACKFILLED = 7
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleChangeRow:
+class ScheduleChangeRow(Struct, frozen=True):
     """One entry of the append-only audit of schedules. `before` and `after` are the schedule as callers saw it then,
     serialized; empty where there was none or nothing of it changed."""
 
@@ -335,8 +325,7 @@ class ScheduleChangeRow:
     after: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ShopRow:
+class ShopRow(Struct, frozen=True):
     shop_id: int
     body: bytes
     """`cuptime.v1.Shop` as the caller gave it, less outputs and stock."""
@@ -346,8 +335,7 @@ class ShopRow:
     etag: int
 
 
-@dataclass(frozen=True, slots=True)
-class StockRow:
+class StockRow(Struct, frozen=True):
     """Cups of a shop: `on_hand` as counted at `set_ms`; `used` were packed out since then, by orders that are retired
     or were released too late."""
 
@@ -358,8 +346,7 @@ class StockRow:
     used: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RiderRow:
+class RiderRow(Struct, frozen=True):
     rider_id: int
     body: bytes
     """`cuptime.v1.Rider` as the caller gave it, less outputs."""
@@ -368,8 +355,7 @@ class RiderRow:
     etag: int
 
 
-@dataclass(frozen=True, slots=True)
-class RuleRevisionRow:
+class RuleRevisionRow(Struct, frozen=True):
     revision: int
     digest: str
     source: str
@@ -379,8 +365,7 @@ class RuleRevisionRow:
     active: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class InterventionRow:
+class InterventionRow(Struct, frozen=True):
     order_id: int
     attempts: int
     created_ms: int
@@ -389,8 +374,7 @@ class InterventionRow:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestRow:
+class RequestRow(Struct, frozen=True):
     """The first answer to a request_id, kept for 24 hours (orders keep theirs in their own row)."""
 
     request_id: str
@@ -400,8 +384,7 @@ class RequestRow:
     expires_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class RefusalRow:
+class RefusalRow(Struct, frozen=True):
     """An order that was refused: the first answer for its request_id and a line for whoever asks why."""
 
     request_id: str

@@ -8,7 +8,8 @@ with the error named and nothing of it is kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from cuptime.domain.values import (
     Group,
@@ -32,37 +33,32 @@ Row = tuple[object, ...]
 
 
 # --- groups and orders --------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class InsertGroup:
+class InsertGroup(Struct, frozen=True):
     """Refused with GROUP_EXISTS when the group_id is taken."""
 
     group: Group
 
 
-@dataclass(frozen=True, slots=True)
-class InsertOrders:
+class InsertOrders(Struct, frozen=True):
     """Rows in the field order of :class:`OrderRow`."""
 
     rows: Sequence[Row]
 
 
-@dataclass(frozen=True, slots=True)
-class InsertRefusals:
+class InsertRefusals(Struct, frozen=True):
     """Rows in the field order of :class:`RefusalRow`. A request_id already refused keeps its first row
     for REQUEST_ID_WINDOW_MS; after that a new refusal takes its place."""
 
     rows: Sequence[Row]
 
 
-@dataclass(frozen=True, slots=True)
-class SetMemberCounts:
+class SetMemberCounts(Struct, frozen=True):
     """Rows of (group_seq, member_count)."""
 
     rows: Sequence[Row]
 
 
-@dataclass(frozen=True, slots=True)
-class MoveGroups:
+class MoveGroups(Struct, frozen=True):
     """Moves groups to `to`; refused with STATE_CONFLICT when one is not in a state of `allowed`.
 
     Rows of (group_seq, completed_ms, member_count); completed_ms 0 leaves what is there. The etag grows by one.
@@ -73,8 +69,7 @@ class MoveGroups:
     rows: Sequence[Row]
 
 
-@dataclass(frozen=True, slots=True)
-class MoveOrder:
+class MoveOrder(Struct, frozen=True):
     """Moves one order; refused with STATE_CONFLICT when it is not in state `expected`."""
 
     order_id: int
@@ -83,8 +78,7 @@ class MoveOrder:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReleaseOrders:
+class ReleaseOrders(Struct, frozen=True):
     """Moves every ADMITTED order of a group to RELEASED."""
 
     group_seq: int
@@ -92,8 +86,7 @@ class ReleaseOrders:
 
 
 # --- decisions ----------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class InsertDecisions:
+class InsertDecisions(Struct, frozen=True):
     """Rows in the field order of :class:`DecisionRow` without `sequence`, which storage gives in the order of commit.
 
     Refused with STATE_CONFLICT when an order already has an ASSIGNED decision that was not released: no order is
@@ -111,8 +104,7 @@ class InsertDecisions:
         return following[0] == row[0] and following[2] == Outcome.ASSIGNED and following[3] == row[3]
 
 
-@dataclass(frozen=True, slots=True)
-class RetireAssignments:
+class RetireAssignments(Struct, frozen=True):
     """Standing assignments that take nothing any more but cups; these are put down as used, unless the stock was
     counted after their pack-out. One that is retired or gone already is left out.
 
@@ -122,15 +114,13 @@ class RetireAssignments:
     order_ids: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class OpenInterventions:
+class OpenInterventions(Struct, frozen=True):
     """Rows in the field order of :class:`InterventionRow`; one that is open already stays as it is."""
 
     rows: Sequence[InterventionRow]
 
 
-@dataclass(frozen=True, slots=True)
-class ResolveIntervention:
+class ResolveIntervention(Struct, frozen=True):
     """Refused with INTERVENTION_NOT_FOUND when it is not open."""
 
     order_id: int
@@ -140,39 +130,34 @@ class ResolveIntervention:
 
 
 # --- shops and riders ---------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class PutShops:
+class PutShops(Struct, frozen=True):
     """Creates or replaces; `etag` in the row is the new one."""
 
     rows: Sequence[ShopRow]
 
 
-@dataclass(frozen=True, slots=True)
-class PutStock:
+class PutStock(Struct, frozen=True):
     """Creates or replaces the cups on hand by (shop_id, sku). `used` is storage's own: a new `set_ms` sets it to 0, the
     same one leaves it."""
 
     rows: Sequence[StockRow]
 
 
-@dataclass(frozen=True, slots=True)
-class PutRiders:
+class PutRiders(Struct, frozen=True):
     """Creates or replaces; `etag` in the row is the new one."""
 
     rows: Sequence[RiderRow]
 
 
 # --- tasks --------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class InsertTasks:
+class InsertTasks(Struct, frozen=True):
     """New tasks, ids given by the caller. A task of a schedule whose (schedule_seq, generation, nominal_ms) is there
     already is left out silently: planning is idempotent."""
 
     tasks: Sequence[Task]
 
 
-@dataclass(frozen=True, slots=True)
-class MoveTasks:
+class MoveTasks(Struct, frozen=True):
     """Moves many tasks at once, for the trigger: those not in a state of `allowed`, or whose due_ms differs from the
     row's, are left out; the result of the write is the sorted list of task ids that moved.
 
@@ -187,8 +172,7 @@ class MoveTasks:
     trigger_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class TriggerTasks:
+class TriggerTasks(Struct, frozen=True):
     """The trigger, many tasks at once: SCHEDULED to TRIGGERED, and with a worker's name under its lease in the same
     row change. Rows of (task_id, due_ms, execution_id, lease_until_ms, attempt, worker); one that nobody takes
     yet has "", 0 and the attempts so far. A task that is not SCHEDULED, or whose due_ms differs, is left out; the
@@ -199,8 +183,7 @@ class TriggerTasks:
     trigger_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ExecuteTasks:
+class ExecuteTasks(Struct, frozen=True):
     """Ends attempts well, many at once: TRIGGERED to EXECUTED with a result. Rows of (task_id, execution_id, result);
     a task that is not TRIGGERED under that execution_id is left out, and the result is the sorted list of ids
     that moved."""
@@ -209,8 +192,7 @@ class ExecuteTasks:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseTasks:
+class LeaseTasks(Struct, frozen=True):
     """Gives TRIGGERED tasks to a worker. Rows of (task_id, execution_id, lease_until_ms, attempt); the result is the
     list of ids leased (others are left out)."""
 
@@ -219,15 +201,13 @@ class LeaseTasks:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class ExtendLeases:
+class ExtendLeases(Struct, frozen=True):
     """Rows of (task_id, execution_id, lease_until_ms); the result is the list of ids extended."""
 
     rows: Sequence[tuple[int, str, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class ReplaceTask:
+class ReplaceTask(Struct, frozen=True):
     """Writes one task whole; refused with STATE_CONFLICT when the stored one is not in state `expected`, or its
     execution_id differs from `expected_execution_id` (None: any)."""
 
@@ -236,8 +216,7 @@ class ReplaceTask:
     expected_execution_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTasksOfSchedule:
+class CancelTasksOfSchedule(Struct, frozen=True):
     """Cancels every PENDING or SCHEDULED task of a schedule with a generation below `generation`; the result is the
     list of ids cancelled."""
 
@@ -246,8 +225,7 @@ class CancelTasksOfSchedule:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class OverlapFirings:
+class OverlapFirings(Struct, frozen=True):
     """What an overlap policy does to firings, each counted in its schedule: SKIPPED makes a SCHEDULED one CANCELLED,
     CANCELLED a SCHEDULED or TRIGGERED one, BUFFERED marks a SCHEDULED one that was not buffered before. Others, and
     those under ALLOW_ALL, are left out; the result is the sorted list of ids that changed. Task ids, each once."""
@@ -258,15 +236,13 @@ class OverlapFirings:
 
 
 # --- schedules ----------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class InsertSchedule:
+class InsertSchedule(Struct, frozen=True):
     """Refused with SCHEDULE_EXISTS when the schedule_id is in use by one that is not unregistered."""
 
     schedule: Schedule
 
 
-@dataclass(frozen=True, slots=True)
-class ReplaceSchedule:
+class ReplaceSchedule(Struct, frozen=True):
     """Refused with ETAG_MISMATCH when the stored generation differs from what is expected. The counts of what the
     overlap policy did stay as they are stored."""
 
@@ -274,8 +250,7 @@ class ReplaceSchedule:
     expected_generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class AdvanceSchedules:
+class AdvanceSchedules(Struct, frozen=True):
     """The planner's watermark. Rows of (schedule_seq, generation, planned_until_ms, next_ms, fired, state, missed);
     `fired` is added to fire_count and run_count, `missed` to missed_count. A row whose generation is not the stored one
     is left out."""
@@ -283,15 +258,13 @@ class AdvanceSchedules:
     rows: Sequence[tuple[int, int, int, int, int, int, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class RecordScheduleChange:
+class RecordScheduleChange(Struct, frozen=True):
     """Appends to the audit of schedules; `sequence` of the row is not looked at."""
 
     row: ScheduleChangeRow
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetScheduleChanges:
+class ForgetScheduleChanges(Struct, frozen=True):
     """Drops entries of the audit made before `before_ms`, and those beyond the newest `kept`: the oldest first, at most
     FORGET_ROWS_MAX. The newest entry stays, so that no sequence comes again. Its result is how many."""
 
@@ -300,22 +273,19 @@ class ForgetScheduleChanges:
 
 
 # --- rules, requests, ownership -----------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class InsertRuleRevision:
+class InsertRuleRevision(Struct, frozen=True):
     """Makes it the active one; refused with STATE_CONFLICT when its number is not the next."""
 
     row: RuleRevisionRow
 
 
-@dataclass(frozen=True, slots=True)
-class RememberRequest:
+class RememberRequest(Struct, frozen=True):
     """The first answer to a request_id; refused with REQUEST_ID_REUSED when there is one."""
 
     row: RequestRow
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetRequests:
+class ForgetRequests(Struct, frozen=True):
     """Drops answers that expired before `before_ms`, and refusals made before `refusals_before_ms`: of each at most
     FORGET_ROWS_MAX, the oldest first, so that no commit waits long for the sweep. Its result is how many of each."""
 

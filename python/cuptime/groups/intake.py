@@ -17,8 +17,10 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from cuptime.dispatch.doubt import outcome_unknown
 from cuptime.dispatch.line import DecisionLine
@@ -52,8 +54,7 @@ Reply = tuple[int, bytes]
 """A google.rpc.Code and the encoded response (code 0) or google.rpc.Status."""
 
 
-@dataclass(slots=True)
-class _Flush:
+class _Flush(Struct):
     """What one commit is for."""
 
     now_ms: int

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import fields, replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from cuptime.dispatch.doubt import outcome_unknown
 from cuptime.dispatch.queue import DELIVER_WITHIN_DEFAULT_MS, PACK_OUT_AFTER_DEFAULT_MS
@@ -290,6 +291,6 @@ def _kept(group: Group) -> bytes:
 
 
 def _read(answer: bytes) -> Group:
-    columns = dict(zip((column.name for column in fields(Group)), json.loads(answer), strict=True))
+    columns = dict(zip(Group.__struct_fields__, json.loads(answer), strict=True))
     columns["state"] = GroupState(columns["state"])
     return Group(**columns)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields, replace
-from operator import attrgetter
-from typing import Final
+from msgspec.structs import astuple, replace
 
 from cuptime.domain.values import Group
 from cuptime.domain.writes import Row
 
-columns_of: Final[Callable[[Group], Row]] = attrgetter(*(column.name for column in fields(Group)))
-"""A group as the row that the core reads; `dataclasses.astuple` costs twenty times as much."""
+
+def columns_of(group: Group) -> Row:
+    """A group as the row that the core reads."""
+    return astuple(group)
 
 
 class OpenGroups:

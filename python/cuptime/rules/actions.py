@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import entry_points
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from cuptime.rules import nodes
 from cuptime.rules.diagnostic import Diagnostic, suggestion
@@ -62,8 +63,7 @@ class Kind(StrEnum):
     """int, milliseconds: `10m`, `1h30m`, `500ms`"""
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """One parameter: bounds are inclusive, and count characters for a text, milliseconds for a duration."""
 
     name: str
@@ -88,8 +88,7 @@ class Parameter:
         }[self.kind]
 
 
-@dataclass(frozen=True, slots=True)
-class ActionType:
+class ActionType(Struct, frozen=True):
     """A kind of action. `effects` must be pure: the same parameters, the same effects."""
 
     name: str
@@ -103,8 +102,7 @@ class ActionType:
     """Every matching rule counts, an earlier one takes nothing from it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ActionUse:
+class ActionUse(Struct, frozen=True):
     """An action as written: the place of its name, and its argument. `text` is a plain argument, which begins `offset`
     characters into the value of `node`."""
 
@@ -161,8 +159,7 @@ def load_plugins(registry: ActionRegistry, group: str = ENTRY_POINT_GROUP) -> li
     return added
 
 
-@dataclass(slots=True)
-class ActionReader:
+class ActionReader(Struct):
     """Reads the actions of one file; what is wrong is added to `faults`."""
 
     registry: ActionRegistry

@@ -10,8 +10,10 @@ import asyncio
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason, invalid
@@ -33,8 +35,7 @@ RECOVER_TRIES_MAX: Final = 10
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True):
     """A rule set and its revision; revision 0 has no rules."""
 
     rules: CompiledRules | None

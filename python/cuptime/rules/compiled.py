@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+
+from msgspec import Struct, field
 
 from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX
 from cuptime.rules.actions import ActionReader, ActionRegistry, Effect
@@ -32,8 +33,7 @@ class CompiledRules(Protocol):
     def source_indices(self) -> list[int]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RuleTools:
+class RuleTools(Struct, frozen=True):
     """What the core gives for rules; `cuptime.core` has each under the name in brackets."""
 
     compile: Callable[[list[RuleColumns], list[tuple[str, str]], Any], CompiledRules]
@@ -48,8 +48,7 @@ class RuleTools:
     """[check_action] "" or what is wrong with (kind, value) of an effect."""
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(Struct, frozen=True):
     """A rule set that is ready to be live, or its faults (then `compiled` is None)."""
 
     compiled: CompiledRules | None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 DIAGNOSTICS_MAX: Final = 100
 """Faults reported for one rule set; the rest is counted only."""
@@ -43,8 +44,7 @@ CODES: Final = frozenset(
 """The codes of faults in the YAML itself; those of conditions are the core's own, in capitals."""
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(Struct, frozen=True):
     """One fault. Line and column count from 1, columns in code points; `rule` is its id when known."""
 
     code: str

@@ -15,10 +15,11 @@ import hashlib
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec import Struct
+from msgspec.structs import replace
 from watchfiles import Change, awatch
 
 from cuptime.domain.clock import Clock
@@ -41,8 +42,7 @@ _log = logging.getLogger(__name__)
 Changes = Callable[[Path, asyncio.Event], AsyncGenerator[Any, None]]
 
 
-@dataclass(frozen=True, slots=True)
-class FolderStatus:
+class FolderStatus(Struct, frozen=True):
     """How the folder stands: what it published, and what its content now is worth."""
 
     folder: str

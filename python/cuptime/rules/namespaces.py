@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct, field
 
 from cuptime.domain.limits import RULE_CONDITION_CHARS_MAX, RULE_NAMESPACES_MAX, RULE_VARIABLES_MAX
 from cuptime.rules.diagnostic import Diagnostic, suggestion
@@ -52,8 +53,7 @@ class OnError(StrEnum):
     """There is no answer: the call fails, or the order stays without a decision."""
 
 
-@dataclass(frozen=True, slots=True)
-class VariableSource:
+class VariableSource(Struct, frozen=True):
     """A named expression as written."""
 
     name: str
@@ -62,8 +62,7 @@ class VariableSource:
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """What one file says of a namespace; None is not said."""
 
     namespace: str = ""
@@ -72,8 +71,7 @@ class Header:
     variables: tuple[VariableSource, ...] = ()
 
 
-@dataclass(slots=True)
-class Namespace:
+class Namespace(Struct):
     """A namespace of all files together."""
 
     name: str

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True):
     """A YAML scalar with its place: line and column from 1, `start` and `end` as offsets into the text."""
 
     line: int
@@ -21,15 +20,13 @@ class Scalar:
         return self.style == ""
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(Struct, frozen=True):
     line: int
     column: int
     entries: list[tuple[Scalar, Node]]
 
 
-@dataclass(frozen=True, slots=True)
-class Sequenced:
+class Sequenced(Struct, frozen=True):
     line: int
     column: int
     entries: list[Node]

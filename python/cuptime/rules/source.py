@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+
+from msgspec import Struct
 
 from cuptime.domain.limits import RULE_CONDITION_CHARS_MAX
 from cuptime.rules.actions import ActionUse
@@ -29,8 +30,7 @@ _NAME: Final = re.compile(r"[^\W_][\w .:/-]*")
 _INTEGER: Final = re.compile(r"[+-]?\d{1,18}")
 
 
-@dataclass(frozen=True, slots=True)
-class RuleSource:
+class RuleSource(Struct, frozen=True):
     """One rule, checked but for its condition and actions. Instants are UTC ms, 0 is no bound; places: line, column."""
 
     rule_id: str

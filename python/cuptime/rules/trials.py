@@ -14,9 +14,10 @@ is absent. `at` is the instant that validity is judged at; without it the beginn
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
+
+from msgspec import Struct, field
 
 from cuptime.rules.diagnostic import Diagnostic, suggestion
 from cuptime.rules.nodes import Scalar
@@ -27,8 +28,7 @@ TESTS_MAX: Final = 1_000
 AT_DEFAULT_MS: Final = 946_684_800_000
 
 
-@dataclass(frozen=True, slots=True)
-class RuleTest:
+class RuleTest(Struct, frozen=True):
     """One test: facts by dotted name as they were written, and the ids of the rules that must match, in any order."""
 
     name: str
@@ -41,8 +41,7 @@ class RuleTest:
     matches: tuple[Scalar, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What the tests of a set came to. Covered: rules that matched in one test and did not in another."""
 
     faults: list[Diagnostic]

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 import yaml
+from msgspec import Struct, field
 
 from cuptime.domain.limits import (
     RULE_NAMESPACES_MAX,
@@ -39,8 +39,7 @@ from cuptime.rules.trials import TESTS_MAX, RuleTest, trial_of
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True, slots=True)
-class RuleFile:
+class RuleFile(Struct, frozen=True):
     """One file of rules: what could be read of it, and what is wrong with it."""
 
     name: str
@@ -289,8 +288,7 @@ def _mapping(text: str, line: int, column: int, parts: Iterator[yaml.Event]) -> 
     return Mapping(line, column, pairs)
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(Struct, frozen=True):
     """Several files as one rule set: its namespaces, its rules with their files, and every fault."""
 
     namespaces: list[Namespace]

@@ -3,14 +3,14 @@ again to every repeat, exactly as they were, also after a restart."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from cuptime.domain.values import Schedule
 
 
-@dataclass(frozen=True, slots=True)
-class Backfill:
+class Backfill(Struct, frozen=True):
     """What a backfill costs, or did."""
 
     firings: int

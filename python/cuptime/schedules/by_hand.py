@@ -7,8 +7,9 @@ triggered does to them what it does to planned ones. Neither counts towards `max
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from cuptime.domain.errors import CuptimeError, Reason, invalid
 from cuptime.domain.limits import BACKFILL_FIRINGS_MAX

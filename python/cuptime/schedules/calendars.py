@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from cuptime.core import CronCalendar
 
@@ -34,8 +35,7 @@ class CalendarError(ValueError):
     """A file that is no calendar, its text for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class CalendarFile:
+class CalendarFile(Struct, frozen=True):
     """A calendar as read. `known` are the years with data."""
 
     name: str

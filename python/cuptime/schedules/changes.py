@@ -8,8 +8,10 @@ trip to storage, and none of the readers.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import TRIGGER_WINDOW_MS
@@ -59,8 +61,7 @@ Alter = Callable[[Schedule, int], Schedule | None]
 """The changed schedule, generation and watermark aside; None when there is nothing to change."""
 
 
-@dataclass(slots=True)
-class Change:
+class Change(Struct):
     """What one change writes, and the schedule afterwards."""
 
     schedule: Schedule
@@ -77,8 +78,7 @@ class Change:
     """For the audit: what a firing by hand fired."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """What a caller asks for, and who it is."""
 
     kind: ScheduleChangeKind

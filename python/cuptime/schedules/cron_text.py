@@ -13,8 +13,10 @@ expression itself.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cuptime.core import cron_names
 
@@ -34,8 +36,7 @@ _HASHED: Final = re.compile(r"(?<![A-Za-z0-9@])[Hh](?![A-Za-z])")
 _SETTING: Final = re.compile(r"([A-Z_]+)=(\S*)[ \t]+")
 
 
-@dataclass(frozen=True, slots=True)
-class CronText:
+class CronText(Struct, frozen=True):
     """A text taken apart. `body_at` is where the expression begins, in characters."""
 
     body: str

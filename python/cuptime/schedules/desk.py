@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason
@@ -35,8 +37,7 @@ FORGET_ROUNDS_MAX: Final = 2_000
 _MAYBE_KEPT: Final = (Reason.STORAGE_UNAVAILABLE, Reason.INTERNAL)
 
 
-@dataclass(slots=True)
-class Desk:
+class Desk(Struct):
     """Storage, time, computation, and one turn at a time for each schedule."""
 
     storage: Storage

@@ -16,8 +16,9 @@ import logging
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from cuptime.domain.errors import CuptimeError
 from cuptime.domain.limits import FIRINGS_PER_WINDOW_MAX, MISFIRE_MS, PLAN_PERIOD_MS, TRIGGER_WINDOW_MS

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
-from dataclasses import dataclass, replace
-from dataclasses import fields as columns_of
 from operator import attrgetter
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.limits import PREVIEW_MAX, SCHEDULES_MAX
@@ -46,8 +47,7 @@ PREVIEW_DEFAULT: Final = 5
 _PLAIN: Final = SchedulePolicy()
 
 
-@dataclass(frozen=True, slots=True)
-class NewSchedule:
+class NewSchedule(Struct, frozen=True):
     """A schedule as asked for."""
 
     schedule_id: str
@@ -58,8 +58,7 @@ class NewSchedule:
     labels: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleChange:
+class ScheduleChange(Struct, frozen=True):
     """What an update sets; None stays as it is."""
 
     timing: Timing | None = None
@@ -303,7 +302,7 @@ def _seeded(timing: Timing, schedule_id: str) -> Timing:
     return timing if text == timing.expression else replace(timing, expression=text)
 
 
-_timing_key = attrgetter(*(column.name for column in columns_of(Timing)))
+_timing_key = attrgetter(*Timing.__struct_fields__)
 
 
 def _fingerprint(new: NewSchedule) -> int:

@@ -10,9 +10,10 @@ then not a difference: the comparison runs in UTC.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
+
+from msgspec.structs import replace
 
 from cuptime.core import Cron
 from cuptime.domain.errors import CuptimeError

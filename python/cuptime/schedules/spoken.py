@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
 
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.values import Timing, TimingKind
@@ -13,8 +14,7 @@ from cuptime.schedules.zone_files import ZoneError, zone_of
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """A cron text and its words; words are empty where there are none."""
 
     cron: str

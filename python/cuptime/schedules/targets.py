@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from cuptime.domain.values import TaskContext
 
 
-@dataclass(frozen=True, slots=True)
-class Firing:
+class Firing(Struct, frozen=True):
     """The task that a firing is made into. Opening a group is a task of the internal queue `cuptime.open_group`."""
 
     queue: str

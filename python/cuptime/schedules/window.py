@@ -7,8 +7,10 @@ the last firing when the limit cut the window. So every instant belongs to exact
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cuptime.domain.limits import CATCH_UP_WINDOW_DEFAULT_MS, MISFIRE_MS
 from cuptime.domain.ports import CronEngine
@@ -20,8 +22,7 @@ SKIPPED_COUNTED_MAX: Final = 10_000
 ONCE: Final = frozenset({TimingKind.AT, TimingKind.AFTER})
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """What one window of one schedule gave."""
 
     schedule: Schedule

@@ -7,10 +7,11 @@ for each zone and block of about a year, and then to the second. No zone has cha
 from __future__ import annotations
 
 import zoneinfo
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from cuptime.domain.errors import CuptimeError, Reason
 
@@ -23,8 +24,7 @@ CHANGING_UNTIL: Final = 2_145_916_800
 """The year 2038."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(Struct, frozen=True):
     """[start, end) in UTC seconds, with one offset to local time; `before` is the offset just before it."""
 
     start: int

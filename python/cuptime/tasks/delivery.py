@@ -11,8 +11,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cuptime.domain.limits import TRIGGER_BATCH_MAX
 from cuptime.domain.values import Task, TaskState
@@ -31,8 +33,7 @@ LEASES_PER_SESSION_MAX: Final = 512
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Grant:
+class Grant(Struct):
     """What one session shall get in the next commit. Its credits are taken already."""
 
     session: WorkerSession

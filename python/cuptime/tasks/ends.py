@@ -10,8 +10,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
+
+from msgspec import Struct
 
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.values import Task, TaskState
@@ -43,8 +44,7 @@ def ignore(after: TaskState | None, fault: Exception | None) -> None:
     """For reports that nobody waits for."""
 
 
-@dataclass(slots=True)
-class _End:
+class _End(Struct):
     before: Task
     steps: tuple[Task, ...]
     then: Then
@@ -59,8 +59,7 @@ class _End:
         return changes
 
 
-@dataclass(slots=True)
-class _Executed:
+class _Executed(Struct):
     held: Sequence[tuple[Task | Lease, bytes]]
     then: ThenAll
 

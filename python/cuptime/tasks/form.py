@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.limits import (
@@ -32,8 +33,7 @@ KnownGroup = Callable[[int], Awaitable[bool]]
 """Is there a group with this group_id?"""
 
 
-@dataclass(frozen=True, slots=True)
-class NewTask:
+class NewTask(Struct, frozen=True):
     """A task as asked for. 0 is the default of priority, backoff and due time (now); -1 that of max_retries."""
 
     queue: str

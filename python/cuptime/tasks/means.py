@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final, ParamSpec, TypeVar
+
+from msgspec import Struct, field
 
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason
@@ -25,8 +26,7 @@ _P = ParamSpec("_P")
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Means:
+class Means(Struct):
     """Storage under this shard's fence, time, the wheel, and those who want to know."""
 
     storage: Storage

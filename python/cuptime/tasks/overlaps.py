@@ -16,8 +16,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from cuptime.domain.limits import BUFFERED_FIRINGS_MAX
 from cuptime.domain.values import Overlap, OverlapEffect, Task, TaskState
@@ -30,8 +32,7 @@ Counts = tuple[int, int, int]
 """Skipped, buffered, cancelled: in the order of OverlapEffect."""
 
 
-@dataclass(slots=True)
-class Judged:
+class Judged(Struct):
     """What shall become of a batch of due firings."""
 
     run: list[Task] = field(default_factory=list)

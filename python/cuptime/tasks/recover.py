@@ -8,8 +8,10 @@ task no retry. A lease that still stands is taken over with its end, and its wor
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from cuptime.domain.limits import TRIGGER_BATCH_MAX
 from cuptime.domain.values import Task, TaskState
@@ -23,8 +25,7 @@ from cuptime.tasks.workers import Lease
 PAGE: Final = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(Struct, frozen=True):
     """What a start found."""
 
     armed: int = 0

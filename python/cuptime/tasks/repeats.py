@@ -6,14 +6,14 @@ Only tasks with a business context can repeat each other; the hash of any other 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from cuptime.domain.values import Task
 from cuptime.tasks.means import Means
 
 
-@dataclass(slots=True)
-class Admitted:
+class Admitted(Struct):
     """Tasks that are about to run, sorted by what shall become of them."""
 
     run: list[Task] = field(default_factory=list)

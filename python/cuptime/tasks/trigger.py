@@ -12,8 +12,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import TRIGGER_BATCH_MAX
@@ -36,8 +38,7 @@ GenerationOf = Callable[[int], int | None]
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Passed:
+class Passed(Struct):
     """The time that the clock was set over."""
 
     from_ms: int

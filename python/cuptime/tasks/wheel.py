@@ -20,8 +20,9 @@ import heapq
 import itertools
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason
@@ -51,8 +52,7 @@ class Timers(Protocol):
 IdSink = Callable[[list[int]], None]
 
 
-@dataclass(slots=True)
-class ClockHealth:
+class ClockHealth(Struct):
     """How the wall clock behaves beside the monotonic one. Milliseconds; positive is forward."""
 
     steps: int = 0

@@ -10,9 +10,10 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import Struct
 
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.limits import (
@@ -63,8 +64,7 @@ Said = Callable[[list[Acknowledgement], Exception | None], None]
 of those reports still stand)."""
 
 
-@dataclass(frozen=True, slots=True)
-class HeartbeatAnswer:
+class HeartbeatAnswer(Struct, frozen=True):
     """What became of the leases named in a heartbeat."""
 
     lease_until_ms: int

@@ -7,15 +7,15 @@ workers, with a fresh parent id at each hop, so that a collector beside it can j
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 HEADER: Final = "traceparent"
 _FORM = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
+class TraceContext(Struct, frozen=True):
     trace_id: str
     parent_id: str
     flags: str

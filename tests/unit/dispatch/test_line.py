@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from cuptime.dispatch.interventions import Resolution
 from cuptime.dispatch.queue import FIRST_IN_A_ROW_MAX, Batch, Part, Waiting

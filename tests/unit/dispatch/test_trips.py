@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cuptime.core import Dispatcher
 from cuptime.dispatch.bundles import as_one, bundles

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from cuptime._gen.cuptime.v1 import schedule_service_pb2 as pb
 from cuptime.api.schedules import Targets

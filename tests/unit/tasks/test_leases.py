@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from cuptime.domain.errors import CuptimeError
 from cuptime.domain.values import TaskState

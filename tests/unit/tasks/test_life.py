@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import TASK_BACKOFF_MAX_MS

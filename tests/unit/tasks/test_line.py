@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import TASK_PAYLOAD_BYTES_MAX, WATCH_QUEUE_MAX

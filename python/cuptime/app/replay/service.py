@@ -14,9 +14,11 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import astuple
 
 from cuptime import core
 from cuptime._gen.cuptime.v1 import dispatch_service_pb2 as dispatch_pb

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import CLOSED_LATE_MS

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple
 from typing import Any, Final
 
 import apsw
+from msgspec.structs import astuple
 
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import FORGET_ROWS_MAX, ORDER_NUMBER_BITS, REQUEST_ID_WINDOW_MS

@@ -7,10 +7,10 @@ going on would mean guessing what the rows mean.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from importlib.resources import files
 
 import apsw
+from msgspec import Struct
 
 from cuptime.domain.errors import CuptimeError, Reason
 
@@ -24,8 +24,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(Struct, frozen=True):
     version: int
     name: str
     text: str

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields as columns_of
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, TypeAlias
+
+from msgspec.structs import asdict
 
 from cuptime.domain.values import (
     Caller,
@@ -137,8 +138,7 @@ def change_of(row: Row) -> ScheduleChangeRow:
 
 @lru_cache(1_024)
 def _policy_text(policy: SchedulePolicy) -> str:
-    fields = {column.name: getattr(policy, column.name) for column in columns_of(policy)}
-    told = {name: value for name, value in fields.items() if value != getattr(_PLAIN, name)}
+    told = {name: value for name, value in asdict(policy).items() if value != getattr(_PLAIN, name)}
     return json.dumps(told) if told else ""
 
 

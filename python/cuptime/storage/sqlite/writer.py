@@ -22,10 +22,10 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import apsw
+from msgspec import Struct
 
 from cuptime.domain.clock import Clock, stopwatch_s
 from cuptime.domain.errors import CuptimeError, Reason
@@ -48,8 +48,7 @@ _MAY_REFUSE: Final = frozenset(ONE_STATEMENT + MANY_STATEMENTS)
 _MAY_REFUSE_HALF_WAY: Final = frozenset(MANY_STATEMENTS)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """Takes a shard; see :meth:`cuptime.domain.ports.Storage.claim`."""
 
     shard_id: int
@@ -57,13 +56,11 @@ class Claim:
     epoch: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(Struct, frozen=True):
     """Writes over whatever a failed commit may have left; see :meth:`cuptime.domain.ports.Storage.settle`."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Unit:
+class Unit(Struct, frozen=True, eq=False):
     """What one caller wants committed, and where the answer goes: a Committed, or a Fence for a claim."""
 
     work: tuple[Write, ...] | Claim | Settle
