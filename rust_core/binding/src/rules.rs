@@ -75,6 +75,13 @@ impl RuleSet {
         self.totals().fold(tally);
     }
 
+    /// Evaluates a batch and counts it.
+    fn ask(&self, columns: &core::Columns, now_ms: i64, mode: core::Mode, matches: &mut core::Matches) {
+        let mut tally = core::Tally::new(&self.inner);
+        self.inner.evaluate_batch(columns, now_ms, mode, matches, &mut tally);
+        self.fold(&mut tally);
+    }
+
     fn totals(&self) -> MutexGuard<'_, core::Tally> {
         // Counters stay sound whatever happened to a thread that held them.
         self.totals.lock().unwrap_or_else(PoisonError::into_inner)
@@ -182,15 +189,9 @@ impl RuleSet {
             self.fill(&mut columns, row)?;
         }
         Ok(py.detach(|| {
-            let mut tally = core::Tally::new(&self.inner);
-            let mut out = Vec::with_capacity(columns.rows());
-            for row in 0..columns.rows() {
-                let mut matches = Vec::new();
-                self.inner.evaluate(&columns, row, now_ms, mode, &mut matches, &mut tally);
-                out.push(matches);
-            }
-            self.fold(&mut tally);
-            out
+            let mut matches = core::Matches::default();
+            self.ask(&columns, now_ms, mode, &mut matches);
+            (0..matches.rows()).map(|row| matches.of(row).to_vec()).collect()
         }))
     }
 
@@ -219,16 +220,11 @@ impl RuleSet {
                 }
                 batch.end_row();
             }
-            let mut tally = core::Tally::new(&self.inner);
-            let mut matches: Vec<core::RuleIndex> = Vec::new();
-            let mut starts = Vec::with_capacity((rows + 1) * 4);
-            starts.extend_from_slice(&0u32.to_ne_bytes());
-            for row in 0..rows {
-                self.inner.evaluate(&batch, row, now_ms, mode, &mut matches, &mut tally);
-                starts.extend_from_slice(&(matches.len() as u32).to_ne_bytes());
-            }
-            self.fold(&mut tally);
-            let ranks: Vec<u8> = matches.iter().flat_map(|rank| rank.to_ne_bytes()).collect();
+            let mut matches = core::Matches::default();
+            self.ask(&batch, now_ms, mode, &mut matches);
+            let ends = std::iter::once(0).chain(matches.ends().iter().copied());
+            let starts: Vec<u8> = ends.flat_map(|end| (end as u32).to_ne_bytes()).collect();
+            let ranks: Vec<u8> = matches.ranks().iter().flat_map(|rank| rank.to_ne_bytes()).collect();
             (starts, ranks)
         });
         Ok((PyBytes::new(py, &starts), PyBytes::new(py, &ranks)))
@@ -301,7 +297,8 @@ impl<'py> Packed<'py> {
         let kind = kind.ok_or_else(|| PyTypeError::new_err(format!("{name} is {ty}: not for columns")))?;
         let (cells, texts) = if kind == core::SlotKind::Str {
             let (codes, texts): (Bound<'py, PyBytes>, Vec<String>) = cells.extract()?;
-            let texts: Option<Vec<core::Interned>> = texts.iter().map(|text| batch.intern(text)).collect();
+            let texts: Option<Vec<core::Interned>> =
+                texts.iter().map(|text| batch.intern(slot, text)).collect();
             (codes, texts.ok_or_else(|| PyValueError::new_err("the batch holds too much text"))?)
         } else {
             (cells.extract::<Bound<'py, PyBytes>>()?, Vec::new())

@@ -2,12 +2,12 @@
 //! One thread; the best of many slices, because a shared machine only ever adds time. With `CUPTIME_BENCH_JSON` set
 //! the figures are also written there.
 //!
-//! `cargo bench -p cuptime-rules`; `make bench-rules` prints these beside the peers. With an argument `count:N` it
-//! only evaluates a fixed number of orders against N rules, for an instruction counter.
+//! `cargo bench -p cuptime-rules`; `make bench-rules` prints these beside the peers. With an argument
+//! `count:SHAPE:RULES:MODE` it only evaluates a fixed number of orders, for an instruction counter.
 use std::fmt::Write as _;
 use std::time::Instant;
 
-use cuptime_rules::{Action, Columns, Limits, Mode, RuleSet, RuleSource, Schema, Tally, Type};
+use cuptime_rules::{Action, Columns, Limits, Matches, Mode, RuleSet, RuleSource, Schema, Tally, Type};
 
 const ROWS: usize = 1_000;
 const SLICES: usize = 30;
@@ -116,14 +116,9 @@ fn best(slices: usize, mut work: impl FnMut()) -> f64 {
 }
 
 /// All orders once; how many rules matched.
-fn ask(set: &RuleSet, columns: &Columns, mode: Mode, matches: &mut Vec<u32>, tally: &mut Tally) -> usize {
-    let mut hits = 0;
-    for row in 0..ROWS {
-        matches.clear();
-        set.evaluate(columns, row, 0, mode, matches, tally);
-        hits += matches.len();
-    }
-    hits
+fn ask(set: &RuleSet, columns: &Columns, mode: Mode, matches: &mut Matches, tally: &mut Tally) -> usize {
+    set.evaluate_batch(columns, 0, mode, matches, tally);
+    matches.ranks().len()
 }
 
 fn measure(shape: &str, count: usize, json: &mut String) {
@@ -133,7 +128,7 @@ fn measure(shape: &str, count: usize, json: &mut String) {
     let Ok(set) = RuleSet::compile(rules(shape, count), &schema, &limits) else { return };
     let mut columns = set.columns();
     fill(&mut columns);
-    let (mut tally, mut matches, mut hits) = (Tally::new(&set), Vec::new(), 0);
+    let (mut tally, mut matches, mut hits) = (Tally::new(&set), Matches::default(), 0);
     let per_row = ROWS as f64;
     let first = best(slices, || {
         ask(&set, &columns, Mode::First, &mut matches, &mut tally);
@@ -155,18 +150,26 @@ fn measure(shape: &str, count: usize, json: &mut String) {
     );
 }
 
-fn main() {
-    if let Some(count) = std::env::args().find_map(|a| a.strip_prefix("count:").and_then(|n| n.parse().ok()))
-    {
-        let Ok(set) = RuleSet::compile(rules("equality", count), &schema(), &Limits::default()) else {
-            return;
-        };
-        let mut columns = set.columns();
-        fill(&mut columns);
-        let (mut tally, mut matches) = (Tally::new(&set), Vec::new());
-        let hits: usize = (0..20).map(|_| ask(&set, &columns, Mode::Collect, &mut matches, &mut tally)).sum();
-        println!("{count} rules, {} orders, {hits} hits", 20 * ROWS);
+/// `SHAPE:RULES:MODE`: evaluates 20 batches, for an instruction counter.
+fn count(wanted: &str) {
+    let parts: Vec<&str> = wanted.split(':').collect();
+    let [shape, count, mode] = parts.as_slice() else { return println!("count:SHAPE:RULES:first|collect") };
+    let Ok(set) =
+        RuleSet::compile(rules(shape, count.parse().unwrap_or(1_000)), &schema(), &Limits::default())
+    else {
         return;
+    };
+    let mode = if *mode == "first" { Mode::First } else { Mode::Collect };
+    let mut columns = set.columns();
+    fill(&mut columns);
+    let (mut tally, mut matches) = (Tally::new(&set), Matches::default());
+    let hits: usize = (0..20).map(|_| ask(&set, &columns, mode, &mut matches, &mut tally)).sum();
+    println!("{} rules, {} orders, {hits} hits", set.len(), 20 * ROWS);
+}
+
+fn main() {
+    if let Some(wanted) = std::env::args().find_map(|a| a.strip_prefix("count:").map(str::to_string)) {
+        return count(&wanted);
     }
     println!(
         "{:<9}{:>8}{:>10}{:>12}{:>12}{:>13}{:>12}{:>10}{:>12}",

@@ -2,8 +2,12 @@
 //!
 //! Filled row by row, in any order of slots: `push_*` sets a value of the row being filled, and
 //! [`Columns::end_row`] closes it. What was not pushed is absent. All memory is kept by [`Columns::clear`], so
-//! a batch after the first allocates nothing. Text lives in one arena; a cell is a range of it.
+//! a batch after the first allocates nothing. Text lives in one arena, each distinct one of a slot once; a cell is its
+//! number among those of the slot.
+use std::ops::Range;
+
 use crate::schema::{Schema, Type};
+use crate::symbols::{keep, Symbols, Text, NO_SYMBOL};
 
 /// How a slot is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,23 +39,16 @@ impl SlotKind {
     }
 }
 
-/// A range of the arena.
-#[derive(Clone, Copy, Debug, Default)]
-struct Text {
-    start: u32,
-    end: u32,
-}
-
-/// A text in the arena of one batch; it means nothing after [`Columns::clear`].
+/// A text of one slot of one batch; it means nothing for other slots, nor after [`Columns::clear`].
 #[derive(Clone, Copy, Debug)]
-pub struct Interned(Text);
+pub struct Interned(u32);
 
 #[derive(Clone, Debug)]
 enum Cells {
     Int(Vec<i64>),
     Double(Vec<f64>),
     Bool(Vec<bool>),
-    Str(Vec<Text>),
+    Str(Vec<u32>, Symbols),
     /// Ranges of `Columns::list_texts`.
     StrList(Vec<Text>),
     /// A slot whose type columns cannot hold: always absent.
@@ -62,6 +59,13 @@ enum Cells {
 struct Column {
     cells: Cells,
     present: Vec<bool>,
+}
+
+/// Some cells of a slot side by side. Where `present` is false the cell is a filler.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run<'a, T> {
+    pub cells: &'a [T],
+    pub present: &'a [bool],
 }
 
 /// The columns of one batch. Reusable; `Send` and `Sync`.
@@ -83,7 +87,7 @@ impl Columns {
                     Some(SlotKind::Int) => Cells::Int(Vec::new()),
                     Some(SlotKind::Double) => Cells::Double(Vec::new()),
                     Some(SlotKind::Bool) => Cells::Bool(Vec::new()),
-                    Some(SlotKind::Str) => Cells::Str(Vec::new()),
+                    Some(SlotKind::Str) => Cells::Str(Vec::new(), Symbols::new()),
                     Some(SlotKind::StrList) => Cells::StrList(Vec::new()),
                     None => Cells::Nothing,
                 },
@@ -104,7 +108,11 @@ impl Columns {
                 Cells::Int(v) => v.clear(),
                 Cells::Double(v) => v.clear(),
                 Cells::Bool(v) => v.clear(),
-                Cells::Str(v) | Cells::StrList(v) => v.clear(),
+                Cells::Str(v, symbols) => {
+                    v.clear();
+                    symbols.clear();
+                }
+                Cells::StrList(v) => v.clear(),
                 Cells::Nothing => {}
             }
         }
@@ -150,27 +158,27 @@ impl Columns {
         }
     }
 
-    /// Sets a `string` of the row being filled; the text is copied into the arena.
+    /// Sets a `string` of the row being filled; a text the slot has not had is copied into the arena.
     pub fn push_str(&mut self, slot: usize, value: &str) {
-        let rows = self.rows;
-        let Some(text) = keep(&mut self.arena, value) else { return };
-        if let Some(Column { cells: Cells::Str(cells), present }) = self.columns.get_mut(slot) {
-            set(cells, present, rows, text);
-        } else {
-            debug_assert!(false, "slot {slot} is not a string");
+        if let Some(text) = self.intern(slot, value) {
+            self.push_interned(slot, text);
         }
     }
 
-    /// Copies a text into the arena once, for any number of [`Columns::push_interned`]; `None` once a batch holds 4 GiB.
-    pub fn intern(&mut self, value: &str) -> Option<Interned> {
-        keep(&mut self.arena, value).map(Interned)
+    /// Numbers a text of a `string` slot, for any number of [`Columns::push_interned`]; `None` once a batch holds 4 GiB.
+    pub fn intern(&mut self, slot: usize, value: &str) -> Option<Interned> {
+        if let Some(Column { cells: Cells::Str(_, symbols), .. }) = self.columns.get_mut(slot) {
+            return symbols.intern(&mut self.arena, value).map(Interned);
+        }
+        debug_assert!(false, "slot {slot} is not a string");
+        None
     }
 
-    /// Sets a `string` of the row being filled to a text of this batch that was interned before.
+    /// Sets a `string` of the row being filled to a text of this slot and batch that was interned before.
     #[inline]
     pub fn push_interned(&mut self, slot: usize, text: Interned) {
         let rows = self.rows;
-        if let Some(Column { cells: Cells::Str(cells), present }) = self.columns.get_mut(slot) {
+        if let Some(Column { cells: Cells::Str(cells, _), present }) = self.columns.get_mut(slot) {
             set(cells, present, rows, text.0);
         } else {
             debug_assert!(false, "slot {slot} is not a string");
@@ -203,7 +211,8 @@ impl Columns {
                     Cells::Int(v) => v.resize(rows, 0),
                     Cells::Double(v) => v.resize(rows, 0.0),
                     Cells::Bool(v) => v.resize(rows, false),
-                    Cells::Str(v) | Cells::StrList(v) => v.resize(rows, Text::default()),
+                    Cells::Str(v, _) => v.resize(rows, NO_SYMBOL),
+                    Cells::StrList(v) => v.resize(rows, Text::default()),
                     Cells::Nothing => {}
                 }
             }
@@ -249,7 +258,7 @@ impl Columns {
     #[inline]
     pub fn str(&self, slot: usize, row: usize) -> Option<&str> {
         match self.cell(slot, row)? {
-            Cells::Str(v) => v.get(row).map(|t| self.text(*t)),
+            Cells::Str(v, symbols) => symbols.text(*v.get(row)?).map(|t| self.text(t)),
             _ => None,
         }
     }
@@ -258,9 +267,7 @@ impl Columns {
     #[inline]
     pub(crate) fn utf8(&self, slot: usize, row: usize) -> Option<&[u8]> {
         match self.cell(slot, row)? {
-            Cells::Str(v) => {
-                v.get(row).and_then(|t| self.arena.as_bytes().get(t.start as usize..t.end as usize))
-            }
+            Cells::Str(v, symbols) => symbols.text(*v.get(row)?).and_then(|t| self.bytes(t)),
             _ => None,
         }
     }
@@ -273,6 +280,72 @@ impl Columns {
         Some(texts.iter().map(|t| self.text(*t)))
     }
 
+    /// The ints of some rows; `None` when the slot is of another kind or there are not that many rows.
+    #[inline]
+    pub(crate) fn ints(&self, slot: usize, rows: Range<usize>) -> Option<Run<'_, i64>> {
+        match self.run(slot, &rows)? {
+            (Cells::Int(v), present) => Some(Run { cells: v.get(rows)?, present }),
+            _ => None,
+        }
+    }
+
+    /// As [`Columns::ints`], of doubles.
+    #[inline]
+    pub(crate) fn doubles(&self, slot: usize, rows: Range<usize>) -> Option<Run<'_, f64>> {
+        match self.run(slot, &rows)? {
+            (Cells::Double(v), present) => Some(Run { cells: v.get(rows)?, present }),
+            _ => None,
+        }
+    }
+
+    /// As [`Columns::ints`], of bools.
+    #[inline]
+    pub(crate) fn bools(&self, slot: usize, rows: Range<usize>) -> Option<Run<'_, bool>> {
+        match self.run(slot, &rows)? {
+            (Cells::Bool(v), present) => Some(Run { cells: v.get(rows)?, present }),
+            _ => None,
+        }
+    }
+
+    /// As [`Columns::ints`], of texts by their numbers in [`Columns::symbols`]; one that is absent has none of them.
+    #[inline]
+    pub(crate) fn texts(&self, slot: usize, rows: Range<usize>) -> Option<Run<'_, u32>> {
+        match self.run(slot, &rows)? {
+            (Cells::Str(v, _), present) => Some(Run { cells: v.get(rows)?, present }),
+            _ => None,
+        }
+    }
+
+    /// How many numbers the texts of a slot have.
+    pub(crate) fn symbol_count(&self, slot: usize) -> usize {
+        match self.columns.get(slot) {
+            Some(Column { cells: Cells::Str(_, symbols), .. }) => symbols.len(),
+            _ => 0,
+        }
+    }
+
+    /// The texts of a slot, by number.
+    pub(crate) fn symbols(&self, slot: usize) -> impl Iterator<Item = &str> {
+        let texts = match self.columns.get(slot) {
+            Some(Column { cells: Cells::Str(_, symbols), .. }) => symbols.texts(),
+            _ => &[],
+        };
+        texts.iter().map(|text| self.text(*text))
+    }
+
+    /// Which of some rows have a value; `None` when there are not that many rows.
+    #[inline]
+    pub(crate) fn present(&self, slot: usize, rows: Range<usize>) -> Option<&[bool]> {
+        (rows.end <= self.rows).then(|| self.columns.get(slot)?.present.get(rows))?
+    }
+
+    #[inline]
+    fn run(&self, slot: usize, rows: &Range<usize>) -> Option<(&Cells, &[bool])> {
+        let column = self.columns.get(slot)?;
+        let present = (rows.end <= self.rows).then(|| column.present.get(rows.clone()))??;
+        Some((&column.cells, present))
+    }
+
     #[inline]
     fn cell(&self, slot: usize, row: usize) -> Option<&Cells> {
         let column = self.columns.get(slot)?;
@@ -280,17 +353,14 @@ impl Columns {
     }
 
     #[inline]
+    fn bytes(&self, text: Text) -> Option<&[u8]> {
+        self.arena.as_bytes().get(text.start as usize..text.end as usize)
+    }
+
+    #[inline]
     fn text(&self, text: Text) -> &str {
         self.arena.get(text.start as usize..text.end as usize).unwrap_or("")
     }
-}
-
-/// Copies `value` to the end of the arena; `None` (the cell stays absent) once a batch holds 4 GiB of text.
-fn keep(arena: &mut String, value: &str) -> Option<Text> {
-    let start = arena.len();
-    let end = start.checked_add(value.len()).filter(|end| u32::try_from(*end).is_ok())?;
-    arena.push_str(value);
-    Some(Text { start: start as u32, end: end as u32 })
 }
 
 fn set<T>(cells: &mut Vec<T>, present: &mut Vec<bool>, row: usize, value: T) {
@@ -324,9 +394,10 @@ mod tests {
         columns.push_bool(2, true);
         columns.push_double(1, 0.5);
         columns.push_str_list(4, ["a", "bc"]);
-        let text = columns.intern("茶").unwrap();
-        columns.push_interned(3, text);
-        columns.push_interned(5, text);
+        for slot in [3, 5] {
+            let text = columns.intern(slot, "茶").unwrap();
+            columns.push_interned(slot, text);
+        }
         assert_eq!(columns.end_row(), 1);
         assert_eq!((columns.str(3, 1), columns.str(5, 1)), (Some("茶"), Some("茶")));
         assert_eq!(columns.int(0, 0), Some(8));

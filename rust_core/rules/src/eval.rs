@@ -89,16 +89,6 @@ impl<'a> Facts<'a> {
     }
 
     #[inline]
-    fn utf8(self, slot: usize) -> Found<&'a [u8]> {
-        match self {
-            Facts::Row { columns, row } => columns.utf8(slot, row).map_or(Found::Absent, Found::Here),
-            Facts::Values(values) => match values.get(slot) {
-                Some(Some(Value::Str(v))) => Found::Here(v.as_bytes()),
-                other => Found::missing(other),
-            },
-        }
-    }
-
     fn str(self, slot: usize) -> Found<&'a str> {
         match self {
             Facts::Row { columns, row } => columns.str(slot, row).map_or(Found::Absent, Found::Here),
@@ -201,14 +191,6 @@ impl<'a> Evaluation<'a> {
                 Found::Here(v) => Ok(holds(*op, v.cmp(wanted))),
                 other => without(leaf, Some(*op), other),
             },
-            Test::Str(op, wanted) => match self.facts.utf8(slot) {
-                Found::Here(v) => Ok(match op {
-                    BinaryOp::Eq => v == wanted.as_bytes(),
-                    BinaryOp::Ne => v != wanted.as_bytes(),
-                    _ => holds(*op, v.cmp(wanted.as_bytes())),
-                }),
-                other => without(leaf, Some(*op), other),
-            },
             Test::Double(op, wanted) => match self.facts.double(slot) {
                 Found::Here(v) => Ok(v.partial_cmp(wanted).map_or(*op == BinaryOp::Ne, |o| holds(*op, o))),
                 other => without(leaf, Some(*op), other),
@@ -221,21 +203,10 @@ impl<'a> Evaluation<'a> {
                 Found::Here(v) => Ok(all.binary_search(&v).is_ok()),
                 other => without(leaf, Some(BinaryOp::In), other),
             },
-            Test::StrIn(all) => match self.facts.utf8(slot) {
-                Found::Here(v) => Ok(all.binary_search_by(|probe| probe.as_bytes().cmp(v)).is_ok()),
-                other => without(leaf, Some(BinaryOp::In), other),
+            test => match self.facts.str(slot) {
+                Found::Here(v) => Ok(test.holds_of(v)),
+                other => without(leaf, test.relation(), other),
             },
-            Test::StartsWith(part) => self.text(leaf, |text| text.starts_with(part.as_ref())),
-            Test::EndsWith(part) => self.text(leaf, |text| text.ends_with(part.as_ref())),
-            Test::Contains(part) => self.text(leaf, |text| text.contains(part.as_ref())),
-            Test::Matches(regex) => self.text(leaf, |text| regex.is_match(text)),
-        }
-    }
-
-    fn text(&self, leaf: &Leaf, test: impl FnOnce(&str) -> bool) -> Result<bool, FaultKind> {
-        match self.facts.str(leaf.slot) {
-            Found::Here(v) => Ok(test(v)),
-            other => without(leaf, None, other),
         }
     }
 
@@ -438,6 +409,11 @@ pub(crate) fn key_fault(problem: KeyProblem) -> FaultKind {
         KeyProblem::Duplicate => FaultKind::DuplicateKey,
         KeyProblem::Type => FaultKind::BadKey,
     }
+}
+
+/// What a leaf says of a slot that is absent.
+pub(crate) fn leaf_without_value(leaf: &Leaf) -> Result<bool, FaultKind> {
+    without(leaf, leaf.test.relation(), Found::<()>::Absent)
 }
 
 /// A leaf whose slot has no value of its type: null equals no literal and has no order.

@@ -31,6 +31,7 @@
 //! assert_eq!(matches, [0]);
 //! ```
 pub mod ast;
+mod batch;
 mod calls;
 mod check;
 mod check_macros;
@@ -46,6 +47,7 @@ mod lexer;
 mod library;
 mod limits;
 mod macros;
+mod masks;
 mod matcher;
 mod names;
 mod operate;
@@ -54,12 +56,14 @@ mod parser;
 mod pattern;
 mod program;
 mod schema;
+mod symbols;
 mod tally;
 mod time;
 mod unify;
 mod value;
 mod walk;
 
+pub use batch::Matches;
 pub use check::{compile, Options, Program};
 pub use columns::{Columns, Interned, SlotKind};
 pub use diagnostic::{Code, Diagnostic, Position, Span};

@@ -2,11 +2,13 @@
 //!
 //! Rules are kept in rank order: priority first (a smaller number is a higher priority), then identifier.
 //! A [`RuleIndex`] is a rank, so matches come out in order and the first match is the smallest index. A few rules are
-//! evaluated one after the other; from [`Limits::index_rules_min`] on a predicate index (`index/mod.rs`) says which
-//! can match at all. Both give the same matches and the same counters: [`RuleSet::scan`] is the oracle.
+//! asked of many orders at once (`masks.rs`); from [`Limits::index_rules_min`] on a predicate index (`index/mod.rs`)
+//! says which can match at all. All ways give the same matches and the same counters: [`RuleSet::scan`], one rule and
+//! one order after the other, is the oracle.
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::batch::Matches;
 use crate::check::{self, Options, Program};
 use crate::diagnostic::{Code, Diagnostic, Position, Span};
 use crate::digest;
@@ -14,6 +16,7 @@ use crate::eval::{Evaluation, Facts};
 use crate::explain::{self, Verdict};
 use crate::index::{self, Finding, Index};
 use crate::limits::Limits;
+use crate::masks::Masks;
 use crate::parser;
 use crate::program::{Fault, Node};
 use crate::schema::{Schema, Type};
@@ -107,6 +110,8 @@ pub struct RuleSet {
     limits: Limits,
     digest: Arc<str>,
     index: Option<Arc<Index>>,
+    /// How few rules are asked of many orders; `None` with an index.
+    masks: Option<Arc<Masks>>,
 }
 
 impl RuleSet {
@@ -174,8 +179,9 @@ impl RuleSet {
         compiled.sort_by(|a, b| (a.source.priority, &a.source.id).cmp(&(b.source.priority, &b.source.id)));
         let indexed = compiled.len() >= limits.index_rules_min;
         let index = indexed.then(|| Arc::new(Index::build(compiled.iter().map(|r| &r.program.root))));
+        let masks = if indexed { None } else { Masks::of(&compiled).map(Arc::new) };
         let digest = Arc::from(digest);
-        Ok(RuleSet { rules: compiled, schema: schema.clone(), limits: limits.clone(), digest, index })
+        Ok(RuleSet { rules: compiled, schema: schema.clone(), limits: limits.clone(), digest, index, masks })
     }
 
     /// Rules in rank order: `rules()[index]` is the rule of a [`RuleIndex`].
@@ -216,6 +222,10 @@ impl RuleSet {
         self.index.as_deref()
     }
 
+    pub(crate) fn masks(&self) -> Option<&Masks> {
+        self.masks.as_deref()
+    }
+
     /// What is odd about the rules, whatever the orders: see [`crate::Oddity`].
     pub fn findings(&self) -> Vec<Finding> {
         index::findings(&self.rules, &self.limits)
@@ -243,29 +253,13 @@ impl RuleSet {
         matches: &mut Vec<RuleIndex>,
         tally: &mut Tally,
     ) {
-        let Some(index) = &self.index else {
+        let Some(index) = self.index() else {
             return self.scan(columns, row, now_ms, mode, matches, tally);
         };
-        tally.ask(self, now_ms);
-        let Tally { rules: counts, active, scratch, .. } = tally;
-        let Some(active) = active else { return };
-        let mut evaluation = Evaluation::new(Facts::Row { columns, row }, &self.limits);
-        index.candidates(columns, row, &active.row, scratch, |rank, sure| {
-            let (Some(rule), Some(count)) = (self.rules.get(rank as usize), counts.get_mut(rank as usize))
-            else {
-                return true;
-            };
-            match if sure { Ok(true) } else { evaluation.condition(&rule.program.root) } {
-                Ok(false) => return true,
-                Ok(true) => count.hits += 1,
-                Err(_) => {
-                    count.errors += 1;
-                    return true;
-                }
-            }
-            matches.push(rank);
-            mode == Mode::Collect
-        });
+        let mut answer = Matches { ranks: std::mem::take(matches), ends: std::mem::take(&mut tally.ends) };
+        answer.ends.clear();
+        self.ask_index(index, columns, row..row + 1, now_ms, mode, &mut answer, tally);
+        Matches { ranks: *matches, ends: tally.ends } = answer;
     }
 
     /// As [`RuleSet::evaluate`], asking every active rule in turn. The plain twin of the index.
@@ -278,25 +272,25 @@ impl RuleSet {
         matches: &mut Vec<RuleIndex>,
         tally: &mut Tally,
     ) {
-        tally.ask(self, now_ms);
-        let Tally { rules: counts, active, .. } = tally;
+        tally.ask(self, now_ms, 1);
+        let Tally { hits, errors, active, .. } = tally;
         let Some(active) = active else { return };
         let mut evaluation = Evaluation::new(Facts::Row { columns, row }, &self.limits);
-        for ((rank, rule), count) in self.rules.iter().enumerate().zip(counts) {
+        for (rank, rule) in self.rules.iter().enumerate() {
             if !active.has(rank) {
                 continue;
             }
             match evaluation.condition(&rule.program.root) {
                 Ok(false) => {}
                 Ok(true) => {
-                    count.hits += 1;
+                    hits[rank] += 1;
                     // Ranks are bounded by `Limits::rules_max`, far below 2^32.
                     matches.push(rank as RuleIndex);
                     if mode == Mode::First {
                         return;
                     }
                 }
-                Err(_) => count.errors += 1,
+                Err(_) => errors[rank] += 1,
             }
         }
     }

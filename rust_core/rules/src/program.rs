@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::ast::{BinaryOp, FoldKind};
 use crate::diagnostic::Span;
+use crate::operate::holds;
 use crate::value::Value;
 
 /// A compiled expression and where it stood.
@@ -96,6 +97,39 @@ pub(crate) enum Test {
     EndsWith(Arc<str>),
     Contains(Arc<str>),
     Matches(Arc<regex::Regex>),
+}
+
+impl Test {
+    /// The operator between slot and literal, if there is one.
+    pub(crate) fn relation(&self) -> Option<BinaryOp> {
+        match self {
+            Test::Int(op, _) | Test::Double(op, _) | Test::Str(op, _) => Some(*op),
+            Test::IntIn(_) | Test::StrIn(_) => Some(BinaryOp::In),
+            _ => None,
+        }
+    }
+
+    /// Whether it is asked of texts.
+    pub(crate) fn is_of_text(&self) -> bool {
+        !matches!(self, Test::Int(..) | Test::Double(..) | Test::Bool(_) | Test::IntIn(_))
+    }
+
+    /// What it says of a text; `false` for a test of other values.
+    #[inline]
+    pub(crate) fn holds_of(&self, text: &str) -> bool {
+        match self {
+            Test::Str(BinaryOp::Eq, wanted) => text == wanted.as_ref(),
+            Test::Str(BinaryOp::Ne, wanted) => text != wanted.as_ref(),
+            // The order of UTF-8 is the order of code points.
+            Test::Str(op, wanted) => holds(*op, text.cmp(wanted.as_ref())),
+            Test::StrIn(all) => all.binary_search_by(|known| known.as_ref().cmp(text)).is_ok(),
+            Test::StartsWith(part) => text.starts_with(part.as_ref()),
+            Test::EndsWith(part) => text.ends_with(part.as_ref()),
+            Test::Contains(part) => text.contains(part.as_ref()),
+            Test::Matches(regex) => regex.is_match(text),
+            Test::Int(..) | Test::Double(..) | Test::Bool(_) | Test::IntIn(_) => false,
+        }
+    }
 }
 
 /// Pure functions of the language.

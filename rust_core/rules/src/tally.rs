@@ -50,6 +50,12 @@ impl Active {
         in_time && Arc::ptr_eq(&self.digest, set.shared_digest())
     }
 
+    /// `orders` when the rule counts, else 0.
+    #[inline]
+    fn times(&self, rank: usize, orders: u64) -> u64 {
+        u64::from(self.has(rank)) * orders
+    }
+
     /// Whether a rule counts.
     #[inline]
     pub(crate) fn has(&self, rank: usize) -> bool {
@@ -71,72 +77,88 @@ pub struct RuleTally {
 /// Counters by rank, owned by the caller: one per thread, folded into one per batch.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    pub(crate) rules: Vec<RuleTally>,
+    evaluated: Vec<u64>,
+    pub(crate) hits: Vec<u64>,
+    pub(crate) errors: Vec<u64>,
     pub(crate) active: Option<Arc<Active>>,
-    /// Orders asked about under `active` and not yet in `rules`.
+    /// Orders asked about under `active` and not yet in `evaluated`.
     asked: u64,
     pub(crate) scratch: Scratch,
+    /// Memory for one answer after the other.
+    pub(crate) ends: Vec<usize>,
 }
 
 impl Tally {
     /// Counters at zero for `set`.
     pub fn new(set: &RuleSet) -> Tally {
-        Tally { rules: vec![RuleTally::default(); set.len()], ..Tally::default() }
+        let mut tally = Tally::default();
+        tally.resize(set.len());
+        tally
+    }
+
+    fn resize(&mut self, rules: usize) {
+        for counters in [&mut self.evaluated, &mut self.hits, &mut self.errors] {
+            counters.resize(rules, 0);
+        }
     }
 
     /// Sets all counters to zero and keeps the memory.
     pub fn clear(&mut self) {
-        self.settle();
-        for count in &mut self.rules {
-            *count = RuleTally::default();
+        self.asked = 0;
+        for counters in [&mut self.evaluated, &mut self.hits, &mut self.errors] {
+            counters.fill(0);
         }
     }
 
     /// Counters in rank order.
     pub fn rules(&self) -> Vec<RuleTally> {
-        let mut rules = self.rules.clone();
-        add_asked(&mut rules, self.active.as_deref(), self.asked);
-        rules
+        let asked = |rank| self.active.as_deref().map_or(0, |active| active.times(rank, self.asked));
+        let counted = self.evaluated.iter().zip(&self.hits).zip(&self.errors).enumerate();
+        counted
+            .map(|(rank, ((evaluated, hits), errors))| RuleTally {
+                evaluated: evaluated + asked(rank),
+                hits: *hits,
+                errors: *errors,
+            })
+            .collect()
     }
 
     /// Adds `other`, counted on the same set, and leaves it at zero.
     pub fn fold(&mut self, other: &mut Tally) {
-        if self.rules.len() < other.rules.len() {
-            self.rules.resize(other.rules.len(), RuleTally::default());
+        if self.hits.len() < other.hits.len() {
+            self.resize(other.hits.len());
         }
         other.settle();
-        for (mine, theirs) in self.rules.iter_mut().zip(&mut other.rules) {
-            mine.evaluated += theirs.evaluated;
-            mine.hits += theirs.hits;
-            mine.errors += theirs.errors;
-            *theirs = RuleTally::default();
+        let both = [
+            (&mut self.evaluated, &other.evaluated),
+            (&mut self.hits, &other.hits),
+            (&mut self.errors, &other.errors),
+        ];
+        for (mine, theirs) in both {
+            mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine += theirs);
         }
+        other.clear();
     }
 
     /// Moves what was asked into the counters.
     fn settle(&mut self) {
-        add_asked(&mut self.rules, self.active.as_deref(), self.asked);
+        if let Some(active) = self.active.as_deref().filter(|_| self.asked > 0) {
+            for (rank, evaluated) in self.evaluated.iter_mut().enumerate() {
+                *evaluated += active.times(rank, self.asked);
+            }
+        }
         self.asked = 0;
     }
 
-    /// Counts an order; behind it `active` is what counts for it.
+    /// Counts some orders; behind it `active` is what counts for them.
     #[inline]
-    pub(crate) fn ask(&mut self, set: &RuleSet, now_ms: i64) {
+    pub(crate) fn ask(&mut self, set: &RuleSet, now_ms: i64, orders: usize) {
         let covered = self.active.as_ref().is_some_and(|active| active.covers(set, now_ms));
         if !covered {
             self.settle();
-            self.rules.resize(set.len(), RuleTally::default());
+            self.resize(set.len());
             self.active = Some(Arc::new(Active::at(now_ms, set)));
         }
-        self.asked += 1;
-    }
-}
-
-fn add_asked(rules: &mut [RuleTally], active: Option<&Active>, asked: u64) {
-    if asked == 0 {
-        return;
-    }
-    for (rank, count) in rules.iter_mut().enumerate() {
-        count.evaluated += if active.is_some_and(|a| a.has(rank)) { asked } else { 0 };
+        self.asked += orders as u64;
     }
 }

@@ -1,9 +1,9 @@
 //! The index answers as the plain scan does: the same matches, hits and faults, in both modes, at any time.
-use cuptime_rules::{Columns, Limits, Mode, RuleSet, RuleSource, Tally};
+use cuptime_rules::{Columns, Limits, Matches, Mode, RuleSet, RuleSource, Tally};
 use proptest::prelude::*;
 
 mod made;
-use made::{columns_of, conditions, config, rows, rule, schema, Row};
+use made::{columns_of, conditions, config, push, rows, rule, schema, Row};
 
 /// Rules of a few conditions each used more than once, with priorities, windows and disabled ones among them.
 fn rules() -> impl Strategy<Value = Vec<RuleSource>> {
@@ -58,8 +58,45 @@ fn both_agree(indexed: &RuleSet, batch: &[Row]) -> Result<usize, TestCaseError> 
     Ok(8 * batch.len() * indexed.len())
 }
 
+/// A whole batch at once, by whichever way the set takes, against the scan row by row.
+fn the_batch_agrees(set: &RuleSet, batch: &[Row]) -> Result<(), TestCaseError> {
+    let mut columns = Columns::new(&schema());
+    for row in batch {
+        push(&mut columns, row);
+    }
+    let (mut matches, mut by_batch) = (Matches::default(), Tally::new(set));
+    for mode in [Mode::Collect, Mode::First] {
+        let mut by_scan = Tally::new(set);
+        for now_ms in [0, 4, 7, 20] {
+            set.evaluate_batch(&columns, now_ms, mode, &mut matches, &mut by_batch);
+            prop_assert_eq!(matches.rows(), batch.len());
+            for (row, facts) in batch.iter().enumerate() {
+                let mut wanted = Vec::new();
+                set.scan(&columns, row, now_ms, mode, &mut wanted, &mut by_scan);
+                prop_assert_eq!(matches.of(row), &wanted, "{:?} at {}", facts, now_ms);
+            }
+        }
+        prop_assert_eq!(by_batch.rules(), by_scan.rules());
+        by_batch.clear();
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(config())]
+
+    #[test]
+    fn a_batch_is_the_scan_with_and_without_an_index(
+        rules in rules(),
+        batch in prop::collection::vec(rows(), 1..8),
+        times in 1..40usize,
+    ) {
+        // More than one chunk of orders now and then, and texts that repeat.
+        let batch: Vec<Row> = batch.iter().cycle().take(batch.len() * times).cloned().collect();
+        for index_rules_min in [0, usize::MAX] {
+            the_batch_agrees(&set(rules.clone(), index_rules_min), &batch)?;
+        }
+    }
 
     #[test]
     fn the_index_is_the_scan(rules in rules(), batch in prop::collection::vec(rows(), 1..8)) {
@@ -92,12 +129,17 @@ fn large_sets_with_many_values_agree_too() {
         columns.end_row();
     }
     let (mut by_index, mut by_scan) = (Tally::new(&indexed), Tally::new(&indexed));
+    let mut batch = [Matches::default(), Matches::default()];
+    for (mode, matches) in [Mode::Collect, Mode::First].into_iter().zip(&mut batch) {
+        indexed.evaluate_batch(&columns, 0, mode, matches, &mut Tally::new(&indexed));
+    }
     for row in 0..columns.rows() {
-        for mode in [Mode::Collect, Mode::First] {
+        for (mode, matches) in [Mode::Collect, Mode::First].into_iter().zip(&batch) {
             let (mut found, mut wanted) = (Vec::new(), Vec::new());
             indexed.evaluate(&columns, row, 0, mode, &mut found, &mut by_index);
             indexed.scan(&columns, row, 0, mode, &mut wanted, &mut by_scan);
             assert_eq!(found, wanted, "row {row}");
+            assert_eq!(matches.of(row), wanted, "row {row}");
         }
     }
     assert_eq!(by_index.rules(), by_scan.rules());

@@ -4,7 +4,7 @@ use cuptime_intake::facts::{place_of, GroupView, RuleAction, RuleCounts, Slots};
 use cuptime_intake::wire::v1::{self, decision::Outcome};
 use cuptime_intake::wire::Message;
 use cuptime_intake::{order_name, project as to_metres, recheck};
-use cuptime_rules::{Mode, RuleSet as Rules, Tally};
+use cuptime_rules::{Matches, Mode, RuleSet as Rules, Tally};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -143,13 +143,15 @@ pub(super) fn ask_rules(rules: &Rules, cases: &mut [Case], groups: &[Group], now
     for case in cases.iter().filter(|case| case.invalid.is_none()) {
         slots.fill(&mut columns, &case.order, &groups[case.group].view());
     }
-    let mut matches = Vec::new();
+    let mut matches = Matches::default();
+    rules.evaluate_batch(&columns, now_ms, Mode::Collect, &mut matches, &mut tally);
     for (row, case) in cases.iter_mut().filter(|case| case.invalid.is_none()).enumerate() {
-        matches.clear();
-        rules.evaluate(&columns, row, now_ms, Mode::Collect, &mut matches, &mut tally);
         let mut counted = false;
-        for source in
-            matches.iter().filter_map(|rank| rules.rules().get(*rank as usize)).map(|rule| rule.source())
+        for source in matches
+            .of(row)
+            .iter()
+            .filter_map(|rank| rules.rules().get(*rank as usize))
+            .map(|rule| rule.source())
         {
             match RuleAction::read(&source.action.kind, &source.action.value) {
                 Ok(RuleAction::AssignRiderPriority(priority)) if !counted => {

@@ -22,6 +22,11 @@ impl Shape {
         self.summary_words
     }
 
+    /// Words of a row without its summary.
+    pub(crate) fn words(self) -> usize {
+        self.words
+    }
+
     /// Words of a row with its summary.
     pub(crate) fn len(self) -> usize {
         self.summary_words + self.words

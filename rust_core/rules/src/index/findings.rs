@@ -5,7 +5,8 @@
 //! condition. Everything found is true of every order whose facts are there; what is not found may be so all the same.
 use std::collections::{BTreeMap, HashMap};
 
-use super::dimension::{place, Cells, Reading};
+use super::cells::Cells;
+use super::dimension::{place, Reading};
 use super::dnf::{self, Conjunction, Literal};
 use super::ranges::Ranges;
 use crate::matcher::{Rule, RuleIndex};

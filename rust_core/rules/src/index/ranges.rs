@@ -55,6 +55,11 @@ impl Ranges {
         Ranges::of(self.0.iter().chain(&other.0).copied().collect())
     }
 
+    /// How many codes are in here.
+    pub(super) fn len(&self) -> u32 {
+        self.0.iter().map(|(from, to)| to - from).sum()
+    }
+
     /// Whether no code is in here.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()

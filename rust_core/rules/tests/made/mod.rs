@@ -81,6 +81,12 @@ pub fn rows() -> impl Strategy<Value = Row> {
 
 pub fn columns_of(row: &Row) -> Columns {
     let mut columns = Columns::new(&schema());
+    push(&mut columns, row);
+    columns
+}
+
+/// Adds a row.
+pub fn push(columns: &mut Columns, row: &Row) {
     row.0.iter().for_each(|v| columns.push_int(0, *v));
     row.1.iter().for_each(|v| columns.push_double(1, *v));
     row.2.iter().for_each(|v| columns.push_bool(2, *v));
@@ -89,7 +95,6 @@ pub fn columns_of(row: &Row) -> Columns {
     row.4.iter().for_each(|v| columns.push_str_list(4, v.iter().copied()));
     row.5.iter().for_each(|v| columns.push_str(5, v));
     columns.end_row();
-    columns
 }
 
 pub fn rule(condition: &str) -> RuleSource {
