@@ -133,6 +133,10 @@ CASES: Final[dict[str, list[Bad]]] = {
         *names("schedules", "", ""),
         *page_faults({"name": "schedules/-"}),
     ],
+    "ScheduleService/GetScheduleFolder": [
+        Bad("it has no fields", b"\x0a\x01x", "FIELD_UNKNOWN", "#1"),
+        Bad("no message", b"\xff", "MESSAGE_MALFORMED", None),
+    ],
     "ScheduleService/ListSchedules": [
         *page_faults(),
         of_another_list(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,3 +131,41 @@ async def test_an_actor_that_cannot_be_kept_is_refused(door: Door, actor: str) -
             "ScheduleService/PauseSchedule", [{"name": "schedules/absent"}], metadata=metadata
         )
     assert (refused.value.reason, refused.value.field) == ("FIELD_INVALID", "cuptime-actor")
+
+
+async def test_a_server_with_a_watched_folder(tmp_path: Path, wait_until: WaitUntil) -> None:
+    folder = tmp_path / "schedules"
+    folder.mkdir()
+    text = "schedules:\n  - {schedule_id: hello, every_ms: 200, queue: hello}\n"
+    (folder / "hello.yaml").write_text(text)
+    server = ServedProcess(tmp_path, "--schedules", str(folder))
+    server.start()
+    try:
+        async with Door(server.address) as door:
+            made = (await door.call("ScheduleService/GetSchedule", name="schedules/hello")).schedule
+            assert made.source_file == "hello.yaml"
+            refused = await door.refused("ScheduleService/UnregisterSchedule", name="schedules/hello")
+            assert refused.reason == "STATE_CONFLICT"
+            status, told = post(server, "update", {"schedule_id": "hello", "every_ms": 500})
+            assert (status, told["reason"]) == (400, "STATE_CONFLICT")
+            (folder / "hello.yaml").write_text(text.replace("200", "9"))
+
+            async def faulty() -> Any:
+                found = await door.call("ScheduleService/GetScheduleFolder")
+                return found if found.faults else None
+
+            found = await wait_until(faulty, why="the fault is reported")
+            fault = found.faults[0]
+            assert (fault.file, fault.line, fault.schedule_id) == ("hello.yaml", 2, "hello")
+            assert (fault.code, found.schedule_count) == ("FIELD_INVALID", 1)
+            (folder / "hello.yaml").write_text(text)
+            server.kill()
+        server.start()
+        async with Door(server.address) as door, Worker(door, "hello") as worker:
+            await worker.credits(1)
+            (lease,) = await worker.tasks(1)
+            assert lease.task.schedule == "schedules/hello"
+            found = await door.call("ScheduleService/GetScheduleFolder")
+            assert (found.error, found.registered_count, found.updated_count) == ("", 0, 0)
+    finally:
+        server.stop()

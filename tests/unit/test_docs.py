@@ -61,6 +61,12 @@ def test_rule_examples_pass_the_check() -> None:
     assert done.stdout.strip() in _text("docs/rules.md")
 
 
+def test_schedule_examples_pass_the_check() -> None:
+    command = [sys.executable, "-m", "cuptime.app.cli", "schedules", "check", "examples/schedules"]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "1 files, 3 schedules, 0 faults\n"), done.stderr
+
+
 def test_faults_in_the_guide_are_those_of_the_check(tmp_path: Path) -> None:
     guide = _text("docs/rules.md")
     (tmp_path / "bad.yaml").write_text(_blocks(guide, "yaml")[1])

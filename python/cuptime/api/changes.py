@@ -16,6 +16,7 @@ _OUTPUTS: Final = frozenset(
     {
         *("name", "generation", "etag", "next_time_ms", "fire_count", "create_time_ms", "update_time_ms"),
         *("run_count", "missed_count", "skipped_count", "buffered_count", "cancelled_count"),
+        "source_file",
     }
 )
 """What a caller does not set. The state is shown: pausing changes nothing else."""

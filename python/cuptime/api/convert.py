@@ -149,6 +149,7 @@ def _schedule_less_target(value: Schedule) -> schedules_pb.Schedule:
         labels=dict(value.labels),
         run_count=value.run_count,
         missed_count=value.missed_count,
+        source_file=value.source.rpartition("#")[0],
         skipped_count=value.skipped_count,
         buffered_count=value.buffered_count,
         cancelled_count=value.cancelled_count,

@@ -21,9 +21,20 @@ from starlette.routing import Route
 
 from cuptime._gen.cuptime.v1 import schedule_service_pb2 as pb
 from cuptime.api.call import ACTOR_KEY, Call, caller_of
+from cuptime.api.flat import (
+    BOUNDS,
+    CONTEXT,
+    KNOWN,
+    POLICY,
+    TASK,
+    TIMING,
+    check_type,
+    name_of,
+    schedule_of,
+)
 from cuptime.api.schedules import ScheduleEndpoints
 from cuptime.domain.clock import Clock, stopwatch_s
-from cuptime.domain.errors import Code, CuptimeError, Reason, invalid, required
+from cuptime.domain.errors import Code, CuptimeError, Reason, required
 from cuptime.domain.limits import DEADLINE_DEFAULT_MS, HTTP_BODY_BYTES_MAX, HTTP_CALLS_MAX
 from cuptime.domain.values import Caller
 
@@ -42,35 +53,6 @@ _STATUS: Final = {
     Code.UNAVAILABLE: 503,
     Code.DEADLINE_EXCEEDED: 504,
 }
-_TIMING: Final = {"cron": str, "text": str, "at_time_ms": int, "after_ms": int, "every_ms": int}
-_BOUNDS: Final = {"timezone": str, "dst_policy": str, "start_time_ms": int, "end_time_ms": int}
-_TASK: Final = {"queue": str, "payload": str, "priority": int, "max_retries": int, "backoff_ms": int}
-_CONTEXT: Final = {"group_id": int, "sku_version": str, "stock_snapshot": int, "timestamp_ms": int}
-_POLICY: Final = {
-    "max_runs": int,
-    "jitter_ms": int,
-    "catch_up": str,
-    "catch_up_window_ms": int,
-    "catch_up_limit": int,
-    "overlap": str,
-}
-_ALL_CALLS: Final = {"schedule_id": str, "request_id": str, "validate_only": bool}
-_REGISTER: Final = (
-    _ALL_CALLS
-    | _TIMING
-    | _BOUNDS
-    | _TASK
-    | _CONTEXT
-    | _POLICY
-    | {"note": str, "labels": dict, "enabled": bool}
-)
-KNOWN: Final[dict[str, dict[str, type]]] = {
-    "register": _REGISTER,
-    "update": _REGISTER | {"etag": str},
-    "unregister": _ALL_CALLS | {"etag": str},
-}
-"""By action, the names of a body and the type of each."""
-_OF_64_BITS: Final = ("_ms", "max_runs", "group_id", "stock_snapshot")
 _RETRY_AFTER_S: Final = 1
 
 
@@ -139,7 +121,7 @@ class CronDoor:
         if body.get("enabled") is False:
             return await self._unregister(body, call)
         request = pb.RegisterScheduleRequest(
-            schedule=_schedule(body, set(body)),
+            schedule=schedule_of(body, set(body)),
             request_id=body.get("request_id", ""),
             validate_only=body.get("validate_only", False),
         )
@@ -149,9 +131,9 @@ class CronDoor:
         if body.get("enabled") is False:
             return await self._unregister(body, call)
         paths = {
-            "timing": _TIMING.keys() | _BOUNDS.keys(),
-            "target": _TASK.keys() | _CONTEXT.keys(),
-            "policy": _POLICY.keys(),
+            "timing": TIMING.keys() | BOUNDS.keys(),
+            "target": TASK.keys() | CONTEXT.keys(),
+            "policy": POLICY.keys(),
             "note": {"note"},
             "labels": {"labels"},
         }
@@ -160,7 +142,7 @@ class CronDoor:
             raise CuptimeError(
                 Reason.FIELD_REQUIRED, "name something to change, for example cron", field="cron"
             )
-        schedule = _schedule(body, set(named))
+        schedule = schedule_of(body, set(named))
         schedule.name = f"schedules/{_id(body)}"
         request = pb.UpdateScheduleRequest(
             schedule=schedule,
@@ -195,49 +177,6 @@ def _id(body: dict[str, Any]) -> str:
     return schedule_id
 
 
-def _schedule(body: dict[str, Any], named: set[str]) -> pb.Schedule:
-    """The message of a body. Only what fits its field gets here; the endpoints check what it means."""
-    schedule = pb.Schedule(schedule_id=body.get("schedule_id", ""), note=body.get("note", ""))
-    given = [name for name in _TIMING if name in body]
-    if len(given) > 1:
-        raise CuptimeError(
-            Reason.FIELD_CONTRADICTION, f"{given[0]} and {given[1]} are both given", field=given[1]
-        )
-    for name in (*given, "start_time_ms", "end_time_ms"):
-        if name in body:
-            setattr(schedule.timing, name, body[name])
-    schedule.timing.time_zone = body.get("timezone", "")
-    if "dst_policy" in body:
-        schedule.timing.dst_policy = _enum(pb.DstPolicy, "DST_POLICY_", body["dst_policy"], "dst_policy")
-    for name, value in body.items():
-        if name in _TASK:
-            setattr(schedule.target.task, name, value.encode() if name == "payload" else value)
-        elif name in _CONTEXT:
-            setattr(schedule.target.task.context, name, value)
-        elif name == "catch_up":
-            schedule.policy.catch_up = _enum(pb.SchedulePolicy.CatchUp, "CATCH_UP_", value, "catch_up")
-        elif name == "overlap":
-            schedule.policy.overlap = _enum(pb.Overlap, "OVERLAP_", value, "overlap")
-        elif name in _POLICY:
-            setattr(schedule.policy, name, value)
-    for key, value in body.get("labels", {}).items():
-        if not isinstance(value, str):
-            raise invalid("labels", "texts by text", value)
-        schedule.labels[key] = value
-    if "target" in named or "queue" in named:
-        schedule.target.task.SetInParent()
-    return schedule
-
-
-def _enum(kind: Any, prefix: str, text: str, field: str) -> Any:
-    names = [
-        name.removeprefix(prefix).lower() for name in list(kind.keys()) if not name.endswith("_UNSPECIFIED")
-    ]
-    if text not in names:
-        raise invalid(field, "one of " + ", ".join(names), text)
-    return kind.Value(prefix + text.upper())
-
-
 async def _body(request: Request, known: dict[str, type]) -> dict[str, Any]:
     """The JSON object of a request, each name known and of its type. Raises MESSAGE_MALFORMED, LIMIT_REACHED,
     FIELD_UNKNOWN, FIELD_INVALID.
@@ -264,34 +203,8 @@ async def _body(request: Request, known: dict[str, type]) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise CuptimeError(Reason.MESSAGE_MALFORMED, "the body is not a JSON object")
     for name, value in body.items():
-        _check_type(name, value, known)
+        check_type(name, value, known)
     return body
-
-
-def _check_type(name: str, value: object, known: dict[str, type]) -> None:
-    wanted = known.get(name)
-    if wanted is None:
-        raise CuptimeError(
-            Reason.FIELD_UNKNOWN,
-            f"{name[:64]!r} is not known here; known are {', '.join(known)}",
-            field=name[:64],
-        )
-    if type(value) is not wanted:
-        raise invalid(
-            name,
-            {str: "a text", int: "a whole number", bool: "true or false"}.get(wanted, "an object"),
-            value,
-        )
-    # 32 bits suffice for none of the instants; what does not fit its field is refused by the message below.
-    if isinstance(value, int) and not -(2**31) <= value < 2**31 and not name.endswith(_OF_64_BITS):
-        raise invalid(name, "a number of 32 bits", value)
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise invalid(name, "a number of 64 bits", value)
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise invalid(name, "valid Unicode", value) from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -317,16 +230,6 @@ def problem(error: CuptimeError) -> JSONResponse:
         "metadata": error.metadata,
     }
     if error.field:
-        content["field"] = _field(error.field)
+        content["field"] = name_of(error.field)
     headers = {"Retry-After": str(_RETRY_AFTER_S)} if error.reason.retry and status in (429, 503) else None
     return JSONResponse(content, status, headers, media_type="application/problem+json")
-
-
-def _field(path: str) -> str:
-    """The name in the body of a field of the message."""
-    name = path.removeprefix("schedule.")
-    for part in ("timing.", "target.task.", "context.", "policy."):
-        name = name.removeprefix(part)
-    return {"time_zone": "timezone", "name": "schedule_id", "timing": "cron", "target": "queue"}.get(
-        name, name
-    )

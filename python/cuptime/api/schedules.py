@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -46,6 +46,9 @@ from cuptime.schedules.spoken import cron_of, told
 from cuptime.schedules.targets import Firing
 from cuptime.schedules.zone_files import zone_version
 from cuptime.tasks.form import KnownGroup, NewTask, check_group, check_new
+
+if TYPE_CHECKING:
+    from cuptime.schedules.folder import ScheduleFolder
 
 OPEN_GROUP_QUEUE: Final = "cuptime.open_group"
 _KINDS: Final = {
@@ -239,34 +242,42 @@ def target_of(message: pb.Target, now_ms: int, field: str) -> bytes:
     return packed
 
 
+async def checked_target(message: pb.Target, now_ms: int, known_group: KnownGroup) -> bytes:
+    """The target as bytes. Raises FIELD_*, and GROUP_NOT_FOUND for the business context of a group that is not
+    known."""
+    target = target_of(message, now_ms, "schedule.target")
+    if message.WhichOneof("action") == "task" and message.task.HasField("context"):
+        await check_group(context_of(message.task.context), known_group, "schedule.target.task")
+    return target
+
+
+async def new_schedule(wanted: pb.Schedule, now_ms: int, known_group: KnownGroup) -> NewSchedule:
+    """A schedule as asked for. Raises FIELD_*, GROUP_NOT_FOUND; the registry looks at the rest."""
+    return NewSchedule(
+        wanted.schedule_id,
+        timing_of(wanted.timing, "schedule.timing", now_ms),
+        await checked_target(wanted.target, now_ms, known_group),
+        wanted.note,
+        policy_of(wanted.policy, "schedule.policy") if wanted.HasField("policy") else _PLAIN,
+        tuple(sorted(wanted.labels.items())),
+    )
+
+
 class ScheduleEndpoints:
     """The methods of ScheduleService. Changes answer bytes: what is kept with the request_id, as it was kept."""
 
-    def __init__(self, registry: Registry, clock: Clock, known_group: KnownGroup) -> None:
+    def __init__(
+        self, registry: Registry, clock: Clock, known_group: KnownGroup, folder: ScheduleFolder | None
+    ) -> None:
         self._registry = registry
+        self._folder = folder
         self._clock = clock
         self._known_group = known_group
-
-    async def _target(self, message: pb.Target) -> bytes:
-        """The target as bytes. Raises FIELD_*, and GROUP_NOT_FOUND for the business context of a group that is not
-        known."""
-        target = target_of(message, self._clock.now_ms(), "schedule.target")
-        if message.WhichOneof("action") == "task" and message.task.HasField("context"):
-            await check_group(context_of(message.task.context), self._known_group, "schedule.target.task")
-        return target
 
     async def register_schedule(self, request: pb.RegisterScheduleRequest, call: Call) -> bytes:
         if not request.HasField("schedule"):
             raise required("schedule")
-        wanted = request.schedule
-        new = NewSchedule(
-            wanted.schedule_id,
-            timing_of(wanted.timing, "schedule.timing", self._clock.now_ms()),
-            await self._target(wanted.target),
-            wanted.note,
-            policy_of(wanted.policy, "schedule.policy") if wanted.HasField("policy") else _PLAIN,
-            tuple(sorted(wanted.labels.items())),
-        )
+        new = await new_schedule(request.schedule, self._clock.now_ms(), self._known_group)
         with below("schedule", "timing"):
             return await self._registry.register(
                 new, request_id=request.request_id, validate_only=request.validate_only, by=call.caller()
@@ -278,11 +289,12 @@ class ScheduleEndpoints:
         wanted = request.schedule
         schedule_id = names.schedule(wanted.name, "schedule.name")
         fields = mask_of(request.update_mask.paths, UPDATE_FIELDS)
+        now_ms = self._clock.now_ms()
         change = ScheduleChange(
-            timing=timing_of(wanted.timing, "schedule.timing", self._clock.now_ms())
-            if "timing" in fields
+            timing=timing_of(wanted.timing, "schedule.timing", now_ms) if "timing" in fields else None,
+            target=await checked_target(wanted.target, now_ms, self._known_group)
+            if "target" in fields
             else None,
-            target=await self._target(wanted.target) if "target" in fields else None,
             note=wanted.note if "note" in fields else None,
             policy=policy_of(wanted.policy, "schedule.policy") if "policy" in fields else None,
             labels=tuple(sorted(wanted.labels.items())) if "labels" in fields else None,
@@ -379,6 +391,37 @@ class ScheduleEndpoints:
         del shown[pages.fit(shown) :]
         token = pages.token(list_name, rows[len(shown) - 1].sequence) if len(rows) > len(shown) else ""
         return pb.ListScheduleChangesResponse(changes=shown, next_page_token=token)
+
+    async def get_schedule_folder(
+        self, request: pb.GetScheduleFolderRequest, call: Call
+    ) -> pb.GetScheduleFolderResponse:
+        if self._folder is None:
+            return pb.GetScheduleFolderResponse()
+        status = self._folder.status
+        return pb.GetScheduleFolderResponse(
+            folder=status.folder,
+            content=status.content,
+            file_count=status.files,
+            schedule_count=status.schedules,
+            registered_count=status.registered,
+            updated_count=status.updated,
+            unregistered_count=status.unregistered,
+            attempt_time_ms=status.attempted_ms,
+            success_time_ms=status.succeeded_ms,
+            error=status.error,
+            faults=[
+                pb.ScheduleFileFault(
+                    file=fault.file,
+                    line=fault.line,
+                    column=fault.column,
+                    code=fault.code,
+                    schedule_id=fault.rule,
+                    message=fault.message,
+                    hint=fault.hint,
+                )
+                for fault in status.faults
+            ],
+        )
 
     async def preview_schedule(
         self, request: pb.PreviewScheduleRequest, call: Call

@@ -75,6 +75,7 @@ from cuptime.telemetry.metrics import PrometheusMetrics
 if TYPE_CHECKING:
     from cuptime.api.cron_door import CronDoor
     from cuptime.app.http import HttpServer
+    from cuptime.schedules.folder import ScheduleFolder
 
 _log = structlog.get_logger("cuptime")
 SHARD: Final = 0
@@ -111,6 +112,7 @@ class _Schedules(Struct, frozen=True):
     desk: Desk
     planner: Planner
     registry: Registry
+    folder: ScheduleFolder | None
 
 
 class Adapters:
@@ -295,7 +297,15 @@ class Node:
         desk = Desk(base.storage, base.fence, self._clock, engine, Targets(), tasks)
         planner = Planner(desk, self._metrics)
         registry = Registry(desk, planner, base.requests, ScheduleAnswers(), base.last.schedule_seq)
-        return _Schedules(desk, planner, registry)
+        folder: ScheduleFolder | None = None
+        if self._settings.schedules is not None:
+            from cuptime.api.flat import Entries
+            from cuptime.schedules.folder import ScheduleFolder
+
+            entries = Entries(self._clock, _known_group(base.storage))
+            folder = ScheduleFolder(registry, entries, self._settings.schedules, self._clock)
+        self._metrics.depth("schedule_folder_faults", lambda: len(folder.status.faults) if folder else 0)
+        return _Schedules(desk, planner, registry, folder)
 
     # --- start ----------------------------------------------------------------------------------------------------
     async def _recover(
@@ -345,6 +355,9 @@ class Node:
             folder = RuleFolder(book, self._settings.rules, self._clock)
             await folder.start()
             stack.push_async_callback(folder.close)
+        if schedules.folder is not None:
+            await schedules.folder.start()
+            stack.push_async_callback(schedules.folder.close)
         engine = schedules.desk.engine
         if self._settings.calendars is not None and isinstance(engine, CoreCronEngine):
             from cuptime.schedules.calendar_folder import CalendarFolder
@@ -366,7 +379,9 @@ class Node:
         storage, line, feed = base.storage, dispatch.line, dispatch.line.feed
         interventions = Interventions(line, dispatch.releases, base.bodies, base.requests)
         schedule_ids = ScheduleIds(storage.schedule_by_seq)
-        schedule_endpoints = ScheduleEndpoints(schedules.registry, self._clock, _known_group(storage))
+        schedule_endpoints = ScheduleEndpoints(
+            schedules.registry, self._clock, _known_group(storage), schedules.folder
+        )
         endpoints = {
             "GroupService": GroupEndpoints(groups.room, groups.intake, groups.cancellations),
             "DispatchService": DispatchEndpoints(storage, Decisions(line), feed, interventions),

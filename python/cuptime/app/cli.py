@@ -51,6 +51,10 @@ def serve(
     rules: Annotated[
         Path | None, typer.Option(help="Folder of rule files, watched and hot-reloaded.")
     ] = None,
+    schedules: Annotated[
+        Path | None,
+        typer.Option(help="Folder, or file, of schedules, watched and hot-reloaded. 计划文件夹。"),
+    ] = None,
     redis: Annotated[
         str | None, typer.Option(help="redis:// URL of the live counters. Default: in process")
     ] = None,
@@ -75,6 +79,7 @@ def serve(
         "listen": listen,
         "metrics": metrics,
         "rules": rules,
+        "schedules": schedules,
         "redis": redis,
         "log_level": log_level,
     }
@@ -360,6 +365,27 @@ def backfill_schedule(
         validate_only=preview,
         request_id=client.fresh_id(),
     )
+
+
+@schedules_app.command("check")
+def check_schedules(
+    paths: Annotated[list[Path], typer.Argument(help="Files of schedules, or folders of *.yaml.")],
+) -> None:
+    """Check files of schedules as the server would, with every fault at its place. 检查计划文件。
+
+    The exit code is 0 when all are good. Example: `cuptime schedules check ./schedules`
+    """
+    from cuptime.app.schedules_check import check
+
+    raise typer.Exit(check(paths))
+
+
+@schedules_app.command("folder")
+def schedule_folder(address: Address = DEFAULT_ADDRESS) -> None:
+    """Show how the watched folder of the server stands. 查看计划文件夹的状态。"""
+    from cuptime.app import client
+
+    client.show("ScheduleService/GetScheduleFolder", address)
 
 
 @schedules_app.command("changes")

@@ -19,17 +19,17 @@ CARET_COLUMNS_MAX = 200
 """Longer lines are not shown below their fault."""
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
+def files_of(paths: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for path in paths:
         found.extend(sorted((*path.glob("*.yaml"), *path.glob("*.yml"))) if path.is_dir() else [path])
     return found
 
 
-def _sources(paths: Sequence[Path]) -> list[tuple[str, str]]:
+def sources_of(paths: Sequence[Path]) -> list[tuple[str, str]]:
     """(file name, YAML) of all files; empty when one cannot be read, which is then said."""
     sources = []
-    for path in _files(paths):
+    for path in files_of(paths):
         try:
             if path.stat().st_size > RULE_SOURCE_BYTES_MAX:
                 print(f"{path}: larger than {RULE_SOURCE_BYTES_MAX} bytes", file=sys.stderr)
@@ -39,7 +39,7 @@ def _sources(paths: Sequence[Path]) -> list[tuple[str, str]]:
             print(f"{path}: cannot be read: {error}", file=sys.stderr)
             return []
     if not sources:
-        print("no rule files there; give *.yaml files or folders that have some", file=sys.stderr)
+        print("no such files there; give *.yaml files or folders that have some", file=sys.stderr)
     return sources
 
 
@@ -56,7 +56,7 @@ def caret(source: str, line: int, column: int) -> list[str]:
     return [f"    {text}", f"    {' ' * _width(text[: column - 1])}^"]
 
 
-def _tell(
+def tell(
     faults: Sequence[Diagnostic], sources: Sequence[tuple[str, str]], meanings: Mapping[str, str]
 ) -> None:
     texts = dict(sources)
@@ -69,11 +69,11 @@ def _tell(
 def _built(paths: Sequence[Path], *, chinese: bool = False) -> Built | None:
     """The rule set of some files, its faults told; None when there are no files."""
     meanings = MEANINGS if chinese else {}
-    sources = _sources(paths)
+    sources = sources_of(paths)
     if not sources:
         return None
     built = build(rule_tools(), sources)
-    _tell(built.faults, sources, meanings)
+    tell(built.faults, sources, meanings)
     odd = warnings(built)
     for found in odd:
         print(f"warning: {found.told(meanings)}", file=sys.stderr)

@@ -29,6 +29,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     rules: Annotated[
         Path | None, Meta(description="Folder of rule files (*.yaml), watched; none by default.")
     ] = None
+    schedules: Annotated[
+        Path | None,
+        Meta(description="Folder, or file, of schedules (*.yaml), watched; none by default."),
+    ] = None
     calendars: Annotated[
         Path | None,
         Meta(description="Folder of calendars (*.json), watched; the legal one of China is built in."),

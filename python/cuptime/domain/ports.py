@@ -182,6 +182,10 @@ class Storage(Protocol):
         state: ScheduleState | None = None,
         label: tuple[str, str] | None = None,
     ) -> list[Schedule]: ...
+    async def sourced_schedules(self, *, after: int, limit: int) -> list[Schedule]:
+        """Those of the watched folder that are not unregistered. Its cost is that of what is there."""
+        ...
+
     async def schedule_changes(
         self, *, before: int, limit: int, schedule_id: str | None = None
     ) -> list[ScheduleChangeRow]:

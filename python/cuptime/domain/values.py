@@ -284,6 +284,8 @@ class Schedule(Struct, frozen=True):
     them."""
     buffered_count: int = 0
     cancelled_count: int = 0
+    source: str = ""
+    """`file#digest` of its entry in the watched folder that registered it; empty when a call did."""
 
 
 class Caller(Struct, frozen=True):

@@ -11,35 +11,23 @@ published last: a revision that came by RPC since then stays live.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
-from watchfiles import Change, awatch
 
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError
-from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX
 from cuptime.rules.book import RuleBook, RulesInvalid
 from cuptime.rules.diagnostic import Diagnostic, summary
+from cuptime.rules.watched import Changes, Watched, read_folder
 
-FILES_MAX: Final = 1_000
-SUFFIXES: Final = (".yaml", ".yml")
 REVISIONS_LOOKED_AT_MAX: Final = 1_000
-DEBOUNCE_MS: Final = 100
-"""Changes within this time are one change."""
-LOOK_AGAIN_S: Final = 1.0
-"""A folder that is not there is looked for so often."""
 NOTE: Final = "folder, content "
 
 _log = logging.getLogger(__name__)
-
-Changes = Callable[[Path, asyncio.Event], AsyncGenerator[Any, None]]
 
 
 class FolderStatus(Struct, frozen=True):
@@ -59,33 +47,6 @@ class FolderStatus(Struct, frozen=True):
     faults: tuple[Diagnostic, ...] = ()
 
 
-def read_folder(folder: Path) -> tuple[list[tuple[str, str]], list[Diagnostic], str]:
-    """(name, text) of every rule file by name, what cannot be read, and the hash of all of it. Blocks."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
-    sources: list[tuple[str, str]] = []
-    faults: list[Diagnostic] = []
-    digest = hashlib.blake2b(digest_size=16)
-    if len(paths) > FILES_MAX:
-        faults.append(Diagnostic("LIMIT_RULES", "", 1, 1, "", f"{len(paths)} files, at most {FILES_MAX}"))
-    for path in paths[:FILES_MAX]:
-        with path.open("rb") as file:
-            content = file.read(RULE_SOURCE_BYTES_MAX + 1)
-        for part in (path.name.encode(), content):
-            digest.update(len(part).to_bytes(8, "little"))
-            digest.update(part)
-        try:
-            text = content.decode("utf-8")
-        except UnicodeDecodeError as fault:
-            line = content.count(b"\n", 0, fault.start) + 1
-            column = len(content[content.rfind(b"\n", 0, fault.start) + 1 : fault.start].decode()) + 1
-            faults.append(
-                Diagnostic("NOT_UTF8", path.name, line, column, "", f"byte {fault.start} is not UTF-8")
-            )
-        else:
-            sources.append((path.name, text))
-    return sources, faults, digest.hexdigest()
-
-
 class RuleFolder:
     """Loads the folder, and again whenever something in it changes."""
 
@@ -93,26 +54,20 @@ class RuleFolder:
         self._book = book
         self._folder = folder
         self._clock = clock
-        self._changes = changes or _inotify
-        self._stop = asyncio.Event()
-        self._watching: asyncio.Task[None] | None = None
+        self._watched = Watched(folder, self.load, changes)
         self._loading = asyncio.Lock()
         self.status = FolderStatus(str(folder))
 
     async def start(self) -> FolderStatus:
         """Loads once, then watches. Content that is bad, or a folder that is not there, is in the status: the revision
         that storage has stays live."""
-        seen = _identity(self._folder)
-        await self.load(first=True)
-        self._watching = asyncio.get_running_loop().create_task(self._watch(seen))
+        async with self._watched.begin():
+            await self.load(first=True)
         return self.status
 
     async def close(self) -> None:
         """Stops watching."""
-        self._stop.set()
-        if self._watching is not None:
-            with suppress(asyncio.CancelledError):
-                await self._watching
+        await self._watched.close()
 
     async def load(self, *, first: bool = False) -> FolderStatus:
         """Reads the folder and publishes it when its content is new and good."""
@@ -191,48 +146,3 @@ class RuleFolder:
             faults=faults,
         )
         return self.status
-
-    async def _watch(self, seen: tuple[int, int] | None) -> None:
-        """Again and again: a folder that was removed and made anew has to be watched anew. `seen`: the one that is
-        loaded."""
-        while not self._stop.is_set():
-            watched = _identity(self._folder)
-            if watched is None:
-                seen = None
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop.wait(), LOOK_AGAIN_S)
-                continue
-            if watched != seen:
-                seen = watched
-                await self.load()
-            try:
-                await self._follow(watched)
-            except FileNotFoundError:
-                continue
-            except Exception as fault:
-                _log.exception("the rules folder is not watched any more")
-                self.status = replace(self.status, error=f"not watched any more: {fault}")
-                return
-
-    async def _follow(self, watched: tuple[int, int]) -> None:
-        """Loads after each change, until another folder, or none, has its name."""
-        async with aclosing(self._changes(self._folder, self._stop)) as changes:
-            async for changed in changes:
-                await self.load()
-                # The number of a folder that was removed may be given to the next one.
-                removed = (Change.deleted, str(self._folder)) in changed
-                if removed or _identity(self._folder) != watched:
-                    return
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-    """Which folder has the name now; None when none has it."""
-    try:
-        found = folder.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _inotify(folder: Path, stop: asyncio.Event) -> AsyncGenerator[Any, None]:
-    return awatch(folder, watch_filter=None, debounce=DEBOUNCE_MS, step=20, stop_event=stop, recursive=False)

@@ -65,13 +65,7 @@ def read_rules(source: str, name: str = "") -> RuleFile:
     """
     file = RuleFile(name, source)
     try:
-        size = len(source.encode("utf-8", "surrogatepass"))
-        if size > RULE_SOURCE_BYTES_MAX:
-            raise _Fault(
-                "LIMIT_BYTES", 1, 1, f"{size} bytes, at most {RULE_SOURCE_BYTES_MAX}", "split the rule set"
-            )
-        root = _composed(source)
-        _fill(file, root or Mapping(1, 1, []))
+        _fill(file, _bounded(source) or Mapping(1, 1, []))
     except _Fault as fault:
         file.faults.append(
             Diagnostic(fault.code, name, fault.line, fault.column, "", fault.message, fault.hint)
@@ -79,6 +73,22 @@ def read_rules(source: str, name: str = "") -> RuleFile:
     file.faults.sort(key=lambda fault: (fault.line, fault.column))
     del file.faults[DIAGNOSTICS_MAX:]
     return file
+
+
+def read_nodes(source: str, name: str = "") -> Node | Diagnostic:
+    """The nodes of a YAML file that is none of rules, under the same limits; an empty file is an empty mapping. Costs
+    O(bytes), and never raises for content."""
+    try:
+        return _bounded(source) or Mapping(1, 1, [])
+    except _Fault as fault:
+        return Diagnostic(fault.code, name, fault.line, fault.column, "", fault.message, fault.hint)
+
+
+def _bounded(source: str) -> Node | None:
+    size = len(source.encode("utf-8", "surrogatepass"))
+    if size > RULE_SOURCE_BYTES_MAX:
+        raise _Fault("LIMIT_BYTES", 1, 1, f"{size} bytes, at most {RULE_SOURCE_BYTES_MAX}", "split the file")
+    return _composed(source)
 
 
 _FORM: Final = "a rule file is `rules:` and below it a list, each entry with name, condition and action"

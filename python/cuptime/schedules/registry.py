@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.limits import PREVIEW_MAX, SCHEDULES_MAX
+from cuptime.domain.ports import CronEngine
 from cuptime.domain.requests import Requests, fingerprint_of
 from cuptime.domain.values import (
     NOBODY,
@@ -33,7 +34,7 @@ from cuptime.domain.values import (
 from cuptime.domain.writes import InsertSchedule, InsertTasks, Write
 from cuptime.schedules.answers import AnswerPort
 from cuptime.schedules.by_hand import ByHand
-from cuptime.schedules.changes import Asked, Change, Changes, not_found
+from cuptime.schedules.changes import Asked, Change, Changes, never, not_found
 from cuptime.schedules.cron_text import seeded
 from cuptime.schedules.desk import Desk
 from cuptime.schedules.planner import Planner
@@ -44,6 +45,7 @@ NOTE_CHARS_MAX: Final = 1_000
 PREVIEW_AT_ONCE: Final = 20
 TARGET_BYTES_MAX: Final = 96 * 1024
 PREVIEW_DEFAULT: Final = 5
+SOURCED_PAGE: Final = 2_000
 _PLAIN: Final = SchedulePolicy()
 
 
@@ -56,6 +58,8 @@ class NewSchedule(Struct, frozen=True):
     note: str = ""
     policy: SchedulePolicy = _PLAIN
     labels: tuple[tuple[str, str], ...] = ()
+    source: str = ""
+    """Of the watched folder; see `Schedule.source`."""
 
 
 class ScheduleChange(Struct, frozen=True):
@@ -66,6 +70,8 @@ class ScheduleChange(Struct, frozen=True):
     note: str | None = None
     policy: SchedulePolicy | None = None
     labels: tuple[tuple[str, str], ...] | None = None
+    source: str | None = None
+    """Of the watched folder, which alone may change what it registered."""
 
 
 class Registry:
@@ -83,6 +89,8 @@ class Registry:
         self._desk = desk
         self._changes = Changes(desk, planner, requests, answers)
         self.by_hand = ByHand(desk, self._changes, answers)
+        self.folder_owns = False
+        """Is there a watched folder? Then callers may pause what it registered, and not change it."""
         self._sequence = itertools.count(last_schedule_seq + 1)
         desk.line.generations(desk.generations.get)
 
@@ -135,6 +143,7 @@ class Registry:
         check_labels(change.labels)
 
         def changed(before: Schedule, now_ms: int) -> Schedule:
+            self._check_owner(before, change.source is not None)
             state = before.state
             finished = state is ScheduleState.FINISHED
             # The same timing again is no change of it: EVERY stays on its grid. It revives what is finished, though.
@@ -150,6 +159,7 @@ class Registry:
                 state=state,
                 policy=change.policy or before.policy,
                 labels=before.labels if change.labels is None else change.labels,
+                source=before.source if change.source is None else change.source,
             )
 
         asked = Asked(ScheduleChangeKind.UPDATED, request_id, by).of(schedule_id, change, etag)
@@ -163,11 +173,13 @@ class Registry:
         request_id: str = "",
         validate_only: bool = False,
         by: Caller = NOBODY,
+        folder: bool = False,
     ) -> bytes:
-        """Ends a schedule; what it has planned never fires. Its id is free again. Raises SCHEDULE_NOT_FOUND,
-        ETAG_MISMATCH."""
+        """Ends a schedule; what it has planned never fires. Its id is free again. `folder`: the watched folder does it.
+        Raises SCHEDULE_NOT_FOUND, ETAG_MISMATCH, STATE_CONFLICT for what the folder registered."""
 
         def changed(before: Schedule, _: int) -> Schedule:
+            self._check_owner(before, folder)
             return replace(before, state=ScheduleState.UNREGISTERED)
 
         asked = Asked(ScheduleChangeKind.UNREGISTERED, request_id, by).of(schedule_id, etag)
@@ -261,6 +273,34 @@ class Registry:
             await asyncio.sleep(0)
         return times
 
+    def _check_owner(self, schedule: Schedule, folder: bool) -> None:
+        """What the watched folder registered is changed in its file: a call would be undone by the next load."""
+        if self.folder_owns and schedule.source and not folder:
+            file = schedule.source.rpartition("#")[0]
+            raise CuptimeError(
+                Reason.STATE_CONFLICT,
+                f"schedule {schedule.schedule_id!r} is of the watched folder: change it in {file}",
+                metadata={"schedule_id": schedule.schedule_id, "file": file},
+            )
+
+    async def examine(self, new: NewSchedule) -> Schedule | None:
+        """Could it be registered, or its like updated? The one that has its id now. Raises what :meth:`register`
+        does, but SCHEDULE_EXISTS."""
+        self._check(new)
+        now_ms = self._desk.clock.now_ms()
+        check_fires(self._desk.engine, new.timing, now_ms)
+        found = self._desk.book.get(new.schedule_id) or await self._desk.storage.schedule(new.schedule_id)
+        return None if found is None or found.state is ScheduleState.UNREGISTERED else found
+
+    async def sourced(self) -> dict[str, Schedule]:
+        """What the watched folder registered, by id."""
+        found: dict[str, Schedule] = {}
+        after = 0
+        while page := await self._desk.storage.sourced_schedules(after=after, limit=SOURCED_PAGE):
+            after = page[-1].schedule_seq
+            found.update((schedule.schedule_id, schedule) for schedule in page)
+        return found
+
     def _blank(self, new: NewSchedule, now_ms: int) -> Schedule:
         return Schedule(
             schedule_seq=next(self._sequence),
@@ -278,20 +318,30 @@ class Registry:
             updated_ms=now_ms,
             policy=new.policy,
             labels=new.labels,
+            source=new.source,
         )
 
     def _check(self, new: NewSchedule) -> None:
-        if not new.schedule_id:
-            raise required("schedule.schedule_id")
-        if not SCHEDULE_ID_FORM.fullmatch(new.schedule_id):
-            raise invalid(
-                "schedule.schedule_id", f"of the form ^{SCHEDULE_ID_FORM.pattern}$", new.schedule_id
-            )
-        self._desk.engine.check(new.timing)
-        _check_target(new.target)
-        _check_note(new.note)
-        check_policy(new.policy)
-        check_labels(new.labels)
+        check_new(self._desk.engine, new)
+
+
+def check_new(engine: CronEngine, new: NewSchedule) -> None:
+    """Raises FIELD_*, CRON_*, TIME_ZONE_UNKNOWN, LIMIT_REACHED; not whether it has a firing left."""
+    if not new.schedule_id:
+        raise required("schedule.schedule_id")
+    if not SCHEDULE_ID_FORM.fullmatch(new.schedule_id):
+        raise invalid("schedule.schedule_id", f"of the form ^{SCHEDULE_ID_FORM.pattern}$", new.schedule_id)
+    engine.check(new.timing)
+    _check_target(new.target)
+    _check_note(new.note)
+    check_policy(new.policy)
+    check_labels(new.labels)
+
+
+def check_fires(engine: CronEngine, timing: Timing, now_ms: int) -> None:
+    """Raises CRON_NEVER_FIRES or SCHEDULE_TIME_PASSED for a timing that has no firing left."""
+    if not engine.next(timing, now_ms, now_ms):
+        raise never(timing, now_ms)
 
 
 def _seeded(timing: Timing, schedule_id: str) -> Timing:

@@ -268,6 +268,14 @@ class MemoryStorage:
         )
         return page(rows, lambda row: row.schedule_seq, after, limit)
 
+    async def sourced_schedules(self, *, after: int, limit: int) -> list[Schedule]:
+        rows = (
+            row
+            for row in self._tables.schedules.values()
+            if row.source and row.state is not ScheduleState.UNREGISTERED
+        )
+        return page(rows, lambda row: row.schedule_seq, after, limit)
+
     async def schedule_changes(
         self, *, before: int, limit: int, schedule_id: str | None = None
     ) -> list[ScheduleChangeRow]:

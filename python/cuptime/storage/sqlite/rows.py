@@ -109,7 +109,7 @@ def schedule_row(schedule: Schedule) -> Row:
         schedule.anchor_ms, schedule.planned_until_ms, schedule.next_ms, schedule.fire_count, schedule.note,
         schedule.created_ms, schedule.updated_ms, timing.dst,
         _policy_text(schedule.policy), label_lines(schedule.labels), schedule.run_count, schedule.missed_count,
-        schedule.skipped_count, schedule.buffered_count, schedule.cancelled_count,
+        schedule.source, schedule.skipped_count, schedule.buffered_count, schedule.cancelled_count,
     )  # fmt: skip
 
 
@@ -118,7 +118,8 @@ def schedule_of(row: Row) -> Schedule:
     timing = Timing(TimingKind(row[2]), row[3], row[4], row[5], row[6], row[7], DstPolicy(row[18]))
     return Schedule(
         row[0], row[1], timing, row[8], ScheduleState(row[9]), row[10], row[11], row[12], row[13], row[14], row[15],
-        row[16], row[17], _policy_of(row[19]), _labels_of(row[20]), *row[21:],
+        row[16], row[17], _policy_of(row[19]), _labels_of(row[20]), row[21], row[22],
+        row[24], row[25], row[26], row[23],
     )  # fmt: skip
 
 

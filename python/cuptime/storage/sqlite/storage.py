@@ -289,6 +289,9 @@ class SqliteStorage:
         bindings = (after, limit, None if state is None else int(state), line)
         return await self._readers.rows("schedules", bindings, schedule_of)
 
+    async def sourced_schedules(self, *, after: int, limit: int) -> list[Schedule]:
+        return await self._readers.rows("sourced_schedules", (after, limit), schedule_of)
+
     async def schedule_changes(
         self, *, before: int, limit: int, schedule_id: str | None = None
     ) -> list[ScheduleChangeRow]:

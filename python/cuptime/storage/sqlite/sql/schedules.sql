@@ -3,20 +3,20 @@
 -- part: schedule_columns
 schedule_seq, schedule_id, timing_kind, expression, value_ms, time_zone, start_ms, end_ms, target, state, generation,
 anchor_ms, planned_until_ms, next_ms, fire_count, note, created_ms, updated_ms, dst,
-policy, labels, run_count, missed_count, skipped_count, buffered_count, cancelled_count
+policy, labels, run_count, missed_count, source, skipped_count, buffered_count, cancelled_count
 
 -- name: insert_schedule
 INSERT INTO schedules ({schedule_columns}, epoch)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-    ?22, ?23, ?24, ?25, ?26, ?27
+    ?22, ?23, ?24, ?25, ?26, ?27, ?28
 WHERE ?10 = 4 OR NOT EXISTS (SELECT 1 FROM schedules WHERE schedule_id = ?2 AND state != 4);
 
 -- What the overlap policy did is counted by its own write; a schedule that was read before knows less of it.
 -- name: replace_schedule
 UPDATE schedules
 SET ({schedule_columns}, epoch) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-    ?20, ?21, ?22, ?23, skipped_count, buffered_count, cancelled_count, ?24)
-WHERE schedule_seq = ?1 AND generation = ?25;
+    ?20, ?21, ?22, ?23, ?24, skipped_count, buffered_count, cancelled_count, ?25)
+WHERE schedule_seq = ?1 AND generation = ?26;
 
 -- name: count_overlaps
 UPDATE schedules
@@ -41,6 +41,10 @@ SELECT {schedule_columns} FROM schedules WHERE schedule_seq = ?;
 -- name: schedules
 SELECT {schedule_columns} FROM schedules
 WHERE schedule_seq > ?1 AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR instr(labels, ?4) > 0)
+ORDER BY schedule_seq LIMIT ?2;
+
+-- name: sourced_schedules
+SELECT {schedule_columns} FROM schedules WHERE source != '' AND state != 4 AND schedule_seq > ?1
 ORDER BY schedule_seq LIMIT ?2;
 
 -- name: last_schedule_seq

@@ -1,0 +1,152 @@
+"""A folder of YAML files, or one such file, read whole and watched.
+
+What counts is the content of all of it, not which file changed: an editor that writes twice, or a mounted volume that
+swaps a link, is one change. A single file is watched through its folder, because most editors put a new file in its
+place."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from watchfiles import Change, awatch
+
+from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX
+from cuptime.rules.diagnostic import Diagnostic
+
+FILES_MAX: Final = 1_000
+SUFFIXES: Final = (".yaml", ".yml")
+DEBOUNCE_MS: Final = 100
+"""Changes within this time are one change."""
+LOOK_AGAIN_S: Final = 1.0
+"""A folder that is not there is looked for so often."""
+
+_log = logging.getLogger(__name__)
+
+Changes = Callable[[Path, asyncio.Event], AsyncGenerator[Any, None]]
+
+
+def read_folder(folder: Path) -> tuple[list[tuple[str, str]], list[Diagnostic], str]:
+    """(name, text) of every YAML file in the folder by name, what cannot be read, and the hash of all of it. `folder`
+    may be one file, whatever its suffix. Blocks; raises OSError."""
+    if folder.is_dir():
+        paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    else:
+        paths = [folder]
+    sources: list[tuple[str, str]] = []
+    faults: list[Diagnostic] = []
+    digest = hashlib.blake2b(digest_size=16)
+    if len(paths) > FILES_MAX:
+        faults.append(Diagnostic("LIMIT_RULES", "", 1, 1, "", f"{len(paths)} files, at most {FILES_MAX}"))
+    for path in paths[:FILES_MAX]:
+        with path.open("rb") as file:
+            content = file.read(RULE_SOURCE_BYTES_MAX + 1)
+        for part in (path.name.encode(), content):
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError as fault:
+            line = content.count(b"\n", 0, fault.start) + 1
+            column = len(content[content.rfind(b"\n", 0, fault.start) + 1 : fault.start].decode()) + 1
+            faults.append(
+                Diagnostic("NOT_UTF8", path.name, line, column, "", f"byte {fault.start} is not UTF-8")
+            )
+        else:
+            sources.append((path.name, text))
+    return sources, faults, digest.hexdigest()
+
+
+class Watched:
+    """Calls `load` after each change, until it is closed."""
+
+    def __init__(
+        self, path: Path, load: Callable[[], Awaitable[object]], changes: Changes | None = None
+    ) -> None:
+        self._path = path
+        self._load = load
+        self._changes = changes or _inotify
+        self._stop = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self.fault = ""
+        """Why it is not watched any more."""
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[None]:
+        """Load once inside; what changes from the beginning on is seen."""
+        seen = _identity(self._folder)
+        yield
+        self._watching = asyncio.get_running_loop().create_task(self._watch(seen))
+
+    async def close(self) -> None:
+        self._stop.set()
+        if self._watching is not None:
+            with suppress(asyncio.CancelledError):
+                await self._watching
+
+    @property
+    def _folder(self) -> Path:
+        """What is watched. Whether the path is a file is asked each time: it may not be there yet."""
+        is_file = self._path.suffix in SUFFIXES and not self._path.is_dir()
+        return self._path.parent if is_file else self._path
+
+    async def _watch(self, seen: tuple[int, int] | None) -> None:
+        """Again and again: a folder that was removed and made anew has to be watched anew. `seen`: the one that is
+        loaded."""
+        while not self._stop.is_set():
+            watched = _identity(self._folder)
+            if watched is None:
+                seen = None
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), LOOK_AGAIN_S)
+                continue
+            if watched != seen:
+                seen = watched
+                await self._load()
+            try:
+                await self._follow(watched)
+            except FileNotFoundError:
+                continue
+            except Exception as fault:
+                _log.exception("%s is not watched any more", self._path)
+                self.fault = f"not watched any more: {fault}"
+                return
+
+    async def _follow(self, watched: tuple[int, int]) -> None:
+        """Loads after each change, until another folder, or none, has its name."""
+        async with aclosing(self._changes(self._folder, self._stop)) as changes:
+            first = asyncio.ensure_future(anext(changes, None))
+            try:
+                # The first step of the generator sets the watch up. What changed before it, since the last load, nobody
+                # would tell.
+                await asyncio.sleep(0)
+                await self._load()
+                changed = await first
+            finally:
+                first.cancel()
+                await asyncio.wait([first])
+            while changed is not None:
+                await self._load()
+                # The number of a folder that was removed may be given to the next one.
+                removed = (Change.deleted, str(self._folder)) in changed
+                if removed or _identity(self._folder) != watched:
+                    return
+                changed = await anext(changes, None)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Which folder has the name now; None when none has it."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _inotify(folder: Path, stop: asyncio.Event) -> AsyncGenerator[Any, None]:
+    return awatch(folder, watch_filter=None, debounce=DEBOUNCE_MS, step=20, stop_event=stop, recursive=False)
