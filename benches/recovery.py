@@ -1,7 +1,8 @@
 """What a start reads from a file with a long history, beside a scan of the same tables: `python benches/recovery.py`.
 
-Makes a file of `--days` days with `--orders` orders each (all decided, all but the last day's assignments retired),
-then times the reads of a start that used to grow with history. Prints a table; `--json FILE` writes the figures.
+Makes a file of `--days` days with `--orders` orders each (all decided, all but the last day's assignments retired) and
+`--tasks` tasks that have ended and 1,000 that wait, then times the reads of a start that used to grow with history.
+Prints a table; `--json FILE` writes the figures.
 """
 
 from __future__ import annotations
@@ -18,14 +19,23 @@ from typing import Any, Final
 import apsw
 
 from cuptime.domain.clock import ManualClock
-from cuptime.domain.values import Fence, Group, GroupState, order_id_of
-from cuptime.domain.writes import InsertDecisions, InsertGroup, InsertOrders, RetireAssignments, Write
+from cuptime.domain.values import Fence, Group, GroupState, Task, TaskState, order_id_of
+from cuptime.domain.writes import (
+    InsertDecisions,
+    InsertGroup,
+    InsertOrders,
+    InsertTasks,
+    RetireAssignments,
+    Write,
+)
 from cuptime.storage.sqlite import SqliteStorage
 
 DAY_MS: Final = 86_400_000
 GROUP_SIZE: Final = 20
 BODY: Final = b"x" * 160
 PAGE: Final = 5_000
+LIVE_TASKS: Final = 1_000
+TASKS_AT_ONCE: Final = 1_000
 
 
 def group_writes(seq: int, created_ms: int, retired: bool) -> list[Write]:
@@ -61,16 +71,35 @@ def group_writes(seq: int, created_ms: int, retired: bool) -> list[Write]:
     return [*writes, RetireAssignments(ids)] if retired else writes
 
 
-async def fill(storage: SqliteStorage, fence: Fence, days: int, orders: int, now_ms: int) -> None:
-    groups = orders // GROUP_SIZE
-    for day in range(days):
-        start_ms = now_ms - (days - day) * DAY_MS + 3_600_000
-        units = [
-            group_writes(day * groups + n + 1, start_ms + n * 20, retired=day < days - 1)
-            for n in range(groups)
-        ]
-        for at in range(0, len(units), 200):
-            await asyncio.gather(*(storage.commit(fence, unit) for unit in units[at : at + 200]))
+async def fill(
+    storage: SqliteStorage, fence: Fence, first: int, groups: int, start_ms: int, retired: bool
+) -> None:
+    """The groups of a day, numbered from `first`."""
+    units = [group_writes(first + n, start_ms + n * 20, retired) for n in range(groups)]
+    for at in range(0, len(units), 200):
+        await asyncio.gather(*(storage.commit(fence, unit) for unit in units[at : at + 200]))
+
+
+def ended_task(task_id: int, at_ms: int) -> Task:
+    """Executed when it was due."""
+    return Task(
+        task_id, "sheets", BODY, at_ms, 50, 2, 1_000, TaskState.EXECUTED, at_ms, at_ms, at_ms,
+        trigger_id="0" * 32, trigger_ms=at_ms, execution_id="1" * 32, attempt=1, worker="worker-1",
+        result_hash=task_id.to_bytes(16, "big"), result=b"done",
+    )  # fmt: skip
+
+
+async def fill_tasks(storage: SqliteStorage, fence: Fence, first: int, count: int, at_ms: int) -> None:
+    """So many that ended, numbered from `first`."""
+    for at in range(0, count, TASKS_AT_ONCE):
+        made = [ended_task(first + at + n, at_ms) for n in range(min(TASKS_AT_ONCE, count - at))]
+        await storage.commit(fence, [InsertTasks(made)])
+
+
+def live_task(task_id: int, now_ms: int) -> Task:
+    return Task(
+        task_id, "sheets", BODY, now_ms + DAY_MS, 50, 2, 1_000, TaskState.SCHEDULED, now_ms, now_ms, now_ms
+    )
 
 
 async def timed(read: Callable[[int], Awaitable[list[Any]]], key: Callable[[Any], int]) -> tuple[int, float]:
@@ -89,16 +118,33 @@ def scanned(path: Path, query: str) -> tuple[int, float]:
     return count, perf_counter() - started
 
 
-async def measure(days: int, orders: int) -> dict[str, Any]:
+async def measure(days: int, orders: int, tasks: int) -> dict[str, Any]:
     now_ms = 1_800_000_000_000
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cuptime.db"
         storage = SqliteStorage(path, ManualClock(now_ms))
         await storage.open()
         fence = await storage.claim(0, "bench")
-        await fill(storage, fence, days, orders, now_ms)
+        groups = orders // GROUP_SIZE
+        for day in range(days):
+            start_ms = now_ms - (days - day) * DAY_MS + 3_600_000
+            await fill(storage, fence, day * groups + 1, groups, start_ms, retired=day < days - 1)
+        await fill_tasks(storage, fence, 1, tasks, now_ms - DAY_MS)
+        waiting = [live_task(tasks + n + 1, now_ms) for n in range(LIVE_TASKS)]
+        await storage.commit(fence, [InsertTasks(waiting)])
         since_ms = now_ms - DAY_MS
         figures = {
+            "groups that are open": await timed(
+                lambda after: storage.groups(before_seq=2**62, limit=PAGE, state=GroupState.OPEN),
+                lambda group: group.group_seq,
+            ),
+            "groups, by a scan": scanned(path, "SELECT * FROM groups WHERE state + 0 = 1"),
+            "tasks that wait": await timed(
+                lambda after: storage.waiting_tasks(after=after, limit=PAGE), lambda row: row[0]
+            ),
+            "tasks, by a scan": scanned(
+                path, "SELECT task_id, due_ms, state, lease_until_ms FROM tasks WHERE state <= 3"
+            ),
             "orders of the window": await timed(
                 lambda after: storage.orders_since(since_ms, after=after, limit=PAGE), lambda row: row.order_id
             ),
@@ -114,7 +160,7 @@ async def measure(days: int, orders: int) -> dict[str, Any]:
         }  # fmt: skip
         await storage.close()
     named = {name: {"rows": rows, "ms": round(s * 1e3, 1)} for name, (rows, s) in figures.items()}
-    return {"days": days, "orders_per_day": orders, "reads": named}
+    return {"days": days, "orders_per_day": orders, "tasks": tasks, "reads": named}
 
 
 def main() -> None:
@@ -123,10 +169,12 @@ def main() -> None:
     )
     parser.add_argument("--days", type=int, default=20)
     parser.add_argument("--orders", type=int, default=20_000)
+    parser.add_argument("--tasks", type=int, default=100_000)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    figures = asyncio.run(measure(given.days, given.orders))
-    print(f"{given.days} days of {given.orders} orders")
+    figures = asyncio.run(measure(given.days, given.orders, given.tasks))
+    groups = given.days * given.orders // GROUP_SIZE
+    print(f"{given.days} days of {given.orders} orders in {groups} groups, {given.tasks} tasks ended")
     for name, read in figures["reads"].items():
         print(f"  {name:24} {read['rows']:>8} rows {read['ms']:>9.1f} ms")
     if given.json is not None:

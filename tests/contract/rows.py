@@ -50,7 +50,7 @@ def order(group_seq: int, number: int, **changes: object) -> OrderRow:
     fields: dict[str, object] = {
         "order_id": order_id_of(group_seq, number), "user_id": 77 + number, "request_id": f"r-{group_seq}-{number}",
         "fingerprint": -(2**63) + number, "sku": "拿铁", "quantity": number, "created_ms": 100 * group_seq + number,
-        "rule_revision": 3, "state": OrderState.ADMITTED, "body": bytes([number]) * 3,
+        "rule_revision": 3, "state": OrderState.ADMITTED, "body": bytes([number % 256]) * 3,
     }  # fmt: skip
     return OrderRow(**(fields | changes))  # type: ignore[arg-type]
 

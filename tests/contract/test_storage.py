@@ -187,7 +187,7 @@ async def test_lists_of_groups(shard: Shard) -> None:
 
 async def test_moving_groups(shard: Shard) -> None:
     await shard.do(InsertGroup(rows.group(1)), InsertGroup(rows.group(2, completed_ms=44)))
-    await shard.do(MoveGroups(GroupState.COMPLETED, (GroupState.OPEN,), [(1, 500, 12), (2, 0, 13)]))
+    await shard.do(MoveGroups(GroupState.COMPLETED, (GroupState.OPEN,), [(1, 500, 12), (2, 0, 13)], 510))
     expected = [
         rows.group(1, state=GroupState.COMPLETED, completed_ms=500, member_count=12, etag=2),
         rows.group(2, state=GroupState.COMPLETED, completed_ms=44, member_count=13, etag=2),
@@ -195,10 +195,10 @@ async def test_moving_groups(shard: Shard) -> None:
     assert await shard.storage.groups(before_seq=9, limit=9) == expected[::-1]
     allowed = (GroupState.OPEN, GroupState.DECIDED)
     for wrong in ([(1, 0, 1)], [(3, 0, 1)]):
-        await shard.refused(Reason.STATE_CONFLICT, MoveGroups(GroupState.FAILED, allowed, wrong))
+        await shard.refused(Reason.STATE_CONFLICT, MoveGroups(GroupState.FAILED, allowed, wrong, 510))
     await shard.do(InsertGroup(rows.group(3)))
     error = await shard.refused(
-        Reason.STATE_CONFLICT, MoveGroups(GroupState.FAILED, allowed, [(3, 0, 1), (2, 0, 1)])
+        Reason.STATE_CONFLICT, MoveGroups(GroupState.FAILED, allowed, [(3, 0, 1), (2, 0, 1)], 510)
     )
     assert error.metadata == {"group_seq": "2", "wanted": "FAILED"}
     assert await shard.storage.groups(before_seq=9, limit=9) == [rows.group(3), *expected[::-1]]
@@ -446,7 +446,7 @@ async def test_undecided_orders(shard: Shard) -> None:
         assert page == undecided[at + 1 : at + 3]
     assert await shard.storage.undecided_orders(after=order_id_of(4, 2), limit=99) == undecided[4:]
     await shard.do(
-        MoveGroups(GroupState.DECIDED, (GroupState.COMPLETED,), [(seq, 0, 3) for seq in completed])
+        MoveGroups(GroupState.DECIDED, (GroupState.COMPLETED,), [(seq, 0, 3) for seq in completed], 510)
     )
     assert await shard.storage.undecided_orders(after=0, limit=99) == []
 

@@ -323,11 +323,12 @@ async def test_executed_results(shard: Shard) -> None:
                 rows.task(1, **(done | {"state": TaskState.FAILED})),
                 rows.task(2, **done),
                 rows.task(3, **done),
-                rows.task(4, **(done | {"result_hash": b""})),
+                rows.task(5, **done),
+                rows.task(7, **(done | {"result_hash": b""})),
             ]
         )
     )
-    assert await shard.storage.executed_result(b"h") == rows.task(2, **done)
+    assert await shard.storage.executed_result(b"h") == rows.task(3, **done), "the first with a context"
     assert await shard.storage.executed_result(b"x") is None
     assert await shard.storage.executed_result(b"") is None
 

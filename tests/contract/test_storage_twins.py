@@ -36,8 +36,11 @@ from cuptime.domain.writes import (
     CancelTasksOfSchedule,
     ExecuteTasks,
     ExtendLeases,
+    ForgetGroups,
     ForgetRequests,
     ForgetScheduleChanges,
+    ForgetSchedules,
+    ForgetTasks,
     InsertDecisions,
     InsertGroup,
     InsertOrders,
@@ -73,6 +76,8 @@ T = TypeVar("T")
 
 FEW = st.integers(1, 4)
 AT = st.integers(0, 30)
+BEFORE = st.sampled_from([10, 31, 200, 2 * CLOSED_LATE_MS])
+"""Some, or all, of what ended."""
 GROUP_STATES = st.sampled_from(GroupState)
 TASK_STATES = st.sampled_from(TaskState)
 ORDER_IDS = st.builds(order_id_of, FEW, FEW)
@@ -123,7 +128,7 @@ WRITES: st.SearchStrategy[Write] = st.one_of(
     st.builds(InsertOrders, many(orders.map(rows.row_of))),
     st.builds(InsertRefusals, many(refusals.map(rows.row_of))),
     st.builds(SetMemberCounts, many(st.tuples(FEW, AT))),
-    st.builds(MoveGroups, GROUP_STATES, states(GROUP_STATES), many(st.tuples(FEW, AT, AT))),
+    st.builds(MoveGroups, GROUP_STATES, states(GROUP_STATES), many(st.tuples(FEW, AT, AT)), AT),
     st.builds(MoveOrder, ORDER_IDS, st.sampled_from(OrderState), st.sampled_from(OrderState), AT),
     st.builds(ReleaseOrders, FEW, AT),
     st.builds(InsertDecisions, many(decisions.map(rows.row_of))),
@@ -167,6 +172,9 @@ WRITES: st.SearchStrategy[Write] = st.one_of(
     st.builds(InsertRuleRevision, st.builds(rows.revision, st.integers(0, 6))),
     st.builds(RememberRequest, st.builds(rows.request, FEW, expires_ms=AT)),
     st.builds(ForgetRequests, AT, AT),
+    st.builds(ForgetGroups, many(FEW), BEFORE),
+    st.builds(ForgetTasks, many(FEW), BEFORE),
+    st.builds(ForgetSchedules, AT),
 )
 
 
@@ -265,6 +273,11 @@ class Twins(RuleBasedStateMachine):
         self.same(lambda storage: storage.schedules(after=after, limit=limit, state=ScheduleState.ACTIVE))
         self.same(lambda storage: storage.rule_revisions(before=after, limit=limit))
         self.same(lambda storage: storage.executed_result(b"h"))
+        ends = {"after": (at_ms, after), "limit": limit}
+        for before_ms in (10, 31, 2 * CLOSED_LATE_MS):
+            self.same(lambda storage, ms=before_ms: storage.ended_groups(ms, **ends))  # type: ignore[misc]
+            self.same(lambda storage, ms=before_ms: storage.ended_tasks(ms, **ends))  # type: ignore[misc]
+        self.same(lambda storage: storage.forgotten_firings(after, limit))
         self.same(lambda storage: storage.rule_revision(None))
         for name in ("x", "y"):
             self.same(lambda storage, name=name: storage.schedule(name))  # type: ignore[misc]
@@ -291,6 +304,10 @@ class Twins(RuleBasedStateMachine):
                 await storage.schedules(after=0, limit=99),
                 await storage.rule_revisions(before=99, limit=99),
                 [await storage.request(f"req-{number}") for number in range(1, 5)],
+                await storage.ended_groups(2 * CLOSED_LATE_MS, after=(0, 0), limit=99),
+                await storage.ended_tasks(2 * CLOSED_LATE_MS, after=(0, 0), limit=99),
+                await storage.forgotten(),
+                [await storage.forgotten_firings(seq, gen) for seq in (1, 2) for gen in range(1, 5)],
             ]
 
         self.same(everything)

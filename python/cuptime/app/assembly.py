@@ -58,6 +58,7 @@ from cuptime.groups.intake import IntakeLine
 from cuptime.groups.life import Groups
 from cuptime.groups.recover import IntakeRecovery
 from cuptime.groups.registry import OpenGroups
+from cuptime.groups.retention import Retention
 from cuptime.groups.watch import GroupWatchers
 from cuptime.rules.book import RuleBook
 from cuptime.schedules.calendars import Calendars
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("cuptime")
 SHARD: Final = 0
+DAY_MS: Final = 86_400_000
 DATABASE: Final = "cuptime.db"
 
 
@@ -335,6 +337,12 @@ class Node:
         housekeeping = Housekeeping(base.storage, base.fence, self._clock, tasks.wheel, groups.intake)
         housekeeping.start()
         stack.callback(housekeeping.close)
+        retention = Retention(
+            base.storage, base.fence, self._clock, tasks.wheel, self._metrics,
+            groups_ms=self._settings.retain_days * DAY_MS, tasks_ms=self._settings.retain_tasks_days * DAY_MS,
+        )  # fmt: skip
+        retention.start()
+        stack.push_async_callback(retention.close)
         await schedules.desk.recover()
         schedules.planner.start()
         stack.push_async_callback(schedules.planner.stop)

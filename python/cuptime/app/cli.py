@@ -58,6 +58,16 @@ def serve(
     redis: Annotated[
         str | None, typer.Option(help="redis:// URL of the live counters. Default: in process")
     ] = None,
+    retain_days: Annotated[
+        int | None,
+        typer.Option(
+            help="Days that a group is kept after its end, with its orders and decisions; 0 for ever. Default: 30"
+        ),
+    ] = None,
+    retain_tasks_days: Annotated[
+        int | None,
+        typer.Option(help="Days that a task is kept after its end, and an unregistered schedule. Default: 7"),
+    ] = None,
     ready_file: Annotated[
         Path | None, typer.Option(help="Write the bound addresses here when serving (JSON).")
     ] = None,
@@ -81,6 +91,8 @@ def serve(
         "rules": rules,
         "schedules": schedules,
         "redis": redis,
+        "retain_days": retain_days,
+        "retain_tasks_days": retain_tasks_days,
         "log_level": log_level,
     }
     raise typer.Exit(run({name: value for name, value in given.items() if value is not None}, ready_file))

@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Meta, Struct
 
+from cuptime.domain.limits import RETAIN_DAYS_MAX
+
 ENVIRONMENT_PREFIX: Final = "CUPTIME_"
 PORT_MAX: Final = 65_535
 TICK_MS_MAX: Final = 50
@@ -73,6 +75,22 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, le=86_400, description="So long before pack-out an order stays with its shop.")
     ] = 480
     tick_ms: Annotated[int, Meta(ge=1, le=TICK_MS_MAX, description="Base tick of the timing wheel.")] = 1
+    retain_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=RETAIN_DAYS_MAX,
+            description="Days that a group is kept after its end, with its orders and decisions; 0 for ever.",
+        ),
+    ] = 30
+    retain_tasks_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=RETAIN_DAYS_MAX,
+            description="Days that a task is kept after its end, and an unregistered schedule; 0 for ever.",
+        ),
+    ] = 7
     reflection: Annotated[bool, Meta(description="Serve gRPC reflection.")] = True
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     drain_grace_s: Annotated[

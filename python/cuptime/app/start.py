@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Final
 
 SERVE: Final = "serve"
-OPTIONS: Final = ("data", "listen", "metrics", "rules", "schedules", "redis", "ready_file", "log_level")
+OPTIONS: Final = (
+    *("data", "listen", "metrics", "rules", "schedules", "redis", "retain_days", "retain_tasks_days"),
+    *("ready_file", "log_level"),
+)
 
 
 def plain(words: Sequence[str]) -> dict[str, str] | None:

@@ -4,6 +4,9 @@ The order is that of the sequence numbers, which storage gives in the order of c
 in a short ring; a watcher whose next number is in it reads memory, any other reads storage. So a slow watcher costs no
 memory, and a publication that comes out of turn, or not at all, is still seen: as a gap before the next one, which
 sends the watcher to storage.
+
+Retention takes old decisions out. A watcher whose number is older hears that it cannot be told what followed; one who
+begins at 0 begins with what is kept.
 """
 
 from __future__ import annotations
@@ -56,8 +59,9 @@ class DecisionFeed:
     async def watch(
         self, after_sequence: int, group_seq: int | None = None
     ) -> AsyncIterator[list[DecisionRow]]:
-        """Decisions after a sequence number (0 all, -1 from now on), of one group when given. Close the iterator when
-        the caller goes. Raises LIMIT_REACHED for one watcher too many, DRAINING when the server stops."""
+        """Decisions after a sequence number (0 all that are kept, -1 from now on), of one group when given. Close the
+        iterator when the caller goes. Raises LIMIT_REACHED for one watcher too many, DECISIONS_REMOVED when retention
+        took out what follows the number, DRAINING when the server stops."""
         if len(self._watchers) >= WATCHERS_MAX:
             raise CuptimeError(
                 Reason.LIMIT_REACHED, "too many watchers", metadata={"limit": str(WATCHERS_MAX)}
@@ -68,6 +72,8 @@ class DecisionFeed:
             last = after_sequence
             if last == FROM_NOW_ON:
                 last = (await self._storage.sequences()).decision
+            # Who begins at the beginning is told what is there; a group that is there has all its decisions.
+            may_miss = after_sequence != 0 and group_seq is None
             caught_up = False
             while True:
                 wake.clear()
@@ -78,6 +84,12 @@ class DecisionFeed:
                         after=last, limit=ROWS_PER_MESSAGE_MAX, group_seq=group_seq
                     )
                     caught_up = not rows
+                    # After the read: what it did not find any more is noted by now.
+                    removed = (await self._storage.sequences()).decision_forgotten
+                    if may_miss and removed > last:
+                        raise _removed(last, removed)
+                    if caught_up:
+                        last, may_miss = max(last, removed), group_seq is None
                 if rows:
                     last = rows[-1].sequence
                     wanted = rows if group_seq is None or not whole else _of_group(rows, group_seq)
@@ -111,6 +123,15 @@ class DecisionFeed:
             found += [_row(first + skip + index, row) for index, row in enumerate(rows[skip:])]
             at += 1
         return found
+
+
+def _removed(told: int, removed: int) -> CuptimeError:
+    return CuptimeError(
+        Reason.DECISIONS_REMOVED,
+        f"retention removed decisions up to sequence {removed}, and some of them come after {told}",
+        field="after_sequence",
+        metadata={"after_sequence": str(told), "removed_sequence": str(removed)},
+    )
 
 
 def _row(sequence: int, row: DecisionColumns) -> DecisionRow:

@@ -46,7 +46,7 @@ class Ledger:
         finished = [part for part in batch.parts if part.last and batch.attempt == 1]
         if finished:
             rows = [(part.waiting.group_seq, 0, part.waiting.member_count) for part in finished]
-            writes.append(MoveGroups(GroupState.DECIDED, (GroupState.COMPLETED,), rows))
+            writes.append(MoveGroups(GroupState.DECIDED, (GroupState.COMPLETED,), rows, now_ms))
         if answer.unassigned and retried(batch.attempt):
             due_ms = now_ms + backoff_ms(batch.attempt)
             tasks.append(retry_task(self._desk.means.tasks, answer.unassigned, batch.attempt + 1, due_ms))

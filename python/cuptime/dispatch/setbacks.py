@@ -112,9 +112,8 @@ class Setbacks:
         means = self._desk.means
         rows = [await means.storage.order(order_id) for order_id, _ in orders]
         now_ms = self._now_ms()
-        moved = MoveGroups(
-            GroupState.DECIDED, (GroupState.COMPLETED,), [(waiting.group_seq, 0, waiting.member_count)]
-        )
+        members = [(waiting.group_seq, 0, waiting.member_count)]
+        moved = MoveGroups(GroupState.DECIDED, (GroupState.COMPLETED,), members, now_ms)
         opened = OpenInterventions([InterventionRow(order_id, 0, now_ms) for order_id, _ in orders])
         await means.storage.commit(means.fence, [moved, opened])
         return [(row.sku, row.quantity) for row in rows if row is not None]

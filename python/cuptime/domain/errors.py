@@ -82,6 +82,11 @@ class Reason(Enum):
     )
 
     # Things that are not there, or are there already.
+    DECISIONS_REMOVED = ReasonFacts(
+        Code.OUT_OF_RANGE,
+        False,
+        "Decisions after this sequence were removed by retention; watch from 0 or -1.",
+    )
     GROUP_NOT_FOUND = ReasonFacts(Code.NOT_FOUND, False, "No such group.")
     ORDER_NOT_FOUND = ReasonFacts(Code.NOT_FOUND, False, "No such order.")
     DECISION_NOT_FOUND = ReasonFacts(

@@ -50,13 +50,15 @@ class TaskFilter(Struct, frozen=True):
 
 
 class Sequences(Struct, frozen=True):
-    """The highest ids in use, for the counters in memory."""
+    """The highest ids ever given, for the counters in memory."""
 
     group_seq: int
     task_id: int
     schedule_seq: int
     rule_revision: int
     decision: int
+    decision_forgotten: int = 0
+    """The highest sequence of a decision that retention took out; up to it the ledger has gaps."""
 
 
 class Storage(Protocol):
@@ -112,9 +114,9 @@ class Storage(Protocol):
     async def order(self, order_id: int) -> OrderRow | None: ...
     async def orders_of(self, group_seq: int, *, after: int, limit: int) -> list[OrderRow]: ...
     async def orders_since(self, created_from_ms: int, *, after: int, limit: int) -> list[OrderRow]:
-        """Every order made at or after the instant, for the request-id window; used at start. It reads the orders of
-        those groups alone that may have taken one since: not closed before, and with a deadline that was not before,
-        each less CLOSED_LATE_MS."""
+        """Every order made at or after the instant, for the request-id window; used at start. It reads those groups
+        alone, and their orders, that may have taken one since: not ended before, not closed before, and with a deadline
+        that was not before, each less CLOSED_LATE_MS."""
         ...
 
     async def refusal(self, request_id: str) -> RefusalRow | None: ...
@@ -157,7 +159,7 @@ class Storage(Protocol):
     async def tasks(self, where: TaskFilter, *, after: int, limit: int) -> list[Task]: ...
     async def waiting_tasks(self, *, after: int, limit: int) -> list[tuple[int, int, int, int]]:
         """(task_id, due_ms, state, lease_until_ms) of every task PENDING, SCHEDULED or TRIGGERED: what the wheel is
-        rebuilt from."""
+        rebuilt from. Its cost is that of what waits, however many have ended."""
         ...
 
     async def running_firings(self, *, after: int, limit: int) -> list[Task]:
@@ -166,7 +168,34 @@ class Storage(Protocol):
         ...
 
     async def executed_result(self, result_hash: bytes) -> Task | None:
-        """A task EXECUTED with this hash."""
+        """A task with a business context, EXECUTED with this hash."""
+        ...
+
+    async def ended_groups(
+        self, before_ms: int, *, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int, bool]]:
+        """(ended_ms, group_seq, held) of groups that ended before the instant, in that order, after `after`.
+
+        Held are those of which something still counts: the deadline is not before the instant, or an order waits for
+        its decision, a retry or a person, or has an assignment that takes something, or an order was made, moved or
+        decided, or its intervention resolved, since the instant."""
+        ...
+
+    async def ended_tasks(
+        self, before_ms: int, *, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int, bool]]:
+        """(ended_ms, task_id, held) of tasks that ended before the instant, in that order, after `after`.
+
+        Held are those with a business context whose result an equal task may still take: one lives, or may come, since
+        the instant of the context is not before `before_ms`."""
+        ...
+
+    async def forgotten_firings(self, schedule_seq: int, generation: int) -> int:
+        """The latest nominal time of a firing of this generation that retention took out, 0 when it took none."""
+        ...
+
+    async def forgotten(self) -> dict[str, int]:
+        """Rows that retention took out, by table."""
         ...
 
     async def schedule(self, schedule_id: str) -> Schedule | None:
@@ -323,6 +352,14 @@ class Metrics(Protocol):
     def overlap(self, effect: str, count: int) -> None: ...
     def depth(self, queue: str, depth: Callable[[], int]) -> None:
         """Registers a gauge that is read when scraped."""
+        ...
+
+    def forgotten(self, kind: str, count: int) -> None:
+        """Retention took out so many."""
+        ...
+
+    def oldest_ended(self, kind: str, ended_ms: int) -> None:
+        """When the oldest that has ended and is kept did so; 0 when there is none."""
         ...
 
 

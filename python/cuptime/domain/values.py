@@ -25,6 +25,15 @@ def group_seq_of(order_id: int) -> int:
     return order_id >> ORDER_NUMBER_BITS
 
 
+def whole_groups(order_ids: list[int], limit: int) -> list[int]:
+    """Of the first `limit` orders that were found, group by group, those whose group was not cut off at the end; all
+    when there is one group only."""
+    if len(order_ids) < limit or group_seq_of(order_ids[0]) == group_seq_of(order_ids[-1]):
+        return order_ids
+    cut = group_seq_of(order_ids[-1])
+    return [order_id for order_id in order_ids if group_seq_of(order_id) != cut]
+
+
 def order_number_of(order_id: int) -> int:
     """The number of an order in its group, from 1."""
     return order_id & ORDER_NUMBER_MASK

@@ -61,12 +61,14 @@ class SetMemberCounts(Struct, frozen=True):
 class MoveGroups(Struct, frozen=True):
     """Moves groups to `to`; refused with STATE_CONFLICT when one is not in a state of `allowed`.
 
-    Rows of (group_seq, completed_ms, member_count); completed_ms 0 leaves what is there. The etag grows by one.
+    Rows of (group_seq, completed_ms, member_count); completed_ms 0 leaves what is there. The etag grows by one. A group
+    that becomes FAILED or DECIDED has its end at `at_ms`.
     """
 
     to: GroupState
     allowed: tuple[GroupState, ...]
     rows: Sequence[Row]
+    at_ms: int
 
 
 class MoveOrder(Struct, frozen=True):
@@ -293,6 +295,35 @@ class ForgetRequests(Struct, frozen=True):
     refusals_before_ms: int
 
 
+# --- retention ----------------------------------------------------------------------------------------------------
+class ForgetGroups(Struct, frozen=True):
+    """Drops groups that ended before `before_ms`, with their orders and what belongs to these: decisions, the retired
+    assignment, the resolved intervention. At most FORGET_ORDERS_MAX orders, whole groups in the sequence given; only a
+    group that alone has more goes in several commits, and itself with the last of its orders.
+
+    Left out is a group that has not ended before, one whose deadline is to come, and an order that holds it back: see
+    :meth:`cuptime.domain.ports.Storage.ended_groups`. The result is how many groups and how many orders went."""
+
+    group_seqs: Sequence[int]
+    before_ms: int
+
+
+class ForgetTasks(Struct, frozen=True):
+    """Drops tasks that ended before `before_ms`; left out is one whose result may still be wanted, see
+    :meth:`cuptime.domain.ports.Storage.ended_tasks`. The result is how many went. Of the firings among them storage
+    notes up to which nominal time those of a schedule's generation are gone."""
+
+    task_ids: Sequence[int]
+    before_ms: int
+
+
+class ForgetSchedules(Struct, frozen=True):
+    """Drops schedules that were unregistered before `before_ms` and have no task any more: at most FORGET_ROWS_MAX, the
+    oldest first. The result is how many."""
+
+    before_ms: int
+
+
 Write = (
     InsertGroup
     | InsertOrders
@@ -325,4 +356,7 @@ Write = (
     | InsertRuleRevision
     | RememberRequest
     | ForgetRequests
+    | ForgetGroups
+    | ForgetTasks
+    | ForgetSchedules
 )

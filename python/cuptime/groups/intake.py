@@ -320,7 +320,7 @@ class IntakeLine:
             flush.writes.append(SetMemberCounts(admitted.member_counts))
         if admitted.completed:
             rows = [(group_seq, flush.now_ms, count) for group_seq, _, count in admitted.completed]
-            flush.writes.append(MoveGroups(GroupState.COMPLETED, (GroupState.OPEN,), rows))
+            flush.writes.append(MoveGroups(GroupState.COMPLETED, (GroupState.OPEN,), rows, flush.now_ms))
         for group_seq, _, _ in admitted.completed:
             group = self.groups.by_seq(group_seq)
             if group is not None:
@@ -346,7 +346,7 @@ class IntakeLine:
                 flush.writes.append(ReleaseOrders(group.group_seq, flush.now_ms))
         for state, moved in rows.items():
             if moved:
-                flush.writes.append(MoveGroups(state, (GroupState.OPEN,), moved))
+                flush.writes.append(MoveGroups(state, (GroupState.OPEN,), moved, flush.now_ms))
 
     def _as(self, group: Group, state: GroupState, completed_ms: int) -> Group:
         return closed_group(self.groups.current(group), state, completed_ms)

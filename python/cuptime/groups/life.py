@@ -224,10 +224,11 @@ class Groups:
         async def make() -> Made:
             closed = self._closing(await self._open_one(group_id, etag), force)
             made[:] = [closed]
+            now_ms = self._clock.now_ms()
             row = (closed.group_seq, closed.completed_ms, closed.member_count)
-            writes: list[Write] = [MoveGroups(closed.state, (GroupState.OPEN,), [row])]
+            writes: list[Write] = [MoveGroups(closed.state, (GroupState.OPEN,), [row], now_ms)]
             if closed.state is GroupState.FAILED:
-                writes.append(ReleaseOrders(closed.group_seq, self._clock.now_ms()))
+                writes.append(ReleaseOrders(closed.group_seq, now_ms))
             return writes, _kept(closed)
 
         fingerprint = fingerprint_of(group_id, etag, force)

@@ -13,6 +13,10 @@ from cuptime.groups.ports import Intake, NewIntake
 from cuptime.groups.registry import OpenGroups, columns_of
 
 PAGE: Final = 5_000
+ORDERS_PAGE: Final = 20_000
+"""Each page looks for its groups again."""
+CLOSED_PAGE: Final = 1_000
+"""The last page of closed groups has some that are too old."""
 CLOSED_READ_MAX: Final = 100_000
 """Closed groups that the table is told of; it remembers no more."""
 
@@ -79,16 +83,16 @@ class IntakeRecovery:
         groups: list[Group] = []
         before = 2**62
         while len(groups) < CLOSED_READ_MAX:
-            page = await self._storage.groups(before_seq=before, limit=PAGE, state=state)
+            page = await self._storage.groups(before_seq=before, limit=CLOSED_PAGE, state=state)
             groups += [group for group in page if group.created_ms >= since_ms]
-            if len(page) < PAGE or page[-1].created_ms < since_ms:
+            if len(page) < CLOSED_PAGE or page[-1].created_ms < since_ms:
                 break
             before = page[-1].group_seq
         return groups[::-1]
 
     async def _restore_since(self, intake: Intake, since_ms: int) -> None:
         after = 0
-        while rows := await self._storage.orders_since(since_ms, after=after, limit=PAGE):
+        while rows := await self._storage.orders_since(since_ms, after=after, limit=ORDERS_PAGE):
             intake.restore_orders([_columns(row) for row in rows])
             after = rows[-1].order_id
 

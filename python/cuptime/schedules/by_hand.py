@@ -70,8 +70,8 @@ class ByHand:
     ) -> bytes:
         """The firings t with start_ms <= t < end_ms that the present timing has and the present generation has not
         made yet, all due now, the earliest first; `overlap` instead of the schedule's policy. With `validate_only`
-        nothing is fired, and the answer says what it would cost. Raises FIELD_*, SCHEDULE_NOT_FOUND, STATE_CONFLICT;
-        LIMIT_REACHED for more than `BACKFILL_FIRINGS_MAX`."""
+        nothing is fired, and the answer says what it would cost. Raises FIELD_*, also for a time of which retention
+        removed firings; SCHEDULE_NOT_FOUND, STATE_CONFLICT; LIMIT_REACHED for more than `BACKFILL_FIRINGS_MAX`."""
         if not start_ms > 0:
             raise invalid("start_time_ms", "an instant", start_ms)
         if not start_ms < end_ms:
@@ -83,6 +83,7 @@ class ByHand:
             if end_ms > now_ms:
                 raise invalid("end_time_ms", "not after now: what is to come is planned by itself", end_ms)
             schedule = await self._may_fire(schedule_id, now_ms)
+            await self._check_kept(schedule, start_ms)
             times = self._desk.engine.firings(
                 schedule.timing, schedule.anchor_ms, start_ms - 1, end_ms - 1, BACKFILL_FIRINGS_MAX + 1
             )
@@ -131,6 +132,13 @@ class ByHand:
                 metadata={"state": schedule.state.name},
             )
         return schedule
+
+    async def _check_kept(self, schedule: Schedule, start_ms: int) -> None:
+        """Which firings there were is known as long as their tasks are kept: none must fire twice."""
+        removed_ms = await self._desk.storage.forgotten_firings(schedule.schedule_seq, schedule.generation)
+        if start_ms <= removed_ms:
+            wanted = f"after {removed_ms}: which firings there were up to then was removed by retention"
+            raise invalid("start_time_ms", wanted, start_ms)
 
     def _fired(self, schedule: Schedule, times: list[int], now_ms: int, overlap: Overlap | None) -> Change:
         made = self._desk.tasks(schedule, times, schedule.fire_count, overlap)

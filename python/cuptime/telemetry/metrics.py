@@ -70,6 +70,15 @@ class PrometheusMetrics:
         )
         self._calls = CallFigures()
         at.register(self._calls)
+        self._forgotten = Counter(
+            "cuptime_retention_removed_total", "What retention removed, by kind.", ["kind"], registry=at
+        )
+        self._oldest = Gauge(
+            "cuptime_retention_oldest_seconds",
+            "When the oldest that has ended and is kept did so, seconds since 1970; 0 is none.",
+            ["kind"],
+            registry=at,
+        )
         self._depth = Gauge("cuptime_queue_depth", "What waits, by queue.", ["queue"], registry=at)
 
     def orders_admitted(self, count: int) -> None:
@@ -110,6 +119,12 @@ class PrometheusMetrics:
 
     def depth(self, queue: str, depth: Callable[[], int]) -> None:
         self._depth.labels(queue).set_function(lambda: float(depth()))
+
+    def forgotten(self, kind: str, count: int) -> None:
+        self._forgotten.labels(kind).inc(count)
+
+    def oldest_ended(self, kind: str, ended_ms: int) -> None:
+        self._oldest.labels(kind).set(ended_ms / 1_000)
 
     def call(self, method: str, code: str, duration_ms: float) -> None:
         self._calls.add(method, code, duration_ms)

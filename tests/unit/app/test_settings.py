@@ -33,6 +33,16 @@ def test_a_tick_that_the_wheel_cannot_have_is_named(tick_ms: int) -> None:
         read({"tick_ms": tick_ms}, {})
 
 
+@pytest.mark.parametrize("name", ["retain_days", "retain_tasks_days"])
+@pytest.mark.parametrize(
+    ("days", "told"), [("-1", ">= 0"), ("3651", "<= 3650"), ("x", "`int`"), ("1.5", "`int`"), ("", "`int`")]
+)
+def test_days_that_retention_cannot_have_are_named(name: str, days: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=f"setting {name}: .*{told}"):
+        read({name: days}, {})
+    assert getattr(read({name: "0"}, {}), name) == 0
+
+
 @pytest.mark.parametrize("tick_ms", [1, 8, 10, 50])
 def test_a_tick_is_a_divisor_of_a_second(tick_ms: int) -> None:
     assert read({"tick_ms": tick_ms}, {}).tick_ms == tick_ms

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from cuptime._gen.cuptime.v1 import group_service_pb2 as groups_pb
 from cuptime.dispatch.interventions import Resolution
 from cuptime.dispatch.values import StockChange
 from cuptime.domain.errors import CuptimeError, Reason
@@ -55,16 +57,22 @@ def decides(writes: Sequence[Write]) -> bool:
 class Chaos:
     """One random morning."""
 
+    moves_time: ClassVar[frozenset[str]] = frozenset(
+        {"time", "hours", "look", "restart", "count", "capacity", "days", "sweep"}
+    )
+    """Steps that pass time themselves, or wait for what does."""
+
     def __init__(self, morning: Morning) -> None:
         self.morning = morning
         self.answers: dict[str, bytes] = {}
+        self.sent: dict[str, groups_pb.SubmitOrderRequest] = {}
         self._asked = 0
         self._groups = 0
 
     async def step(self, kind: str, first: int, second: int) -> None:
         step = asyncio.ensure_future(getattr(self, kind)(first, second))
         try:
-            if kind in ("time", "hours", "look", "restart", "count", "capacity"):
+            if kind in self.moves_time:
                 await step
             else:
                 await self.morning.while_time_passes(step)
@@ -135,6 +143,7 @@ class Chaos:
                     sku=COLD_BREW if cold else COFFEE, quantity=1 + self._asked % 2,
                 )
             )  # fmt: skip
+        self.sent.update((message.request_id, message) for message in messages)
         messages += messages[:1]
         answers = await asyncio.gather(*map(self.morning.submit_raw, messages), return_exceptions=True)
         for message, answer in zip(messages, answers, strict=True):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cuptime.dispatch.feed import DecisionFeed
 from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.ports import Sequences
 from cuptime.domain.values import DecisionRow
 from tests.unit.dispatch.rig import Morning
 
@@ -57,6 +58,9 @@ class Ledger:
     def __init__(self) -> None:
         self.rows: list[DecisionRow] = []
         self.reads = 0
+
+    async def sequences(self) -> Sequences:
+        return Sequences(0, 0, 0, 0, len(self.rows))
 
     async def decisions(self, *, after: int, limit: int, group_seq: int | None = None) -> list[DecisionRow]:
         self.reads += 1

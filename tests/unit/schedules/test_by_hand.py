@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.values import SchedulePolicy
+from cuptime.domain.ports import TaskFilter
+from cuptime.domain.values import SchedulePolicy, TaskState
+from cuptime.domain.writes import ForgetTasks
 from cuptime.schedules.answers import Backfill
 from cuptime.schedules.registry import NewSchedule, ScheduleChange
 from tests.unit.schedules.desk_rig import ScheduleRig, after, every
@@ -92,6 +94,30 @@ async def test_a_backfill_tells_its_cost_and_then_fires_what_is_missing_once(rig
     await rig.pass_ms(MINUTE)
     assert offsets(rig) == [MINUTE * minute for minute in range(-5, 4)]
     assert all(fired.at_ms >= fired.nominal_ms for fired in rig.fired)
+
+
+async def test_a_time_whose_firings_retention_removed_is_not_backfilled(rig: ScheduleRig) -> None:
+    """Nobody knows any more which firings there were, and none must fire twice."""
+    schedule = await rig.register("s", every(MINUTE, start_ms=START_MS - 100 * MINUTE))
+    await rig.pass_ms(2 * MINUTE)
+    where = TaskFilter(schedule_seq=schedule.schedule_seq, state=TaskState.EXECUTED)
+    fired = await rig.storage.tasks(where, after=0, limit=9)
+    gone = [task.task_id for task in fired if task.nominal_ms <= START_MS + MINUTE]
+    committed = await rig.storage.commit(rig.fence, [ForgetTasks(gone, rig.clock.now_ms() + 1)])
+    assert committed.results == ((1,),)
+    hand = rig.registry.raw.by_hand
+    for start_ms in (START_MS - 5 * MINUTE, START_MS + MINUTE):
+        with pytest.raises(CuptimeError) as refused:
+            await hand.backfill("s", start_ms, START_MS + 2 * MINUTE)
+        assert refused.value.reason is Reason.FIELD_INVALID
+        assert refused.value.metadata["field"] == "start_time_ms"
+        assert f"after {START_MS + MINUTE}" in str(refused.value)
+    await rig.pass_ms(1)
+    known = told(await hand.backfill("s", START_MS + MINUTE + 1, START_MS + 2 * MINUTE + 1))
+    assert (known.firings, known.existing) == (0, 1)
+    # A change of the timing begins a generation that has made none of them.
+    await rig.registry.update("s", ScheduleChange(timing=every(2 * MINUTE, start_ms=START_MS - 100 * MINUTE)))
+    assert told(await hand.backfill("s", START_MS - 5 * MINUTE, START_MS + MINUTE)).firings > 0
 
 
 async def test_an_unregistered_backfill_never_fires(rig: ScheduleRig) -> None:

@@ -21,6 +21,8 @@ def test_counts_and_times_are_shown() -> None:
     metrics.rules(9, [("early", 4)], [("broken", 1)])
     metrics.task("TRIGGERED", 7)
     metrics.call("TaskService/GetTask", "OK", 0.7)
+    metrics.forgotten("orders", 40)
+    metrics.oldest_ended("groups", 1_500)
     shown = _shown(metrics)
     for line in (
         "cuptime_orders_admitted_total 3.0",
@@ -38,6 +40,8 @@ def test_counts_and_times_are_shown() -> None:
         'cuptime_call_duration_ms_bucket{le="1.0",method="TaskService/GetTask"} 1.0',
         'cuptime_call_duration_ms_bucket{le="+Inf",method="TaskService/GetTask"} 1.0',
         'cuptime_call_duration_ms_count{method="TaskService/GetTask"} 1.0',
+        'cuptime_retention_removed_total{kind="orders"} 40.0',
+        'cuptime_retention_oldest_seconds{kind="groups"} 1.5',
         'cuptime_call_duration_ms_sum{method="TaskService/GetTask"} 0.7',
     ):
         assert line in shown

@@ -89,7 +89,7 @@ class Replay:
         self._clock = ManualClock(START_MS)
         settings = Settings(
             data=Path("unused"), metrics="", rules=None, redis="", purchase_limit=1_000,
-            origin_latitude=ORIGIN[0], origin_longitude=ORIGIN[1],
+            origin_latitude=ORIGIN[0], origin_longitude=ORIGIN[1], retain_days=0, retain_tasks_days=0,
         )  # fmt: skip
         self._node = Node(settings, self._clock, _World(day))
         self._metres = _metres_a_degree()

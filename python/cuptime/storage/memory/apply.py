@@ -30,8 +30,11 @@ from cuptime.domain.writes import (
     CancelTasksOfSchedule,
     ExecuteTasks,
     ExtendLeases,
+    ForgetGroups,
     ForgetRequests,
     ForgetScheduleChanges,
+    ForgetSchedules,
+    ForgetTasks,
     InsertDecisions,
     InsertGroup,
     InsertOrders,
@@ -60,6 +63,7 @@ from cuptime.domain.writes import (
     TriggerTasks,
     Write,
 )
+from cuptime.storage.memory.retention import forget_groups, forget_schedules, forget_tasks
 from cuptime.storage.memory.tables import Tables
 
 _NONE: tuple[int, ...] = ()
@@ -77,7 +81,15 @@ def _insert_group(tables: Tables, write: InsertGroup) -> tuple[int, ...]:
         raise CuptimeError(Reason.GROUP_EXISTS, metadata={"group_id": str(group.group_id)})
     tables.groups.insert(group.group_seq, group)
     tables.group_seqs.insert(group.group_id, group.group_seq)
+    _note_end(tables, group, max(group.created_ms, group.completed_ms))
     return _NONE
+
+
+def _note_end(tables: Tables, group: Group, at_ms: int) -> None:
+    if group.state in (GroupState.FAILED, GroupState.DECIDED):
+        tables.group_ends.put(group.group_seq, max(at_ms, 1))
+    else:
+        tables.group_ends.drop(group.group_seq)
 
 
 def _insert_orders(tables: Tables, write: InsertOrders) -> tuple[int, ...]:
@@ -127,6 +139,7 @@ def _move_groups(tables: Tables, write: MoveGroups) -> tuple[int, ...]:
             etag=group.etag + 1,
         )
         tables.groups.put(group_seq, moved)
+        _note_end(tables, moved, write.at_ms)
     return _NONE
 
 
@@ -136,6 +149,7 @@ def _move_order(tables: Tables, write: MoveOrder) -> tuple[int, ...]:
         metadata = {"order_id": str(write.order_id), "expected": write.expected.name}
         raise CuptimeError(Reason.STATE_CONFLICT, metadata=metadata)
     tables.orders.put(write.order_id, replace(order, state=OrderState(write.to)))
+    tables.orders_moved.put(write.order_id, write.at_ms)
     return _NONE
 
 
@@ -143,13 +157,15 @@ def _release_orders(tables: Tables, write: ReleaseOrders) -> tuple[int, ...]:
     for order in list(tables.orders.values()):
         if group_seq_of(order.order_id) == write.group_seq and order.state == OrderState.ADMITTED:
             tables.orders.put(order.order_id, replace(order, state=OrderState.RELEASED))
+            tables.orders_moved.put(order.order_id, write.at_ms)
     return _NONE
 
 
 # --- decisions ----------------------------------------------------------------------------------------------------
 def _insert_decisions(tables: Tables, write: InsertDecisions) -> tuple[int, ...]:
     for at, row in enumerate(write.rows):
-        sequence = len(tables.decisions) + 1  # Never deleted, so the count is the last one.
+        sequence = last_sequence(tables) + 1
+        tables.last_sequence.put("decisions", sequence)
         columns: list[Any] = [sequence, *row]
         columns[3], columns[12] = Outcome(columns[3]), bool(columns[12])
         decision = DecisionRow(*columns)
@@ -169,6 +185,11 @@ def _insert_decisions(tables: Tables, write: InsertDecisions) -> tuple[int, ...]
         elif decision.outcome == Outcome.RELEASED:
             _release(tables, decision, handed_over=write.hands_over(at))
     return _NONE
+
+
+def last_sequence(tables: Tables) -> int:
+    """The highest ever given."""
+    return tables.last_sequence.get("decisions") or 0
 
 
 def _release(tables: Tables, decision: DecisionRow, *, handed_over: bool) -> None:
@@ -529,4 +550,7 @@ _BY_KIND: dict[type, Callable[[Tables, Any], tuple[int, ...]]] = {
     InsertRuleRevision: _insert_rule_revision,
     RememberRequest: _remember_request,
     ForgetRequests: _forget_requests,
+    ForgetGroups: forget_groups,
+    ForgetTasks: forget_tasks,
+    ForgetSchedules: forget_schedules,
 }

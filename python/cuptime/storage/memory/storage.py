@@ -31,7 +31,8 @@ from cuptime.domain.values import (
     group_seq_of,
 )
 from cuptime.domain.writes import Write
-from cuptime.storage.memory.apply import apply
+from cuptime.storage.memory.apply import apply, last_sequence
+from cuptime.storage.memory.retention import FORGOTTEN_KINDS, ended_ms, group_held, task_held
 from cuptime.storage.memory.tables import Tables, page
 
 _WAITING = (TaskState.PENDING, TaskState.SCHEDULED, TaskState.TRIGGERED)
@@ -66,7 +67,7 @@ class MemoryStorage:
         stored, _ = self._tables.shards.get(fence.shard_id, (0, ""))
         if not stored == fence.epoch > 0:
             raise _stale(fence, stored)
-        sequence = len(self._tables.decisions)
+        sequence = last_sequence(self._tables)
         try:
             results = tuple([apply(self._tables, write) for write in writes])
         except CuptimeError:
@@ -76,7 +77,7 @@ class MemoryStorage:
             self._tables.take_back()
             raise CuptimeError(Reason.INTERNAL, f"{type(error).__name__}: {error}") from error
         self._tables.keep()
-        return Committed(results, sequence + 1 if len(self._tables.decisions) > sequence else 0)
+        return Committed(results, sequence + 1 if last_sequence(self._tables) > sequence else 0)
 
     async def room(self) -> None:
         """There always is."""
@@ -94,12 +95,14 @@ class MemoryStorage:
     # --- reads: groups and orders -----------------------------------------------------------------------------------
     async def sequences(self) -> Sequences:
         tables = self._tables
+        gone = {kind: last for kind, (last, _) in tables.forgotten.rows.items()}
         return Sequences(
-            group_seq=max(tables.groups.rows, default=0),
-            task_id=max(tables.tasks.rows, default=0),
-            schedule_seq=max(tables.schedules.rows, default=0),
+            group_seq=max(gone.get("groups", 0), max(tables.groups.rows, default=0)),
+            task_id=max(gone.get("tasks", 0), max(tables.tasks.rows, default=0)),
+            schedule_seq=max(gone.get("schedules", 0), max(tables.schedules.rows, default=0)),
             rule_revision=len(tables.rule_revisions),
-            decision=len(tables.decisions),
+            decision=last_sequence(tables),
+            decision_forgotten=gone.get("decisions", 0),
         )
 
     async def group(self, group_id: int) -> Group | None:
@@ -132,7 +135,9 @@ class MemoryStorage:
         possible = {
             group.group_seq
             for group in self._tables.groups.values()
-            if group.deadline_ms >= from_ms and (not group.completed_ms or group.completed_ms >= from_ms)
+            if group.deadline_ms >= from_ms
+            and (not group.completed_ms or group.completed_ms >= from_ms)
+            and self._tables.group_ends.rows.get(group.group_seq, from_ms) >= from_ms
         }
         rows = (
             row
@@ -209,7 +214,7 @@ class MemoryStorage:
     async def rider(self, rider_id: int) -> RiderRow | None:
         return self._tables.riders.get(rider_id)
 
-    # --- reads: tasks and schedules ---------------------------------------------------------------------------------
+    # --- reads: tasks -----------------------------------------------------------------------------------------------
     async def task(self, task_id: int) -> Task | None:
         return self._tables.tasks.get(task_id)
 
@@ -241,9 +246,38 @@ class MemoryStorage:
         rows = (
             task
             for task in self._tables.tasks.values()
-            if result_hash and task.result_hash == result_hash and task.state == TaskState.EXECUTED
+            if result_hash
+            and task.context is not None
+            and task.result_hash == result_hash
+            and task.state == TaskState.EXECUTED
         )
         return min(rows, key=lambda task: task.task_id, default=None)
+
+    # --- reads: retention -------------------------------------------------------------------------------------------
+    async def ended_groups(
+        self, before_ms: int, *, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int, bool]]:
+        ends = ((ended, group_seq) for group_seq, ended in self._tables.group_ends.rows.items())
+        found = sorted(end for end in ends if end[0] < before_ms and end > after)
+        return [(*end, group_held(self._tables, end[1], before_ms)) for end in found[:limit]]
+
+    async def ended_tasks(
+        self, before_ms: int, *, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int, bool]]:
+        ends = ((ended_ms(task), task.task_id, task) for task in self._tables.tasks.values())
+        found = sorted(
+            (end for end in ends if 0 < end[0] < before_ms and end[:2] > after), key=lambda e: e[:2]
+        )
+        return [(*end[:2], task_held(self._tables, end[2], before_ms)) for end in found[:limit]]
+
+    async def forgotten_firings(self, schedule_seq: int, generation: int) -> int:
+        noted, nominal_ms = self._tables.forgotten_firings.get(schedule_seq) or (0, 0)
+        return nominal_ms if noted == generation else 0
+
+    async def forgotten(self) -> dict[str, int]:
+        return {kind: (self._tables.forgotten.get(kind) or (0, 0))[1] for kind in FORGOTTEN_KINDS}
+
+    # --- reads: schedules -------------------------------------------------------------------------------------------
 
     async def schedule(self, schedule_id: str) -> Schedule | None:
         rows = [row for row in self._tables.schedules.values() if row.schedule_id == schedule_id]

@@ -75,7 +75,11 @@ class Tables:
         self.groups: Table[int, Group] = Table(self.journal)
         self.group_seqs: Table[int, int] = Table(self.journal)
         """group_seq by group_id."""
+        self.group_ends: Table[int, int] = Table(self.journal)
+        """ended_ms by group_seq; of those that have their end."""
         self.orders: Table[int, OrderRow] = Table(self.journal)
+        self.orders_moved: Table[int, int] = Table(self.journal)
+        """By order_id, when it was cancelled or released."""
         self.refusals: Table[str, RefusalRow] = Table(self.journal)
         self.decisions: Table[int, DecisionRow] = Table(self.journal)
         self.attempts: Table[tuple[int, int, int], int] = Table(self.journal)
@@ -95,6 +99,12 @@ class Tables:
         self.schedule_changes: Table[int, ScheduleChangeRow] = Table(self.journal)
         self.rule_revisions: Table[int, RuleRevisionRow] = Table(self.journal)
         self.requests: Table[str, RequestRow] = Table(self.journal)
+        self.last_sequence: Table[str, int] = Table(self.journal)
+        """The highest sequence ever given to a decision, under "decisions"."""
+        self.forgotten: Table[str, tuple[int, int]] = Table(self.journal)
+        """By table the highest id that retention took out, and how many rows."""
+        self.forgotten_firings: Table[int, tuple[int, int]] = Table(self.journal)
+        """By schedule_seq the generation and the latest nominal time."""
 
     def keep(self) -> None:
         """What was done since the last `keep` stays."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import apsw
@@ -22,8 +23,11 @@ from cuptime.domain.writes import (
     CancelTasksOfSchedule,
     ExecuteTasks,
     ExtendLeases,
+    ForgetGroups,
     ForgetRequests,
     ForgetScheduleChanges,
+    ForgetSchedules,
+    ForgetTasks,
     InsertDecisions,
     InsertGroup,
     InsertOrders,
@@ -51,6 +55,7 @@ from cuptime.domain.writes import (
     TriggerTasks,
     Write,
 )
+from cuptime.storage.sqlite.retention import forget_groups, forget_schedules, forget_tasks
 from cuptime.storage.sqlite.rows import change_row, group_row, schedule_row, task_row
 from cuptime.storage.sqlite.statements import sql
 
@@ -140,6 +145,9 @@ class Applier:
             InsertRuleRevision: self._insert_rule_revision,
             RememberRequest: self._remember_request,
             ForgetRequests: self._forget_requests,
+            ForgetGroups: partial(forget_groups, self._cursor),
+            ForgetTasks: partial(forget_tasks, self._cursor),
+            ForgetSchedules: partial(forget_schedules, self._cursor),
         }
 
     def apply(self, write: Write, fence: Fence) -> tuple[int, ...]:
@@ -184,7 +192,7 @@ class Applier:
     def _move_groups(self, write: MoveGroups, fence: Fence) -> tuple[int, ...]:
         allowed = mask_of(write.allowed)
         for row in write.rows:
-            if not self._changed(sql("move_group"), (*row, int(write.to), allowed, fence.epoch)):
+            if not self._changed(sql("move_group"), (*row, int(write.to), allowed, fence.epoch, write.at_ms)):
                 metadata = {"group_seq": str(row[0]), "wanted": write.to.name}
                 raise CuptimeError(Reason.STATE_CONFLICT, metadata=metadata)
         return _NONE

@@ -154,6 +154,7 @@ class SqliteStorage:
                 schedule_seq=connection.execute(sql("last_schedule_seq")).get,
                 rule_revision=connection.execute(sql("last_rule_revision")).get,
                 decision=connection.execute(sql("last_decision")).get,
+                decision_forgotten=connection.execute(sql("last_forgotten_decision")).get,
             )
 
         return await self._readers.run(read)
@@ -243,7 +244,7 @@ class SqliteStorage:
     async def rider(self, rider_id: int) -> RiderRow | None:
         return await self._readers.row("rider", (rider_id,), lambda row: RiderRow(*row))
 
-    # --- reads: tasks and schedules ---------------------------------------------------------------------------------
+    # --- reads: tasks -----------------------------------------------------------------------------------------------
     async def task(self, task_id: int) -> Task | None:
         return await self._readers.row("task", (task_id,), task_of)
 
@@ -269,6 +270,27 @@ class SqliteStorage:
 
     async def executed_result(self, result_hash: bytes) -> Task | None:
         return await self._readers.row("executed_result", (result_hash,), task_of)
+
+    # --- reads: retention -------------------------------------------------------------------------------------------
+    async def ended_groups(
+        self, before_ms: int, *, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int, bool]]:
+        bindings = (ORDER_NUMBER_BITS, before_ms, *after, limit)
+        return await self._readers.rows("ended_groups", bindings, _ended_of)
+
+    async def ended_tasks(
+        self, before_ms: int, *, after: tuple[int, int], limit: int
+    ) -> list[tuple[int, int, bool]]:
+        return await self._readers.rows("ended_tasks", (None, before_ms, *after, limit), _ended_of)
+
+    async def forgotten_firings(self, schedule_seq: int, generation: int) -> int:
+        bindings = (schedule_seq, generation)
+        return await self._readers.row("forgotten_firings", bindings, lambda row: int(row[0])) or 0
+
+    async def forgotten(self) -> dict[str, int]:
+        return dict(await self._readers.rows("forgotten", (), lambda row: (str(row[0]), int(row[1]))))
+
+    # --- reads: schedules -------------------------------------------------------------------------------------------
 
     async def schedule(self, schedule_id: str) -> Schedule | None:
         live = await self._readers.row("schedule_live", (schedule_id,), schedule_of)
@@ -331,6 +353,10 @@ class SqliteStorage:
             }
 
         return await self._readers.run(read)
+
+
+def _ended_of(row: tuple[Any, ...]) -> tuple[int, int, bool]:
+    return row[0], row[1], bool(row[2])
 
 
 def _refusal_of(row: tuple[Any, ...]) -> RefusalRow:

@@ -56,7 +56,7 @@ WHERE assignments.live = 1 AND assignments.sequence > ?1
 ORDER BY assignments.sequence LIMIT ?2;
 
 -- name: last_decision
-SELECT coalesce(max(sequence), 0) FROM decisions;
+SELECT max(coalesce((SELECT max(sequence) FROM decisions), 0), last_id) FROM forgotten WHERE kind = 'decisions';
 
 -- name: count_decisions
 SELECT count(*) FROM decisions;

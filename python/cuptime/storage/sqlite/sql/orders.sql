@@ -18,13 +18,14 @@ SELECT {order_columns} FROM orders WHERE order_id = ?;
 -- name: orders_between
 SELECT {order_columns} FROM orders WHERE order_id > ?1 AND order_id < ?2 ORDER BY order_id LIMIT ?3;
 
--- The loop over groups is outside: orders of groups that took none since are not read. ?5 is ?2 less a margin. The plus
--- sign keeps the planner from beginning at ?1 again for each group.
+-- The loop over groups is outside: neither groups that ended before nor their orders are read. ?5 is ?2 less a margin. The
+-- plus sign keeps the planner from beginning at ?1 again for each group.
 -- name: orders_since
 SELECT {order_columns}
 FROM (
-    SELECT group_seq FROM groups
-    WHERE group_seq >= ?1 >> ?4 AND deadline_ms >= ?5 AND (completed_ms = 0 OR completed_ms >= ?5)
+    SELECT group_seq FROM groups INDEXED BY groups_by_end
+    WHERE (ended_ms = 0 OR ended_ms >= ?5)
+        AND +group_seq >= ?1 >> ?4 AND deadline_ms >= ?5 AND (completed_ms = 0 OR completed_ms >= ?5)
     ORDER BY group_seq
 ) AS possible
 CROSS JOIN orders

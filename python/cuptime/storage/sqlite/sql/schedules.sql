@@ -48,7 +48,7 @@ SELECT {schedule_columns} FROM schedules WHERE source != '' AND state != 4 AND s
 ORDER BY schedule_seq LIMIT ?2;
 
 -- name: last_schedule_seq
-SELECT coalesce(max(schedule_seq), 0) FROM schedules;
+SELECT max(coalesce((SELECT max(schedule_seq) FROM schedules), 0), last_id) FROM forgotten WHERE kind = 'schedules';
 
 -- name: count_schedules
 SELECT count(*) FROM schedules;
