@@ -507,8 +507,8 @@ class RuleSet:
 
     def __len__(self) -> int: ...
     def findings(self) -> list[tuple[str, int, int]]:
-        """What is odd about the rules, whatever the orders: (`never_true`, `always_true`, `duplicate` or `shadowed`,
-        rank, rank of the earlier rule or -1). Shadowed: an earlier rule with the same kind of action matches whenever
+        """What is odd about the rules, whatever the orders: (`never_true`, `always_fault`, `always_true`, `duplicate` or
+        `shadowed`, rank, rank of the earlier rule or -1). Shadowed: an earlier rule with the same kind of action matches whenever
         this one does. O(n^2) in the rules up to 4,000 of them; above it rules are not compared with each other."""
 
     def rule_ids(self) -> list[str]:
@@ -516,6 +516,10 @@ class RuleSet:
 
     def source_indices(self) -> list[int]:
         """By rank: the rule's index in the list that was compiled."""
+
+    def costs(self) -> list[int]:
+        """By rank: the steps that the condition can take at most for one order, known from its text and from how large
+        facts can be. A condition above 100,000, or a set above 10,000,000, does not compile (`limit_cost`)."""
 
     @property
     def digest(self) -> str:

@@ -80,8 +80,19 @@ def _built(paths: Sequence[Path], *, chinese: bool = False) -> Built | None:
     tests = built.trials.passed + sum(fault.code == "TEST_FAILED" for fault in built.trials.faults)
     tested = f", {built.trials.passed} tests passed" if tests else ""
     warned = f", {len(odd)} warnings" if odd else ""
-    print(f"{len(sources)} files, {built.rule_count} rules, {len(built.faults)} faults{tested}{warned}")
+    print(
+        f"{len(sources)} files, {built.rule_count} rules, {len(built.faults)} faults{tested}{warned}{_cost(built)}"
+    )
     return built
+
+
+def _cost(built: Built) -> str:
+    """What the rules can cost at most, and which can cost most."""
+    costs = built.compiled.costs() if built.compiled is not None else []
+    if not costs or built.compiled is None:
+        return ""
+    rule = built.compiled.rule_ids()[costs.index(max(costs))]
+    return f"; at most {sum(costs)} steps an order, {max(costs)} of them for {rule}"
 
 
 def check(paths: Sequence[Path], *, chinese: bool = False) -> int:

@@ -24,6 +24,7 @@ MEANINGS: Final = {
     "LIMIT_DEPTH": "嵌套太深",
     "LIMIT_SIZE": "条件的组成部分太多",
     "LIMIT_LIST": "列表或映射太长",
+    "LIMIT_COST": "可能的计算量太大",
     "LIMIT_RULES": "规则太多",
     "BAD_RULE_ID": "规则编号为空、太长或重复",
     "BAD_VALIDITY": "有效期的结束不在开始之后",
@@ -50,6 +51,7 @@ MEANINGS: Final = {
     "TEST_FAILED": "规则自带的测试没有通过",
     # Warnings.
     "NEVER_TRUE": "没有订单能匹配这条规则",
+    "ALWAYS_FAULT": "无论什么订单，条件都求不出值",
     "ALWAYS_TRUE": "所有订单都匹配这条规则",
     "DUPLICATE": "与前面一条规则相同",
     "SHADOWED": "总是被前面一条规则抢先",

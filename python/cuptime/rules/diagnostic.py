@@ -36,6 +36,7 @@ CODES: Final = frozenset(
         "BAD_ACTION",
         "TEST_FAILED",
         "NEVER_TRUE",
+        "ALWAYS_FAULT",
         "ALWAYS_TRUE",
         "DUPLICATE",
         "SHADOWED",

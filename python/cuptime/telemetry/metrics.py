@@ -62,7 +62,9 @@ class PrometheusMetrics:
             "scheduler_rule_evaluations_total", "Rule evaluations by result.", ["result", "rule"], registry=at
         )
         self._rules_evaluated = Counter(
-            "scheduler_rule_orders_total", "Orders that rules were evaluated for.", registry=at
+            "scheduler_rule_orders_total",
+            "Rules asked about orders: each active rule once for each order; misses are these less hits and errors.",
+            registry=at,
         )
         self._tasks = Counter("cuptime_tasks_total", "Tasks that entered a state.", ["state"], registry=at)
         self._overlaps = Counter(

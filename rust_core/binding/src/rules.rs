@@ -142,7 +142,7 @@ impl RuleSet {
         let sources: Vec<core::RuleSource> = rules.into_iter().map(rule_source).collect();
         let previous = previous.map(|set| set.get().inner());
         let compiled = py.detach(|| {
-            let schema = core::Schema::checked(names)?;
+            let schema = core::Schema::checked(names)?.with_sizes(cuptime_intake::facts::size_of);
             core::RuleSet::compile_after(previous.as_deref(), sources, &schema, &core::Limits::default())
         });
         let inner = Arc::new(compiled.map_err(|diagnostics| compile_error(py, diagnostics))?);
@@ -168,6 +168,11 @@ impl RuleSet {
     /// For each rank, the rule's index in the list that was compiled.
     fn source_indices(&self) -> Vec<usize> {
         self.inner.rules().iter().map(core::Rule::source_index).collect()
+    }
+
+    /// Steps that each condition can take at most, in rank order.
+    fn costs(&self) -> Vec<u64> {
+        self.inner.rules().iter().map(core::Rule::cost_steps).collect()
     }
 
     #[getter]
@@ -249,6 +254,7 @@ impl RuleSet {
 fn oddity(oddity: core::Oddity) -> &'static str {
     match oddity {
         core::Oddity::NeverTrue => "never_true",
+        core::Oddity::AlwaysFault => "always_fault",
         core::Oddity::AlwaysTrue => "always_true",
         core::Oddity::Duplicate => "duplicate",
         core::Oddity::Shadowed => "shadowed",

@@ -1,7 +1,8 @@
 //! What rules may know of an order: names, types, and how the columns of the rule engine are filled.
-use cuptime_rules::{Columns, Limits, Mode, RuleSet, Schema, Tally, Type};
+use cuptime_rules::{Columns, Limits, Mode, RuleSet, Schema, SlotSize, Tally, Type};
 
 use crate::judge::{OrderFacts, RefuseRules};
+use crate::limits::{LABEL_CHARS_MAX, SKU_CHARS_MAX, SKU_VERSION_CHARS_MAX};
 use crate::wire::v1::{BeverageKind, BusinessContext, Location, Order, TemperatureClass, User};
 
 /// Every name a condition may use, with its type as [`Type::parse`] reads it.
@@ -33,7 +34,20 @@ pub const NAMES: [(&str, &str); 19] = [
 /// The schema of [`NAMES`].
 pub fn schema() -> Schema {
     let typed = |(name, ty): &(&str, &str)| (name.to_string(), Type::parse(ty).unwrap_or(Type::Dyn));
-    Schema::new(NAMES.iter().map(typed).collect())
+    Schema::new(NAMES.iter().map(typed).collect()).with_sizes(size_of)
+}
+
+/// How large the fact of a name can be, as intake admits it; `None` for a name that is not among them.
+pub fn size_of(name: &str) -> Option<SlotSize> {
+    // A character is at most four bytes of UTF-8.
+    let characters = match name {
+        "order.sku" => SKU_CHARS_MAX,
+        "order.sku_version" => SKU_VERSION_CHARS_MAX,
+        "order.ice_level" | "order.time_slot" | "user.tier" => LABEL_CHARS_MAX,
+        "order.kind" | "order.temperature_class" => 16,
+        _ => return None,
+    };
+    Some(SlotSize { text_bytes: 4 * characters as u32, ..SlotSize::default() })
 }
 
 /// What rules know of a group.

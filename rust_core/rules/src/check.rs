@@ -5,6 +5,7 @@
 //! evaluation instead of a diagnostic.
 
 use crate::ast::{Expr, ExprKind, Literal};
+use crate::cost::{self, Cost};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Span};
 use crate::eval::{Evaluation, Facts};
 use crate::limits::Limits;
@@ -37,6 +38,8 @@ pub struct Program {
     pub(crate) root: Node,
     /// What it evaluates to, as far as is known before evaluation.
     pub ty: Type,
+    /// What it can cost at most.
+    pub cost: Cost,
 }
 
 /// Type-checks and compiles a parsed expression. `source` is the text it was parsed from.
@@ -62,7 +65,8 @@ pub fn compile(
     let (root, ty) = checker.expr(expr);
     let ty = checker.unifier.settle(&ty);
     if checker.found.is_empty() {
-        return Ok(Program { root, ty });
+        let cost = cost::of(&root, schema, limits);
+        return Ok(Program { root, ty, cost });
     }
     let mut found = checker.found.into_vec();
     found.sort_by_key(|d| d.span.start);

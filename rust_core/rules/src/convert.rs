@@ -11,7 +11,8 @@ use crate::value::{double_text, Value};
 type Answer = Result<Value, FaultKind>;
 
 /// Calls a function; the types of its arguments are checked here once more, because they can be dynamic.
-pub(crate) fn call(function: Function, args: &[Value], limits: &Limits) -> Answer {
+/// Comparisons take from `steps`.
+pub(crate) fn call(function: Function, args: &[Value], limits: &Limits, steps: &mut u32) -> Answer {
     match (function, args) {
         (Function::Size, [v]) => size(v),
         (Function::StartsWith, [Value::Str(a), Value::Str(b)]) => Ok(Value::Bool(a.starts_with(b.as_ref()))),
@@ -41,7 +42,7 @@ pub(crate) fn call(function: Function, args: &[Value], limits: &Limits) -> Answe
             let offset = time::zone_offset_seconds(zone, *v).ok_or(FaultKind::Conversion)?;
             timestamp_part(part, *v, offset)
         }
-        (other, args) => ext::call(other, args, limits),
+        (other, args) => ext::call(other, args, limits, steps),
     }
 }
 

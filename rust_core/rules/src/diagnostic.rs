@@ -110,6 +110,8 @@ codes! {
     LimitSize = "limit_size",
     /// A list or map literal is longer than allowed.
     LimitList = "limit_list",
+    /// The condition, or the set, may cost more than allowed.
+    LimitCost = "limit_cost",
     /// More rules than allowed.
     LimitRules = "limit_rules",
     /// A rule's identifier is empty, too long, or used twice.

@@ -129,11 +129,13 @@ pub(crate) struct Evaluation<'a> {
     /// A fault among them is had by whoever reads it: a value nobody reads cannot fail.
     pub(crate) locals: Vec<Outcome<Value>>,
     steps: u32,
+    /// Parts evaluated; with the steps, what the evaluation cost.
+    nodes: u64,
 }
 
 impl<'a> Evaluation<'a> {
     pub(crate) fn new(facts: Facts<'a>, limits: &'a Limits) -> Self {
-        Self { facts, limits, locals: Vec::new(), steps: 0 }
+        Self { facts, limits, locals: Vec::new(), steps: 0, nodes: 0 }
     }
 
     /// The truth of a whole condition: steps are counted anew, so one evaluation serves many rules.
@@ -143,8 +145,14 @@ impl<'a> Evaluation<'a> {
         self.truth(root)
     }
 
+    /// What was done so far: parts evaluated, and steps of macros, comparisons and functions.
+    pub(crate) fn cost(&self) -> u64 {
+        self.nodes + u64::from(self.steps)
+    }
+
     /// The truth of a part of a condition.
     pub(crate) fn truth(&mut self, node: &Node) -> Outcome<bool> {
+        self.nodes += 1;
         match &node.op {
             Op::Leaf(leaf) => self.leaf(leaf).map_err(|kind| Fault { kind, span: node.span }),
             Op::And(terms) => self.decide(terms, false),
@@ -212,6 +220,7 @@ impl<'a> Evaluation<'a> {
 
     /// The value of any node.
     pub(crate) fn value(&mut self, node: &Node) -> Outcome<Value> {
+        self.nodes += 1;
         Ok(match &node.op {
             Op::Const(value) => value.clone(),
             Op::Slot { slot, nullable } => match self.facts.value(*slot) {
@@ -238,7 +247,7 @@ impl<'a> Evaluation<'a> {
             }
             Op::Binary(op, sides) => {
                 let (left, right) = (self.value(&sides[0])?, self.value(&sides[1])?);
-                binary(*op, &left, &right, self.limits).map_err(|kind| at(kind, node))?
+                self.within_steps(node, |limits, steps| binary(*op, &left, &right, limits, steps))?
             }
             Op::Index(sides) => {
                 let (target, index) = (self.value(&sides[0])?, self.value(&sides[1])?);
@@ -369,7 +378,20 @@ impl<'a> Evaluation<'a> {
         let length: usize = values.iter().map(length).sum();
         let compile = if function == Function::Matches { REGEX_COMPILE_STEPS } else { 0 };
         self.charge(compile + (length / BYTES_PER_STEP) as u32, node)?;
-        convert::call(function, &values, self.limits).map_err(|kind| at(kind, node))
+        self.within_steps(node, |limits, steps| convert::call(function, &values, limits, steps))
+    }
+
+    /// Does something that takes from the steps left, and counts what it took.
+    fn within_steps(
+        &mut self,
+        node: &Node,
+        work: impl FnOnce(&Limits, &mut u32) -> Result<Value, FaultKind>,
+    ) -> Outcome<Value> {
+        let before = self.limits.macro_steps_max.saturating_sub(self.steps);
+        let mut left = before;
+        let result = work(self.limits, &mut left);
+        self.steps += before - left;
+        result.map_err(|kind| at(kind, node))
     }
 
     pub(crate) fn charge(&mut self, steps: u32, node: &Node) -> Outcome<()> {
@@ -382,16 +404,18 @@ impl<'a> Evaluation<'a> {
 }
 
 /// Bytes of arguments that count as one step of a macro.
-const BYTES_PER_STEP: usize = 64;
+pub(crate) const BYTES_PER_STEP: usize = 64;
 /// Steps that the compilation of a regular expression counts as.
-const REGEX_COMPILE_STEPS: u32 = 1_000;
+pub(crate) const REGEX_COMPILE_STEPS: u32 = 1_000;
+/// Bytes that an element of a list counts as.
+pub(crate) const BYTES_PER_ELEMENT: usize = 16;
 
 /// Roughly how much there is to read of a value.
 fn length(value: &Value) -> usize {
     match value {
         Value::Str(v) => v.len(),
         Value::Bytes(v) => v.len(),
-        Value::List(v) => v.len() * 16,
+        Value::List(v) => v.len() * BYTES_PER_ELEMENT,
         _ => 0,
     }
 }

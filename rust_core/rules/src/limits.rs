@@ -17,9 +17,13 @@ pub struct Limits {
     pub regex_compiled_bytes_max: usize,
     /// Macros (`all`, `map`, ...) inside each other; each level multiplies the work.
     pub macro_depth_max: usize,
-    /// Steps of all macros of one evaluation together, and comparisons inside one `==` or `in`; beyond it the
-    /// evaluation is a fault.
+    /// Steps of all macros, comparisons and functions of one evaluation together; beyond it the evaluation is a fault.
     pub macro_steps_max: u32,
+    /// Steps that one condition may take at most, as known before it is evaluated. At most `macro_steps_max`: then a
+    /// condition that was accepted never runs out of steps.
+    pub cost_max: u64,
+    /// Steps that all conditions of a set may take together for one order.
+    pub set_cost_max: u64,
     /// Bytes of one string or bytes value, or elements of one list, made during an evaluation.
     pub made_len_max: usize,
     /// Rules in a set.
@@ -43,6 +47,8 @@ impl Default for Limits {
             regex_compiled_bytes_max: 1 << 20,
             macro_depth_max: 4,
             macro_steps_max: 100_000,
+            cost_max: 100_000,
+            set_cost_max: 10_000_000,
             made_len_max: 1 << 20,
             rules_max: 100_000,
             index_rules_min: 17,

@@ -84,6 +84,11 @@ impl Rule {
             && self.source.valid_to_ms.is_none_or(|to| now_ms < to)
     }
 
+    /// Steps that its condition can take at most.
+    pub fn cost_steps(&self) -> u64 {
+        self.program.cost.steps
+    }
+
     pub(crate) fn program(&self) -> &Program {
         &self.program
     }
@@ -137,7 +142,7 @@ impl RuleSet {
         schema: &Schema,
         limits: &Limits,
     ) -> Result<RuleSet, Vec<Diagnostic>> {
-        let previous = previous.filter(|set| set.limits == *limits && set.schema.iter().eq(schema.iter()));
+        let previous = previous.filter(|set| set.limits == *limits && set.schema == *schema);
         let known: HashMap<&str, &Arc<Program>> = previous
             .iter()
             .flat_map(|set| &set.rules)
@@ -175,6 +180,14 @@ impl RuleSet {
         }
         if !found.is_empty() {
             return Err(found);
+        }
+        let cost = compiled.iter().map(|rule| rule.program.cost.steps).fold(0, u64::saturating_add);
+        if cost > limits.set_cost_max {
+            let message = format!(
+                "all conditions together may take {cost} steps for one order; at most {} are allowed",
+                limits.set_cost_max
+            );
+            return Err(vec![about_rule(Code::LimitCost, None, message)]);
         }
         compiled.sort_by(|a, b| (a.source.priority, &a.source.id).cmp(&(b.source.priority, &b.source.id)));
         let indexed = compiled.len() >= limits.index_rules_min;
@@ -308,7 +321,15 @@ impl Program {
     /// # Errors
     /// The fault that left it without a value.
     pub fn value(&self, facts: Facts<'_>, limits: &Limits) -> Result<crate::Value, Fault> {
-        Evaluation::new(facts, limits).value(&self.root)
+        self.value_and_cost(facts, limits).0
+    }
+
+    /// As [`Program::value`], and the steps it took: never more than [`Program::cost`] says, if no fact is larger than
+    /// the schema declares.
+    pub fn value_and_cost(&self, facts: Facts<'_>, limits: &Limits) -> (Result<crate::Value, Fault>, u64) {
+        let mut evaluation = Evaluation::new(facts, limits);
+        let value = evaluation.value(&self.root);
+        (value, evaluation.cost())
     }
 }
 
@@ -319,6 +340,21 @@ impl Program {
 pub fn compile_rule(condition: &str, schema: &Schema, limits: &Limits) -> Result<Program, Vec<Diagnostic>> {
     let expr = parser::parse(condition, limits)?;
     let program = check::compile(&expr, condition, schema, &Options::default(), limits)?;
+    if program.cost.steps > limits.cost_max {
+        let span = program.cost.span;
+        return Err(vec![Diagnostic {
+            code: Code::LimitCost,
+            rule: None,
+            span,
+            position: Position::of(condition, span.start as usize),
+            message: format!(
+                "the condition may take {} steps for one order; at most {} are allowed",
+                program.cost.steps, limits.cost_max
+            ),
+            hint: "this part multiplies: fewer macros inside each other, shorter lists, or no pattern made on the way"
+                .to_string(),
+        }]);
+    }
     if matches!(program.ty, Type::Bool | Type::Dyn) {
         return Ok(program);
     }

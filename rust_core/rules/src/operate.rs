@@ -21,16 +21,21 @@ pub(crate) fn holds(op: BinaryOp, order: Ordering) -> bool {
     }
 }
 
-/// Any two-sided operator on values.
-pub(crate) fn binary(op: BinaryOp, left: &Value, right: &Value, limits: &Limits) -> Result<Value, FaultKind> {
-    let mut steps = limits.macro_steps_max;
+/// Any two-sided operator on values. Comparisons take from `steps`.
+pub(crate) fn binary(
+    op: BinaryOp,
+    left: &Value,
+    right: &Value,
+    limits: &Limits,
+    steps: &mut u32,
+) -> Result<Value, FaultKind> {
     match op {
-        BinaryOp::Eq => equal(left, right, &mut steps).map(Value::Bool),
-        BinaryOp::Ne => equal(left, right, &mut steps).map(|v| Value::Bool(!v)),
+        BinaryOp::Eq => equal(left, right, steps).map(Value::Bool),
+        BinaryOp::Ne => equal(left, right, steps).map(|v| Value::Bool(!v)),
         BinaryOp::In => match right {
             Value::List(list) => {
                 for element in list.iter() {
-                    if equal(element, left, &mut steps)? {
+                    if equal(element, left, steps)? {
                         return Ok(Value::Bool(true));
                     }
                 }

@@ -58,6 +58,24 @@ impl Type {
         Type::Nullable(Box::new(inner))
     }
 
+    /// Whether it is text or bytes, or null.
+    pub(crate) fn is_text(&self) -> bool {
+        match self {
+            Type::String | Type::Bytes => true,
+            Type::Nullable(inner) => inner.is_text(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is a list, or null.
+    pub(crate) fn is_list(&self) -> bool {
+        match self {
+            Type::List(_) => true,
+            Type::Nullable(inner) => inner.is_list(),
+            _ => false,
+        }
+    }
+
     /// Reads `int`, `uint`, `double`, `bool`, `string`, `list(string)`, ... and a trailing `?` for nullable.
     ///
     /// # Errors
@@ -117,11 +135,28 @@ impl fmt::Display for Type {
     }
 }
 
+/// How large a fact can be at most; what is larger must not be evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotSize {
+    /// Bytes of a text, or of each text of a list.
+    pub text_bytes: u32,
+    /// Elements of a list.
+    pub elements: u32,
+}
+
+impl Default for SlotSize {
+    /// For names that declare nothing.
+    fn default() -> SlotSize {
+        SlotSize { text_bytes: 4_096, elements: 256 }
+    }
+}
+
 /// The names conditions may use. A name's position in the list is its slot in [`crate::Columns`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Schema {
     names: Vec<(String, Type)>,
     by_name: HashMap<String, usize>,
+    sizes: Vec<SlotSize>,
 }
 
 impl Schema {
@@ -131,7 +166,8 @@ impl Schema {
         for (slot, (name, _)) in names.iter().enumerate() {
             by_name.entry(name.clone()).or_insert(slot);
         }
-        Schema { names, by_name }
+        let sizes = vec![SlotSize::default(); names.len()];
+        Schema { names, by_name, sizes }
     }
 
     /// As [`Schema::new`], refusing duplicates, names that are not dotted identifiers, names that are also a
@@ -185,6 +221,19 @@ impl Schema {
     /// The type of a slot.
     pub fn ty(&self, slot: usize) -> &Type {
         self.names.get(slot).map_or(&Type::Dyn, |(_, ty)| ty)
+    }
+
+    /// The same names with declared sizes, where `size` has one.
+    pub fn with_sizes(mut self, size: impl Fn(&str) -> Option<SlotSize>) -> Schema {
+        for ((name, _), known) in self.names.iter().zip(&mut self.sizes) {
+            *known = size(name).unwrap_or(*known);
+        }
+        self
+    }
+
+    /// How large the fact of a slot can be.
+    pub fn size(&self, slot: usize) -> SlotSize {
+        self.sizes.get(slot).copied().unwrap_or_default()
     }
 
     /// Number of slots.

@@ -1,7 +1,8 @@
 //! Properties: printing and parsing are inverse, nothing panics, leaves agree with the general evaluator.
 use cuptime_rules::ast::{BinaryOp, Bind, Expr, ExprKind, Fold, FoldKind, Literal};
 use cuptime_rules::{
-    compile, compile_rule, parse, Facts, Limits, Mode, Options, Outcome, RuleSet, Span, Tally, Value,
+    compile, compile_rule, parse, Facts, Limits, Mode, Options, Outcome, RuleSet, SlotSize, Span, Tally,
+    Value,
 };
 use proptest::prelude::*;
 
@@ -309,4 +310,66 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn no_condition_costs_more_than_was_said_of_it(tree in trees(), condition in conditions(), row in rows()) {
+        let limits = Limits { cost_max: u64::MAX, ..Limits::default() };
+        let schema = schema().with_sizes(|_| Some(SlotSize { text_bytes: 6, elements: 2 }));
+        let (columns, values) = (columns_of(&row), values_of(&row));
+        for text in [tree.to_string(), condition] {
+            let tree = parse(&text, &limits).unwrap();
+            for check in [true, false] {
+                let options = Options { check, ..Options::default() };
+                let Ok(program) = compile(&tree, &text, &schema, &options, &limits) else { continue };
+                for facts in [Facts::Row { columns: &columns, row: 0 }, Facts::Values(&values)] {
+                    let (value, steps) = program.value_and_cost(facts, &limits);
+                    prop_assert!(steps <= program.cost.steps, "{steps} > {}: {text}: {value:?}", program.cost.steps);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_list_costs_more_than_was_said_of_it(parts in prop::collection::vec(heavy(), 1..4), row in rows()) {
+        let limits = Limits { cost_max: u64::MAX, macro_depth_max: 64, ..Limits::default() };
+        let schema = schema().with_sizes(|_| Some(SlotSize { text_bytes: 6, elements: 2 }));
+        let text = parts.join(" && ");
+        let tree = parse(&text, &limits).unwrap();
+        let program = compile(&tree, &text, &schema, &Options::default(), &limits)
+            .map_err(|d| TestCaseError::fail(format!("{text}: {d:?}")))?;
+        let (value, steps) = program.value_and_cost(Facts::Row { columns: &columns_of(&row), row: 0 }, &limits);
+        prop_assert!(steps <= program.cost.steps, "{steps} > {}: {text}: {value:?}", program.cost.steps);
+    }
+}
+
+/// Conditions of type bool that do a lot: macros over lists that were made on the way.
+fn heavy() -> impl Strategy<Value = String> {
+    let list = prop_oneof![
+        Just("l".to_string()),
+        (0..60i64).prop_map(|n| format!("lists.range({n}).map(n, string(n))")),
+        Just("'a,b,c,d'.split(',')".to_string()),
+        Just("[s, o.p, 'x', 'yy']".to_string()),
+    ];
+    let list = list.prop_recursive(3, 8, 2, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} + {b})")),
+            inner.clone().prop_map(|a| format!("{a}.map(e, e + 'z')")),
+            inner.clone().prop_map(|a| format!("{a}.filter(e, e != 'a')")),
+            inner.clone().prop_map(|a| format!("{a}.distinct()")),
+            inner.clone().prop_map(|a| format!("{a}.reverse()")),
+            (inner.clone(), inner).prop_map(|(a, b)| format!("{a}.transformList(i, e, {b}.join('+'))")),
+        ]
+    });
+    (list.clone(), list).prop_flat_map(|(a, b)| {
+        prop::sample::select(vec![
+            format!("{a}.all(x, x in {b})"),
+            format!("{a}.exists_one(x, {b}.exists(y, x == y))"),
+            format!("{a} == {b}"),
+            format!("sets.contains({a}, {b})"),
+            format!("sets.equivalent({a}, {b})"),
+            format!("{a}.join('-').matches({b}.join('|'))"),
+            format!("size({a}.map(x, {b}.filter(y, x < y))) > 3"),
+            format!("cel.bind(v, {a}, v.all(x, v.exists(y, x == y + 'q' || y in {b})))"),
+        ])
+    })
 }

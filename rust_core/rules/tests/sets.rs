@@ -178,6 +178,30 @@ fn an_explanation_names_the_leaf_the_value_and_the_wish() {
 }
 
 #[test]
+fn a_condition_that_always_faults_is_found() {
+    let faulty = [
+        "1 / 0 > 2",
+        "int('x') == 3",
+        "user.credit_score > 3 && 1 / 0 > 2",
+        "[1][3] == 1",
+        "size('a')[0] == 1",
+    ];
+    let always = |condition: &str| {
+        let Ok(set) = RuleSet::compile(vec![rule("a", 1, condition)], &schema(), &Limits::default()) else {
+            return None;
+        };
+        Some(set.findings().iter().any(|found| found.oddity == Oddity::AlwaysFault))
+    };
+    assert_eq!(faulty.map(always), [Some(true), Some(true), Some(false), Some(true), None]);
+    assert_eq!(always("(1 / 0 > 2 ? 'a' : 'b') == order.time_slot"), Some(true));
+    // A fault that something absorbs, or that some orders do not meet.
+    for fine in ["1 / 0 > 2 || user.is_new", "order.tags.all(t, 1 / 0 > 2)", "user.is_new ? 1 / 0 > 2 : true"]
+    {
+        assert_eq!(always(fine), Some(false), "{fine}");
+    }
+}
+
+#[test]
 fn a_fault_is_explained_with_its_place() {
     let set = set(vec![
         rule("r", 1, "user.credit_score > 1 && 1 / (user.credit_score - 88) > 0"),

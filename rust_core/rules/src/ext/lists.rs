@@ -6,18 +6,17 @@ use crate::limits::Limits;
 use crate::program::{FaultKind, ListFunction};
 use crate::value::Value;
 
-pub(super) fn call(function: ListFunction, args: &[Value], limits: &Limits) -> Answer {
+pub(super) fn call(function: ListFunction, args: &[Value], limits: &Limits, steps: &mut u32) -> Answer {
     use ListFunction as L;
     use Value::{Bool, Int, List};
-    let mut steps = limits.macro_steps_max;
     match (function, args) {
-        (L::SetContains, [List(all), List(some)]) => Ok(Bool(contains_all(all, some, &mut steps)?)),
+        (L::SetContains, [List(all), List(some)]) => Ok(Bool(contains_all(all, some, steps)?)),
         (L::SetEquivalent, [List(a), List(b)]) => {
-            Ok(Bool(contains_all(a, b, &mut steps)? && contains_all(b, a, &mut steps)?))
+            Ok(Bool(contains_all(a, b, steps)? && contains_all(b, a, steps)?))
         }
         (L::SetIntersects, [List(a), List(b)]) => {
             for element in b.iter() {
-                if contains(a, element, &mut steps)? {
+                if contains(a, element, steps)? {
                     return Ok(Bool(true));
                 }
             }
@@ -35,7 +34,7 @@ pub(super) fn call(function: ListFunction, args: &[Value], limits: &Limits) -> A
         (L::Distinct, [List(list)]) => {
             let mut out: Vec<Value> = Vec::new();
             for element in list.iter() {
-                if !contains(&out, element, &mut steps)? {
+                if !contains(&out, element, steps)? {
                     out.push(element.clone());
                 }
             }

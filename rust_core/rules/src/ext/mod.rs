@@ -21,11 +21,11 @@ pub(crate) use network::text as network_text;
 pub(crate) type Answer = Result<Value, FaultKind>;
 
 /// Calls a function of an extension library.
-pub(crate) fn call(function: Function, args: &[Value], limits: &Limits) -> Answer {
+pub(crate) fn call(function: Function, args: &[Value], limits: &Limits, steps: &mut u32) -> Answer {
     match function {
         Function::Text(function) => strings::call(function, args, limits),
         Function::Math(function) => math::call(function, args),
-        Function::List(function) => lists::call(function, args, limits),
+        Function::List(function) => lists::call(function, args, limits, steps),
         Function::Net(function) => network::call(function, args),
         Function::Opt(function) => optionals::call(function, args),
         Function::Base64Encode | Function::Base64Decode => encode::call(function, args),

@@ -9,7 +9,9 @@ use super::cells::Cells;
 use super::dimension::{place, Reading};
 use super::dnf::{self, Conjunction, Literal};
 use super::ranges::Ranges;
+use crate::eval::{Evaluation, Facts};
 use crate::matcher::{Rule, RuleIndex};
+use crate::program::{Node, Op};
 use crate::{parser, Limits};
 
 /// Pairs of rules compared; a larger set is looked at rule by rule only.
@@ -20,6 +22,8 @@ const PAIRS_MAX: usize = 8_000_000;
 pub enum Oddity {
     /// No order can match it.
     NeverTrue,
+    /// It has no value, whatever the order: a fault that is always met, so it never matches and is always counted.
+    AlwaysFault,
     /// Every order matches it, if the facts it asks for are there; and it is not the literal `true`.
     AlwaysTrue,
     /// An earlier rule has the same condition and the same action.
@@ -63,6 +67,10 @@ pub(crate) fn findings(rules: &[Rule], limits: &Limits) -> Vec<Finding> {
             let other = other.map(|o| o as RuleIndex);
             found.push(Finding { rule: rank as RuleIndex, oddity, other });
         };
+        if always_faults(rule.root(), limits) {
+            add(Oddity::AlwaysFault, None);
+            continue;
+        }
         if cubes[rank].is_empty() {
             add(Oddity::NeverTrue, None);
             continue;
@@ -90,6 +98,49 @@ pub(crate) fn findings(rules: &[Rule], limits: &Limits) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// Whether a part is without a value for every order: it asks about no fact and fails, or is made of such a part in a
+/// way that does not absorb it. Bodies of macros are not looked into, since they may never be reached.
+fn always_faults(node: &Node, limits: &Limits) -> bool {
+    let fails = |node: &Node| always_faults(node, limits);
+    match &node.op {
+        Op::Fail(_) => true,
+        Op::And(terms) | Op::Or(terms) => terms.iter().all(fails),
+        Op::Not(inner) | Op::Negate(inner) | Op::Select(inner, _) | Op::Has(inner, _) => fails(inner),
+        Op::Conditional(parts) => {
+            let [condition, then, otherwise] = parts.as_ref();
+            fails(condition) || (fails(then) && fails(otherwise))
+        }
+        Op::Binary(_, sides) | Op::Index(sides) => {
+            sides.iter().any(fails) || (sides.iter().all(is_constant) && is_faulty(node, limits))
+        }
+        Op::Call(_, args) => {
+            args.iter().any(fails) || (args.iter().all(is_constant) && is_faulty(node, limits))
+        }
+        Op::List(elements) => elements.iter().any(fails),
+        Op::Matches(text, _) => fails(text),
+        Op::Fold(fold) => fails(&fold.target),
+        Op::Bind(parts) | Op::OptMap(parts, _) => !matches!(node.op, Op::Bind(_)) && fails(&parts[0]),
+        _ => false,
+    }
+}
+
+/// Whether a part asks about no fact and no variable.
+fn is_constant(node: &Node) -> bool {
+    match &node.op {
+        Op::Const(_) => true,
+        Op::Not(inner) | Op::Negate(inner) => is_constant(inner),
+        Op::And(terms) | Op::Or(terms) | Op::List(terms) | Op::Call(_, terms) => {
+            terms.iter().all(is_constant)
+        }
+        Op::Binary(_, sides) | Op::Index(sides) => sides.iter().all(is_constant),
+        _ => false,
+    }
+}
+
+fn is_faulty(node: &Node, limits: &Limits) -> bool {
+    Evaluation::new(Facts::Values(&[]), limits).value(node).is_err()
 }
 
 fn cells_of(forms: &[Vec<Conjunction<'_>>]) -> HashMap<Place, Cells> {
