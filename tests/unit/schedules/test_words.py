@@ -76,6 +76,18 @@ def test_a_refusal_names_the_nearest_form(words: str, near: str) -> None:
         "every",
         "every day at 25:00",
         "every day at 13pm",
+        "every morning at 9pm",
+        "every hour from 9 to 5",
+        "every second friday at 3pm",
+        "biweekly on monday at 9am",
+        "every month except sunday",
+        "every day except monday to sunday at 9",
+        "twice a day",
+        "tomorrow at 9am",
+        "除了周一到周日每天9点",
+        "每天两次",
+        "双周周一9点",
+        "早晚3点",
         "every blue moon",
         "tomorrow",
         "每天25点",
@@ -187,6 +199,17 @@ def test_descriptions(text: str, chinese: str, english: str) -> None:
 def test_what_has_no_words(text: str) -> None:
     with pytest.raises(WordsError):
         describe(text, "en")
+
+
+@pytest.mark.parametrize("kind", ["workday", "restday", "holiday", "not_holiday"])
+@pytest.mark.parametrize("rest", ["0 9 * * *", "30 9,18 * * 1-5", "*/5 * * * *", "0 9 1-10 3 *", "0 0 L * *"])
+def test_days_of_the_legal_calendar_are_described_and_read_back(kind: str, rest: str) -> None:
+    text = f"DAYS={kind} {rest}"
+    for language in ("zh", "en"):
+        words = describe(text, language)
+        found = words_to_cron(words, TODAY)
+        assert read_text(found).days_are == kind, words
+        assert same(text, found), words
 
 
 @pytest.mark.parametrize("text", ["@every 1h30m", "@every 2w from 2026-11-25 10:00"])

@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from cuptime.schedules.words.draft import Draft, Time, WordsError
+from cuptime.schedules.words.names import CITIES_ZH, DAYS_ZH
 from cuptime.schedules.words.scan import Rule
 from cuptime.schedules.zone_files import zone_names
 
@@ -25,19 +26,15 @@ _DIGITS: Final = {
     "九": 9,
 }
 NUM = r"(?:\d+|[零〇一二两三四五六七八九十百]+)"
-_CITIES: Final = {
-    "北京": "Asia/Shanghai", "上海": "Asia/Shanghai", "中国": "Asia/Shanghai", "香港": "Asia/Hong_Kong",
-    "台北": "Asia/Taipei", "东京": "Asia/Tokyo", "首尔": "Asia/Seoul", "新加坡": "Asia/Singapore",
-    "纽约": "America/New_York", "洛杉矶": "America/Los_Angeles", "伦敦": "Europe/London", "巴黎": "Europe/Paris",
-    "柏林": "Europe/Berlin", "悉尼": "Australia/Sydney", "莫斯科": "Europe/Moscow", "迪拜": "Asia/Dubai",
-}  # fmt: skip
+# What follows belongs to another time: 10点14点 is two of them, not fourteen minutes past ten.
+_ALONE = r"(?![点时:\d零〇一二两三四五六七八九十百])"
 AND = r"(?:\s*(?:、|,|和|与|及|以及|跟|或者?|还有)\s*)"
 TO = r"\s*(?:到|至|-|~|—|–)\s*"
 WEEK = r"(?:周|星期|礼拜)"
 WD = r"[一二三四五六日天]"
 PERIOD = r"(?:凌晨|清晨|早上|早晨|早|上午|中午|下午|午后|傍晚|晚上|晚间|晚|夜里|夜间|深夜|半夜|今晚)"
 TIME = (
-    rf"(?:{PERIOD}?(?:的)?\s*(?:\d{{1,2}}:\d{{2}}(?::\d{{2}})?|{NUM}(?:点|时)(?:钟)?(?:整|半|[一三]刻|{NUM}分?(?:{NUM}秒)?|过{NUM}分)?)"
+    rf"(?:{PERIOD}?(?:的)?\s*(?:\d{{1,2}}:\d{{2}}(?::\d{{2}})?|{NUM}(?:点|时)(?:钟)?(?:整|半|[一三]刻|{NUM}{_ALONE}分?(?:{NUM}秒)?|过{NUM}分)?)"
     r"|正午|中午(?!\d|[一二两三十]+点)|午夜|零点|半夜(?!\d|[一二两三十]+点))"
 )
 
@@ -155,6 +152,11 @@ def _weeks(draft: Draft, match: re.Match[str]) -> None:
         draft.weekdays.add(weekday(match["wd"]))
 
 
+def _week(draft: Draft, match: re.Match[str]) -> None:
+    _set_step(draft, 1, "w")
+    draft.week_begins = 1
+
+
 def _weekdays(draft: Draft, match: re.Match[str]) -> None:
     for first, last in re.findall(rf"({WD}|末)(?:{TO}{WEEK}?({WD}))?", match["days"]):
         if first == "末":
@@ -234,6 +236,40 @@ def _first_day(draft: Draft, match: re.Match[str]) -> None:
         draft.months, draft.days = {1}, ["1"]
     else:
         draft.days.append("1")
+
+
+def _edge(draft: Draft, match: re.Match[str]) -> None:
+    """「每月底」「每季度末」「每年初」."""
+    _set_step(draft, 1, _UNITS[match["unit"][0]])
+    (_first_day if match["edge"] == "初" else _last_day)(draft, match)
+
+
+def _named_day(draft: Draft, match: re.Match[str]) -> None:
+    in_month, of_month = DAYS_ZH[match["name"]]
+    draft.months.add(in_month)
+    draft.days.append(str(of_month))
+
+
+def _except(draft: Draft, match: re.Match[str]) -> None:
+    if match["kind"] and "假" in match["kind"]:
+        if draft.days_are:
+            raise WordsError("日子只能有一种", "")
+        draft.days_are = "not_holiday"
+        return
+    if match["kind"]:
+        draft.not_weekdays |= {1, 2, 3, 4, 5}
+        return
+    named = Draft()
+    _weekdays(named, match)
+    draft.not_weekdays |= named.weekdays
+
+
+def _both_halves(draft: Draft, match: re.Match[str]) -> None:
+    """「早晚8点」."""
+    hour, minute, second = clock(match["time"])
+    if not 5 <= hour <= 11:
+        raise WordsError(f"「{match[0]}」不是早晚", "")
+    draft.times += [(hour, minute, second), (hour + 12, minute, second)]
 
 
 def _middle(draft: Draft, match: re.Match[str]) -> None:
@@ -341,7 +377,7 @@ def _evening(draft: Draft, match: re.Match[str]) -> None:
 
 
 def _city(draft: Draft, match: re.Match[str]) -> None:
-    draft.zone = _CITIES[match["city"]]
+    draft.zone = CITIES_ZH[match["city"]]
 
 
 def _zone(draft: Draft, match: re.Match[str]) -> None:
@@ -378,9 +414,9 @@ _RULES: Final = (
     (rf"(?:每隔?|每间隔|间隔)(?:(?P<n>{NUM}))?个?(?P<half>(?!))?(?P<unit>天|日|年|月|季度?)", _step),
     (r"每个?一?(?P<n>(?!))?(?P<half>(?!))?(?P<unit>天|日|年|季度?)", _step),
     (r"天天|日日", lambda draft, match: _set_step(draft, 1, "d")),
-    (rf"每隔?(?P<n>{NUM})(?:个)?(?:周|星期|礼拜)(?:的)?(?:{WEEK}(?P<wd>{WD}))?(?!{WD})", _weeks),
+    (rf"每隔?(?P<n>{NUM})(?:个)?(?:周|星期|礼拜)(?:的)?(?:{WEEK}(?P<wd>{WD}))?(?!{WD}(?!次))", _weeks),
     (rf"(?:每个?|每逢|逢|在)?{WEEK}(?P<days>(?:{WD}|末)(?:{TO}{WEEK}?{WD})?(?:(?:{AND})?{_WD_PART})*)", _weekdays),
-    (rf"每个?{WEEK}", lambda draft, match: _set_step(draft, 1, "w") or draft.weekdays.add(1)),  # type: ignore[func-returns-value]
+    (rf"每个?{WEEK}(?:一次)?", _week),
     (rf"(?:每个?|在)?(?:法定)?(?:工作日|上班日|平日)(?:里)?", _workdays),
     (rf"每?(?:个|逢)?(?:法定)?(?:节假日|节日|假日|休息日|非工作日|放假)", _restdays),
     (r"每个?月(?:份)?", _month),
@@ -388,7 +424,11 @@ _RULES: Final = (
     (r"每半年", _half_year),
     (rf"(?:每年)?(?:的|在)?(?P<months>{NUM}月份?(?:(?:{AND}|{TO}){NUM}月份?)*|{NUM}(?:{AND}{NUM})+月份?|{NUM}{TO}{NUM}月份?)", _months),
     (rf"(?:每月|每个月)?(?:的|在)?(?:第)?(?P<days>{_DAY_PART}(?:{AND}{_DAY_PART})*|{NUM}(?:{AND}{NUM})+(?:号|日)|{NUM}{TO}{NUM}(?:号|日))", _month_days),
-    (rf"(?:的|在)?(?:第一天|第1天|首日|月初|季初|年初)", _first_day),
+    (rf"(?:的|在)?(?:第一天|第1天|首日|月初|季初|年初)(?:的?[1一](?:号|日))?", _first_day),
+    (rf"每个?(?P<unit>月|季度?|年)(?P<edge>底|末|初)(?:的?[1一](?:号|日))?", _edge),
+    (rf"(?:每年)?(?:的|在)?(?P<name>{'|'.join(sorted(DAYS_ZH, key=len, reverse=True))})(?:当天|那天)?", _named_day),
+    (rf"除了?(?:{WEEK}(?P<days>(?:{WD}|末)(?:{TO}{WEEK}?{WD})?(?:(?:{AND})?{_WD_PART})*)|(?P<kind>工作日|(?:法定)?节?假日))(?:以外|之外|外)?", _except),
+    (rf"早晚(?:各)?(?:一次)?(?P<time>{NUM}[点时](?:半|整)?)", _both_halves),
     (rf"(?:的|在)?第(?P<days>{NUM})天", _month_days),
     (rf"(?:每年)?(?:的)?(?P<month>{NUM})月(?:的)?(?P<day>{NUM})(?:号|日)?", _date),
     (rf"(?:的|在)?(?:最后一天|最后1天|最末一天|末日|月底|月末|季末|年底|年末)", _last_day),
@@ -404,8 +444,8 @@ _RULES: Final = (
     (rf"(?:的|在)?第(?P<marks>{NUM}(?:(?:{AND}第?|{TO}){NUM})*)秒钟?(?:时)?", _seconds),
     (rf"(?:在)?(?P<hours>{TIME}(?:{AND}{TIME})*)的(?=第|每)", _hours),
     (r"每个?(?:整点|半点)|整点|每小时(?:的)?(?:整点|半点)", _whole_hour),
-    (rf"每(?:天|日)?(?P<period>早上?|晨|晚上?|天?早上|天?晚上|天?夜里|夜里?)(?P<time>{NUM}[点时](?:半|整|[一三]刻|{NUM}分?)?|\d{{1,2}}:\d\d)", _evening),
-    (rf"(?P<city>{'|'.join(_CITIES)})(?:时间|时区)", _city),
+    (rf"每(?:天|日)?(?P<period>早上?|晨|晚上?|天?早上|天?晚上|天?夜里|夜里?)(?P<time>{NUM}[点时](?:半|整|[一三]刻|{NUM}{_ALONE}分?)?|\d{{1,2}}:\d\d)(?!半|整|[一三]刻|[点时:\d零〇一二两三四五六七八九十百]|{TO})", _evening),
+    (rf"(?P<city>{'|'.join(CITIES_ZH)})(?:时间|时区)", _city),
     (r"(?P<zone>[A-Za-z]+/[\w+/-]+|UTC|utc|GMT)(?:时间|时区)?", _zone),
     (r"(?:并且|而且|同时|且)(?:是|为)", _both),
     (r"间隔(?P<interval>[0-9a-z]+?)(?:从(?P<day>\d{4}-\d\d-\d\d)(?P<time>\d\d:\d\d(?::\d\d)?)|$)", _interval),

@@ -119,8 +119,13 @@ def _chinese(masks: dict[str, Any], days_are: str) -> str:
         words += "、".join(f"{month}月" for month in months)
     days, times = _chinese_days(masks), _chinese_times(masks)
     if days_are:
-        named = {"workday": "法定工作日", "restday": "休息日", "holiday": "节假日"}[days_are]
-        days = named + days
+        named = {
+            "workday": "法定工作日",
+            "restday": "休息日",
+            "holiday": "节假日",
+            "not_holiday": "除节假日外",
+        }[days_are]
+        days = named + (days or ("每天" if days_are == "not_holiday" else ""))
     elif not days and (words or not times.startswith("每")):
         days = "每天"
     return words + days + times
@@ -195,13 +200,16 @@ def ordinal(value: int) -> str:
 
 def _english(masks: dict[str, Any], days_are: str) -> str:
     days, times = _english_days(masks), _english_times(masks)
-    named = {"": "", "workday": "legal workdays", "restday": "rest days", "holiday": "public holidays"}[
-        days_are
-    ]
+    named = {
+        "": "",
+        "workday": "on legal workdays",
+        "restday": "on rest days",
+        "holiday": "on public holidays",
+    }.get(days_are, "except public holidays" if days else "every day except public holidays")
     months, years = _bits(masks["months"], 1), _years(masks)
     if not days and not named and (times.startswith("at ") or len(months) < 12 or years):
         days = "every day"
-    parts = [f"on {named}" if named else "", days, times.strip()]
+    parts = [named, days, times.strip()]
     if len(months) < 12:
         parts.append("in " + _and(_MONTHS[month - 1] for month in months))
     if years:

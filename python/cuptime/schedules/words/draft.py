@@ -26,6 +26,10 @@ class Draft:
     step: tuple[int, str] | None = None
     """So many of s, m, h, d, w, mo, q, hy, y."""
     weekdays: set[int] = field(default_factory=set)
+    week_begins: int = 0
+    """The weekday of a week without one."""
+    not_weekdays: set[int] = field(default_factory=set)
+    """Left out of `weekdays`, or of all seven."""
     days: list[str] = field(default_factory=list)
     """Of the month, as cron elements: `1`, `L`, `1W`, `25-L`."""
     nth: list[str] = field(default_factory=list)
@@ -44,7 +48,7 @@ class Draft:
     """Day of month and weekday must both hold."""
     zone: str = ""
     days_are: str = ""
-    """`workday`, `restday`, `holiday`: by the legal calendar."""
+    """`workday`, `restday`, `holiday`, `not_holiday`: by the legal calendar."""
     interval: str = ""
     """What follows `@every`, as it is."""
     whole_quarters: str = ""
@@ -52,11 +56,26 @@ class Draft:
 
     def text(self, today: date) -> str:
         """The cron text; `today` anchors "every second Wednesday". Raises WordsError."""
+        self._leave_out()
         body = self._body(today)
         front = (f"CRON_TZ={self.zone} " if self.zone else "") + (
             f"DAYS={self.days_are} " if self.days_are else ""
         )
         return front + body
+
+    def _leave_out(self) -> None:
+        if not self.not_weekdays:
+            return
+        if (
+            self.nth
+            or self.whole_quarters
+            or (self.step is not None and self.step[1] not in ("s", "m", "h", "d"))
+        ):
+            raise WordsError("weekdays are left out of days only", "")
+        self.weekdays = (self.weekdays or set(range(7))) - self.not_weekdays
+        if not self.weekdays:
+            raise WordsError("no day is left", "")
+        self.both = self.both or bool(self.days)
 
     # --- the parts
     def _body(self, today: date) -> str:
@@ -127,7 +146,7 @@ class Draft:
         unit = self.step[1] if self.step else ""
         elements = ([shown(self.weekdays, 0, 6)] if self.weekdays else []) + self.nth
         if not elements and unit == "w":
-            return "0"
+            return str(self.week_begins)
         return ",".join(dict.fromkeys(elements)) or "*"
 
     # --- times of the day
@@ -143,6 +162,8 @@ class Draft:
             hours = shown(self.hours, 0, 23) if self.hours else "*"
             minutes = listed(self.minutes) if self.minutes else "*" if self.seconds else "0"
             return [(listed(self.seconds) if self.seconds else "0", minutes, hours)]
+        if self.times and (self.minutes or self.seconds):
+            raise WordsError("minutes of every hour and single times contradict each other", "")
         return products(self.times or [(0, 0, 0)])
 
     def _window_of_hours(self) -> list[tuple[str, str, str]]:

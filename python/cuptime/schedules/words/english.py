@@ -6,119 +6,27 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from cuptime.schedules.words.draft import Draft, Time, WordsError
+from cuptime.schedules.words.draft import Draft, WordsError
+from cuptime.schedules.words.english_terms import (
+    AND,
+    CLEAR_TIME,
+    DAY_WORD,
+    MONTH_WORD,
+    NUM,
+    ORD,
+    PART,
+    TIME,
+    TO,
+    any_of,
+    clock,
+    month,
+    number,
+    ordinal,
+    weekday,
+)
+from cuptime.schedules.words.names import CITIES_EN, DAYS_EN
 from cuptime.schedules.words.scan import Rule
 from cuptime.schedules.zone_files import nearest_zone, zone_names
-
-_UNITS_TO_19: Final = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-_TENS: Final = {"twenty": 20, "thirty": 30, "forty": 40, "fourty": 40, "fifty": 50, "sixty": 60}
-NUMBERS: Final = (
-    {word: value for value, word in enumerate(_UNITS_TO_19)}
-    | _TENS
-    | {f"{ten}{sign}{_UNITS_TO_19[one]}": value + one for ten, value in _TENS.items() for one in range(1, 10)
-       for sign in "- "}
-    | {"oh": 0, "a": 1, "an": 1}
-)  # fmt: skip
-_ORDINALS: Final = (
-    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth "
-    "fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
-).split()
-ORDINALS: Final = (
-    {word: value for value, word in enumerate(_ORDINALS, 1)}
-    | {
-        "thirtieth": 30,
-        "thirty-first": 31,
-    }
-    | {f"twenty-{word}": 20 + value for value, word in enumerate(_ORDINALS[:9], 1)}
-)
-_MONTHS: Final = (
-    "january february march april may june july august september october november december".split()
-)
-_DAYS: Final = "sunday monday tuesday wednesday thursday friday saturday".split()
-
-
-def _any(words: object) -> str:
-    return "|".join(sorted(map(re.escape, words), key=len, reverse=True))  # type: ignore[call-overload]
-
-
-NUM = rf"(?:\d+|{_any(NUMBERS.keys() - {'a', 'an', 'oh'})})"
-ORD = rf"(?:\d+(?:st|nd|rd|th)|{_any(ORDINALS)})"
-DAY_WORD = r"(?:sun(?:days?)?|mon(?:days?)?|tue(?:s(?:days?)?)?|wed(?:nesdays?)?|thu(?:r(?:s(?:days?)?)?)?|fri(?:days?)?|sat(?:urdays?)?)"
-MONTH_WORD = rf"(?:{_any([*_MONTHS, *(m[:3] for m in _MONTHS), 'sept'])})"
-AND = r"(?:\s*,\s*(?:and|or)\s+(?:the\s+)?|\s*,\s*|\s+(?:and|or|&)\s+(?:the\s+)?)"
-TO = r"(?:\s*(?:-|–)\s*|\s+(?:to|through|thru|until|till)\s+(?:the\s+)?)"
-SMALL = _any(NUMBERS.keys() - {"a", "an"})
-TIME = (
-    rf"(?:(?:{SMALL})\s+dark\s+(?:{SMALL})|\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?:\s*(?:am|pm|noon|midnight|a\.m\.|p\.m\.))?"
-    rf"|(?:\d{{1,2}}|{SMALL})(?:\s*(?:am|pm|a\.m\.|p\.m\.|noon|midnight|o'clock)(?:\s*(?:am|pm))?)?"
-    rf"|half\s+past\s+{NUM}(?:\s*(?:am|pm))?|quarter\s+(?:past|to)\s+{NUM}(?:\s*(?:am|pm))?|noon|midnight)"
-    r"(?![\w/])"
-)
-CLEAR_TIME = (
-    rf"(?:\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?:\s*(?:am|pm|noon|midnight))?|(?:\d{{1,2}}|{SMALL})\s*(?:am|pm|noon|midnight|o'clock)|noon|midnight)"
-    r"(?![\w/])"
-)
-
-
-def number(word: str) -> int:
-    """A number in digits or letters."""
-    return int(word) if word.isdecimal() else NUMBERS[word]
-
-
-def ordinal(word: str) -> int:
-    """`2nd` or `second`."""
-    digits = re.match(r"\d+", word)
-    return int(digits[0]) if digits else ORDINALS[word]
-
-
-def weekday(word: str) -> int:
-    """0 is Sunday."""
-    return next(value for value, name in enumerate(_DAYS) if name.startswith(word[:3]))
-
-
-def month(word: str) -> int:
-    """1 is January."""
-    return next(value for value, name in enumerate(_MONTHS, 1) if name.startswith(word[:3]))
-
-
-def clock(text: str) -> Time:
-    """A time of the day. Raises WordsError."""
-    text = text.replace(".", "").strip()
-    if text in ("noon", "midnight"):
-        return (12 if text == "noon" else 0, 0, 0)
-    dark = re.fullmatch(rf"({SMALL})\s+dark\s+({SMALL})", text)
-    if dark:
-        return _checked(number(dark[1]), number(dark[2]), 0, text)
-    past = re.fullmatch(rf"(half|quarter)\s+(past|to)\s+({NUM})\s*(am|pm)?", text)
-    if past:
-        hour = _half_day(number(past[3]), past[4] or "", text)
-        if past[2] == "to":
-            return _checked((hour - 1) % 24, 45, 0, text)
-        return _checked(hour, 30 if past[1] == "half" else 15, 0, text)
-    plain = re.fullmatch(
-        rf"(\d+|{SMALL})(?::(\d+))?(?::(\d+))?\s*(?:o'clock\s*)?(am|pm|noon|midnight|o'clock)?", text
-    )
-    if plain is None:
-        raise WordsError(f"{text!r} is no time", "")
-    hour = _half_day(number(plain[1]), plain[4] or "", text)
-    return _checked(hour, int(plain[2] or 0), int(plain[3] or 0), text)
-
-
-def _half_day(hour: int, half: str, text: str) -> int:
-    if half in ("am", "pm") and not 1 <= hour <= 12:
-        raise WordsError(f"{text!r} is no time of a half day", "")
-    if half in ("am", "midnight"):
-        return hour % 12
-    return hour % 12 + 12 if half in ("pm", "noon") else hour
-
-
-def _checked(hour: int, minute: int, second: int, text: str) -> Time:
-    if hour > 24 or minute > 59 or second > 59 or (hour == 24 and (minute or second)):
-        raise WordsError(f"{text!r} is no time of the day", "")
-    return hour % 24, minute, second
 
 
 def _all(pattern: str, text: str) -> list[str]:
@@ -169,13 +77,17 @@ def _half_hour(draft: Draft, match: re.Match[str]) -> None:
 
 
 def _weekdays(draft: Draft, match: re.Match[str]) -> None:
-    for first, last in re.findall(rf"({DAY_WORD})(?:{TO}({DAY_WORD}))?", match["days"]):
+    _named_weekdays(draft, match["days"])
+    if match["other"]:
+        draft.step = (2, "w")
+
+
+def _named_weekdays(draft: Draft, text: str) -> None:
+    for first, last in re.findall(rf"({DAY_WORD})(?:{TO}({DAY_WORD}))?", text):
         low = weekday(first)
         high = weekday(last) if last else low
         span = range(low, high + 1) if low <= high else [*range(low, 7), *range(high + 1)]
         draft.weekdays |= set(span)
-    if match["other"]:
-        draft.step = (2, "w")
 
 
 def _workdays(draft: Draft, match: re.Match[str]) -> None:
@@ -197,8 +109,75 @@ def _at(draft: Draft, match: re.Match[str]) -> None:
     draft.times += [clock(time) for time in _all(TIME, match["times"])]
 
 
+def _at_part(draft: Draft, match: re.Match[str]) -> None:
+    """The part of the day says which half the hours are of: "every evening at 6"."""
+    part = (match["part"] or "night").rstrip("s")
+    for text in _all(TIME, match["times"]):
+        hour, minute, second = clock(text)
+        if re.search(r"[ap]\.?m|noon|midnight", text) is None and 1 <= hour <= 12:
+            small = hour == 12 or (part == "night" and hour < 6)
+            hour = hour % 12 if part == "morning" or (small and part != "afternoon") else hour % 12 + 12
+        low, high = {"morning": (0, 12), "afternoon": (12, 19), "evening": (16, 24), "night": (0, 24)}[part]
+        if not low <= hour < high:
+            raise WordsError(f"{text!r} is not in the {part}", "")
+        draft.times.append((hour, minute, second))
+
+
 def _window(draft: Draft, match: re.Match[str]) -> None:
-    draft.windows.append((clock(match["a"]), clock(match["b"])))
+    start, end = clock(match["a"]), clock(match["b"])
+    bare = [
+        re.fullmatch(r"\d+|[a-z]+", text.strip()) and text not in ("noon", "midnight")
+        for text in match.group("a", "b")
+    ]
+    if all(bare) and end <= start and start[0] <= 12:
+        raise WordsError(
+            "9 to 5 may be two stretches of the day: write am and pm", "every 30 minutes from 9am to 9pm"
+        )
+    draft.windows.append((start, end))
+
+
+def _except(draft: Draft, match: re.Match[str]) -> None:
+    if match["what"]:
+        if draft.days_are:
+            raise WordsError("one kind of days", "")
+        draft.days_are = "not_holiday"
+        return
+    kinds: dict[str, set[int]] = {"weekend": {0, 6}, "weekday": {1, 2, 3, 4, 5}}
+    named = Draft(weekdays=set(kinds.get((match["kind"] or "").rstrip("s"), ())))
+    if match["days"]:
+        _named_weekdays(named, match["days"])
+    draft.not_weekdays |= named.weekdays
+
+
+def _past_hour(draft: Draft, match: re.Match[str]) -> None:
+    draft.minutes.append(30 if match["part"] == "half" else 15)
+    _set_step(draft, 1, "h")
+
+
+def _once(draft: Draft, match: re.Match[str]) -> None:
+    _set_step(draft, 1, _UNIT[match["unit"]])
+
+
+def _fortnight(draft: Draft, match: re.Match[str]) -> None:
+    _set_step(draft, 2, "w")
+
+
+def _named_day(draft: Draft, match: re.Match[str]) -> None:
+    in_month, of_month = DAYS_EN[match["name"]]
+    draft.months.add(in_month)
+    draft.days.append(str(of_month))
+
+
+def _month_edge(draft: Draft, match: re.Match[str]) -> None:
+    last = match["edge"] == "end"
+    if match["unit"] == "quarter":
+        draft.whole_quarters = "last" if last else "first"
+    else:
+        draft.days.append("L" if last else "1")
+
+
+def _city(draft: Draft, match: re.Match[str]) -> None:
+    draft.zone = CITIES_EN[match["city"] or match["city2"]]
 
 
 def _minutes(draft: Draft, match: re.Match[str]) -> None:
@@ -264,6 +243,11 @@ def _before_last(draft: Draft, match: re.Match[str]) -> None:
 
 
 def _nth(draft: Draft, match: re.Match[str]) -> None:
+    if re.match(r"(every|each)\s+(second|2nd)\s", match[0]) and "month" not in match[0]:
+        raise WordsError(
+            f"{match[0]!r} is every other one or the second of the month: say which",
+            "every other wednesday at 10:00",
+        )
     for which in re.findall(rf"{ORD}|last", match["which"]):
         for day in _all(DAY_WORD, match["days"]):
             if which == "last":
@@ -356,9 +340,19 @@ RULES: Final[tuple[Rule, ...]] = tuple(
         (rf"(?:(?:every|each|on|from)\s+)?(?P<other>other\s+)?(?P<days>{_DAY_LIST}){_END}", _weekdays),
         (rf"(?:(?:every|each|on|all)\s+)?(?:legal\s+)?(?:weekdays?|work(?:ing)?\s?days?|business\s+days?){_END}", _workdays),
         (rf"(?:(?:every|each|on|at|all)\s+)?(?:the\s+)?weekends?{_END}", _weekend),
-        (rf"(?:(?:every|each|on|all)\s+)?(?:(?:public|legal)\s+holidays?|rest\s?days?|days?\s+off){_END}", _holidays),
+        (rf"(?:(?:every|each|on|all)\s+)?(?:(?:(?:public|legal)\s+)?holidays?|rest\s?days?|days?\s+off|non[\s-]?work(?:ing)?\s?days?){_END}", _holidays),
         (rf"(?:at|@)\s*(?:the\s+)?(?P<times>{TIME}(?:{AND}(?:at\s+)?{TIME})*)", _at),
         (rf"(?P<times>{CLEAR_TIME}(?:{AND}(?:at\s+)?{TIME})*)", _at),
+        (rf"(?:(?:every|each|in\s+the|on)\s+)?(?P<part>{PART})\s+(?:at\s+)?(?P<times>{TIME}(?:{AND}(?:at\s+)?{TIME})*)", _at_part),
+        (rf"(?:at\s+)?(?P<times>{TIME}(?:{AND}(?:at\s+)?{TIME})*)\s+(?:in\s+the\s+(?P<part>morning|afternoon|evening)|at\s+night){_END}", _at_part),
+        (rf"(?:at\s+)?(?:(?P<part>half|quarter)\s+past)(?:\s+(?:the|each|every))?\s+hour{_END}", _past_hour),
+        (rf"(?:at\s+)?{_MARKS}\s+past(?:\s+(?:the|each|every))?(?:\s+hour)?{_END}", _minutes),
+        (rf"(?:except|excluding|but\s+not)\s+(?:for\s+)?(?:on\s+)?(?:(?:public\s+|legal\s+)?(?P<what>holidays?)|(?P<kind>weekends?|weekdays?)|(?P<days>{_DAY_LIST})){_END}", _except),
+        (rf"once\s+(?:a|an|each|every|per)\s+(?P<unit>minute|hour|day|week|month|quarter|year){_END}", _once),
+        (rf"(?:fortnightly|(?:every|each)\s+fortnight){_END}", _fortnight),
+        (rf"(?:(?:every|each|on)\s+)?(?P<name>{any_of(DAYS_EN)})(?![\w'])", _named_day),
+        (rf"(?:at\s+|on\s+)?(?:the\s+)?(?P<edge>end|beginning|start)\s+of\s+(?:(?:the|each|every)\s+)?(?P<unit>month|quarter){_END}", _month_edge),
+        (rf"(?:in\s+(?P<city>{any_of(CITIES_EN)})|(?P<city2>{any_of(CITIES_EN)})\s+time){_END}", _city),
         (rf"(?:from\s+|between\s+)?(?P<a>{TIME})(?:{TO}|\s+and\s+)(?P<b>{TIME})", _window),
         (rf"(?:on|at|past)\s+(?:the\s+)?(?:min(?:ute)?s?)\s+{_MARKS}{_END}", _minutes),
         (rf"(?:at\s+)?{_MARKS}\s+min(?:ute)?s?\s+(?:past|after)(?:\s+(?:the|each|every))?(?:\s+hour)?{_END}", _minutes),
@@ -375,7 +369,7 @@ RULES: Final[tuple[Rule, ...]] = tuple(
         (rf"(?:on\s+)?(?:the\s+)?(?:weekday|work(?:ing)?\s?day|business\s+day)\s+nearest\s+(?:to\s+)?(?:the\s+)?(?P<day>{ORD}|last\s+day)(?:{_OF})?{_END}", _nearest_workday),
         (rf"(?:on\s+)?(?:the\s+)?weekday\s+nearest\s+(?P<day>(?!))?(?P<before>{NUM})\s+days?\s+before\s+the\s+last\s+day(?:{_OF})?{_END}", _nearest_before_last),
         (r"interval\s+(?P<interval>[0-9a-z]+(?:\s+from\s+\d{4}-\d\d-\d\d\s+\d\d:\d\d(?::\d\d)?)?)", _interval),
-        (rf"(?:in|of|every|each|during)\s+(?P<months>{_MONTH_LIST}){_END}", _months),
+        (rf"(?:in|of|every|each|during|from)\s+(?P<months>{_MONTH_LIST}){_END}", _months),
         (rf"(?:(?:every|each|on)\s+)?(?:(?P<month>{MONTH_WORD})\s+(?:the\s+)?(?P<day>{ORD}|\d{{1,2}}(?!:|\s*[ap]m))|(?:the\s+)?(?P<day2>{ORD}|\d{{1,2}})\s+(?:of\s+)?(?P<month2>{MONTH_WORD})){_END}", _date),
         (rf"(?:on\s+)?(?:the\s+)?(?P<which>first|last)\s+day\s+of\s+(?:the|each|every|a)\s+quarter{_END}", _quarter_day),
         (rf"(?:on\s+)?(?:the\s+)?(?P<which>first|last)\s+day\s+of\s+(?:the|each|every|a)\s+year{_END}", _year_day),
@@ -411,4 +405,6 @@ EXAMPLES: Final = (
 def plain(text: str) -> str:
     """Small letters, except that `4M` is months; brackets and signs that mean nothing are gone."""
     text = re.sub(r"(\d+)\s*M\b", r"\1 months", text.strip())
-    return re.sub(r"\s+", " ", text.replace("’", "'")).lower()
+    text = re.sub(r"\s+", " ", text.replace("’", "'")).lower()
+    text = re.sub(rf"\b({DAY_WORD})/(?={DAY_WORD}\b)", r"\1, ", text)
+    return re.sub(r"\beveryday\b", "every day", text)
