@@ -1,10 +1,9 @@
 """Runs cron suites against the core: `python tests/conformance/run_cron.py PATH...`
 
-A suite is JSON lines in the form of the conformance folder's README, each case run under its suite's own
-dialect and that
-dialect's own DST policy. A path is a file or a folder (all its `*.jsonl`). Every case that fails is listed
-by its id; the last
-line is `N passed, N failed`. A case that raises anything unforeseen has failed.
+A suite is JSON lines in the form of the conformance folder's README, each case run under its suite's own dialect and
+that dialect's own DST policy. A path is a file or a folder (all its `*.jsonl`). Every case that fails is listed by its
+id; the last line is `N passed, N failed`. A case that raises anything unforeseen has failed, and so has a line that is
+no case.
 """
 
 from __future__ import annotations
@@ -22,9 +21,10 @@ from typing import Any
 from cuptime.core import Cron, CronParseError, CronZone, cron_names
 from cuptime.schedules.cron_text import read_text
 from cuptime.schedules.words import WordsError, words_to_cron
-from cuptime.schedules.zone_files import ZoneError, zone_of
+from cuptime.schedules.zone_files import zone_of
 
 OWN_POLICY = dict(cron_names()[0])
+KINDS = ("accept", "reject", "next", "prev", "never", "match", "nomatch", "equal", "notequal", "nl")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
@@ -93,9 +93,13 @@ def _words(case: dict[str, Any]) -> str:
 
 
 def _judge(case: dict[str, Any], suite: str) -> str:
-    kind = case["kind"]
+    kind = case.get("kind", "nl" if "text" in case else None)
+    if kind not in KINDS:
+        return f"{kind!r} is no kind of case; those are {', '.join(KINDS)}"
     if kind == "nl":
         return _words(case)
+    if suite not in OWN_POLICY:
+        return f"{suite!r} is no dialect; those are {', '.join(OWN_POLICY)}"
     if kind == "reject":
         try:
             _cron(case, suite, case["expr"])
@@ -127,9 +131,20 @@ def _judge(case: dict[str, Any], suite: str) -> str:
 
 
 def suite_of(case: dict[str, Any], file: Path) -> str:
-    """The dialect of a case: what it says, or what its form says, or its file's name."""
-    named = case.get("dialect") or case.get("suite") or ("ocps" if "level" in case else file.stem)
-    return str(named)
+    """The dialect of a case: what it says; or its file's name, or the dialect that begins it; or what its form says."""
+    named = case.get("dialect") or case.get("suite")
+    if named:
+        return str(named)
+    if "level" in case:
+        return "ocps"
+    begins = [suite for suite in (*OWN_POLICY, "fugit") if file.stem.startswith(suite)]
+    if begins:
+        return file.stem if file.stem in OWN_POLICY or begins[0] == "fugit" else begins[0]
+    if "text" in case:
+        return file.stem
+    if "fields" in case:
+        return "cronos"
+    return "robfig" if case.get("kind") in ("match", "nomatch") else "ocps"
 
 
 def case_id(case: dict[str, Any], number: int, file: Path) -> str:
@@ -140,23 +155,38 @@ def case_id(case: dict[str, Any], number: int, file: Path) -> str:
 
 
 def run_case(case: dict[str, Any], suite: str, name: str) -> CaseResult:
-    """Judges one case; a crash is a failure of the case, not of the run."""
+    """Judges one case; a crash, or a case that cannot be read, is a failure of the case and not of the run."""
     try:
-        why = _judge(case, suite)
-    except (ValueError, KeyError, ZoneError) as fault:
+        why = case["unreadable"] if "unreadable" in case else _judge(case, suite)
+    except Exception as fault:
         why = f"{type(fault).__name__}: {fault}"
     return CaseResult(name, suite, why)
+
+
+def _cases_of(file: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Cases and their lines. A line that is no JSON object is a case that cannot be read."""
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as fault:
+        yield {"unreadable": f"the file cannot be read: {fault.strerror}"}, 0
+        return
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            case = json.loads(line)
+        except (ValueError, RecursionError) as fault:
+            yield {"unreadable": f"the line is no JSON: {fault}"}, number
+            continue
+        yield (case if isinstance(case, dict) else {"unreadable": "the line is no JSON object"}), number
 
 
 def read_cases(paths: Iterable[Path]) -> Iterator[tuple[dict[str, Any], str, str]]:
     """Case, suite and id of all cases of the files and folders, in a fixed order."""
     for path in paths:
         for file in sorted(path.glob("**/*.jsonl")) if path.is_dir() else [path]:
-            with file.open(encoding="utf-8") as lines:
-                for number, line in enumerate(lines, 1):
-                    if line.strip():
-                        case = json.loads(line)
-                        yield case, suite_of(case, file), case_id(case, number, file)
+            for case, number in _cases_of(file):
+                yield case, suite_of(case, file), case_id(case, number, file)
 
 
 def main() -> int:
@@ -170,6 +200,8 @@ def main() -> int:
     if missing:
         sys.stderr.write(f"no such suite: {', '.join(missing)}\n")
         return 2
+    if not any(True for _ in read_cases(arguments.paths)):
+        sys.stderr.write("no cases: a suite is a file of JSON lines, or a folder with *.jsonl\n")
     results = [run_case(*case) for case in read_cases(arguments.paths)]
     lines = [f"FAILED {result.suite} {result.case_id}: {result.why}" for result in results if result.why]
     counts = {suite: Counter(bool(r.why) for r in results if r.suite == suite) for suite in OWN_POLICY}
@@ -180,7 +212,7 @@ def main() -> int:
     failed = sum(bool(result.why) for result in results)
     lines.append(f"{len(results) - failed} passed, {failed} failed")
     sys.stdout.write("\n".join(lines) + "\n")
-    return 1 if failed else 0
+    return 1 if failed or not results else 0
 
 
 if __name__ == "__main__":

@@ -370,7 +370,7 @@ class Node:
         if self._settings.calendars is not None and isinstance(engine, CoreCronEngine):
             from cuptime.schedules.calendar_folder import CalendarFolder
 
-            calendars = CalendarFolder(engine, self._settings.calendars)
+            calendars = CalendarFolder(engine, self._settings.calendars, schedules.planner.ask_again)
             calendars.start()
             stack.push_async_callback(calendars.close)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -22,8 +23,10 @@ _log = logging.getLogger(__name__)
 class CalendarFolder:
     """Watches from `start` to `close`."""
 
-    def __init__(self, engine: CoreCronEngine, folder: Path) -> None:
+    def __init__(self, engine: CoreCronEngine, folder: Path, changed: Callable[[], None]) -> None:
+        """`changed` is called after calendars were taken: what fires next is to be asked again."""
         self._engine = engine
+        self._changed = changed
         self._folder = folder
         self._stop = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
@@ -50,8 +53,11 @@ class CalendarFolder:
         )
         try:
             async for _ in changes:
-                for name in self._engine.reload_calendars():
+                names = self._engine.reload_calendars()
+                for name in names:
                     _log.info("calendar %s was read again", name)
+                if names:
+                    self._changed()
                 for file, fault in self._engine.calendar_faults().items():
                     _log.error("calendar file %s is not taken: %s", file, fault)
         except FileNotFoundError:

@@ -10,6 +10,7 @@ replaces nothing.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ class CalendarError(ValueError):
 
 
 class CalendarFile(Struct, frozen=True):
-    """A calendar as read. `known` are the years with data."""
+    """A calendar as read. `known` are the years with data, `digest` is of the file's bytes."""
 
     name: str
     version: str
@@ -44,6 +45,7 @@ class CalendarFile(Struct, frozen=True):
     calendar: CronCalendar
     known: frozenset[int]
     open_ended: bool
+    digest: bytes
 
 
 class Calendars:
@@ -81,7 +83,8 @@ class Calendars:
                     self.faults[path.name] = str(fault)
                     continue
                 before = self._files.get(file.name)
-                same = before is not None and (before.version, before.known) == (file.version, file.known)
+                # By its bytes: days that change under an old version are not overlooked.
+                same = before is not None and before.digest == file.digest
                 found[file.name] = before if same and before is not None else file
         changed = [name for name, file in found.items() if self._files.get(name) is not file]
         if changed:
@@ -125,7 +128,8 @@ def read_calendar(raw: bytes, stem: str) -> CalendarFile:
     mask = sum(1 << day for day in set(week))
     calendar = CronCalendar(mask, open_ended, rows)
     known = frozenset(year for year, _, _ in rows)
-    return CalendarFile(name, version, str(fields.get("source", "")), calendar, known, open_ended)
+    digest = hashlib.blake2b(raw, digest_size=16).digest()
+    return CalendarFile(name, version, str(fields.get("source", "")), calendar, known, open_ended, digest)
 
 
 def _year(text: str, days: Any) -> tuple[int, list[int], list[int]]:

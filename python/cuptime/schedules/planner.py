@@ -48,6 +48,8 @@ class Planner:
         self._desk = desk
         self._more: dict[int, None] = {}
         self._pass_due = False
+        # What is stored was computed by another process, perhaps with other zone data, calendars or arithmetic.
+        self._ask_again = True
         self._doubts_due = False
         self._passed_from_ms: int | None = None
         """Since when the clock was set forward, until it is decided what is caught up."""
@@ -82,6 +84,12 @@ class Planner:
     def plan_more(self, schedule_seq: int) -> None:
         """A registration or change had more firings in the window than its commit could take."""
         self._more[schedule_seq] = None
+        self._kick()
+
+    def ask_again(self) -> None:
+        """A calendar changed: when each schedule fires next may be earlier than what it was planned by. A pass begins
+        at once."""
+        self._ask_again = self._pass_due = True
         self._kick()
 
     def settle_doubts(self) -> None:
@@ -145,17 +153,37 @@ class Planner:
 
     async def _pass(self) -> None:
         active = 0
-        for page in self._desk.book.pages(PAGE):
-            if self._stopped:
-                break
-            running = [schedule for schedule in page if schedule.state is ScheduleState.ACTIVE]
-            active += len(running)
-            await self._plan(running)
-            await self._plan_rest()
-            await asyncio.sleep(0)
+        asking, self._ask_again = self._ask_again, False
+        try:
+            for page in self._desk.book.pages(PAGE):
+                if self._stopped:
+                    break
+                running = [schedule for schedule in page if schedule.state is ScheduleState.ACTIVE]
+                if asking:
+                    running = [self._asked(schedule) for schedule in running]
+                active += len(running)
+                await self._plan(running)
+                await self._plan_rest()
+                await asyncio.sleep(0)
+        except BaseException:
+            self._ask_again |= asking
+            raise
         self.passes += 1
         self.active = active
         await self._desk.forget_changes()
+
+    def _asked(self, schedule: Schedule) -> Schedule:
+        """The schedule with its next firing from the watermark on as the engine sees it now. In the book alone: storage
+        has it with the next window, and another process asks for itself."""
+        policy = schedule.policy
+        if schedule.timing.kind is not TimingKind.CRON or 0 < policy.max_runs <= schedule.run_count:
+            return schedule
+        next_ms = self._desk.engine.next(schedule.timing, schedule.anchor_ms, schedule.planned_until_ms - 1)
+        if next_ms == schedule.next_ms:
+            return schedule
+        changed = replace(schedule, next_ms=next_ms)
+        self._desk.book.put(changed)
+        return changed
 
     async def _plan_rest(self) -> None:
         while self._more and not self._stopped:

@@ -93,13 +93,14 @@ class ScheduleRig(Rig):
         super().__init__()
         self.fired = []
         self.targets: TargetPort = TextTarget()
+        self.engine = CoreCronEngine()
 
     async def start(self) -> None:
         def prepare(line: TaskLine) -> None:
             line.internal(INTERNAL, self._ran)
 
         await self.boot(prepare)
-        desk = Desk(self.storage, self.fence, self.clock, CoreCronEngine(), self.targets, self.line)
+        desk = Desk(self.storage, self.fence, self.clock, self.engine, self.targets, self.line)
         await desk.recover()
         self.planner = Planner(desk, self.metrics)
         self.registry = Spoken(

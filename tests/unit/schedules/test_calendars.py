@@ -19,7 +19,9 @@ from cuptime.domain.values import Timing
 from cuptime.schedules.calendar_folder import CalendarFolder
 from cuptime.schedules.calendars import CalendarError, Calendars, read_calendar
 from cuptime.schedules.engine import CoreCronEngine
-from tests.unit.schedules.desk_rig import cron
+from tests.unit.schedules.desk_rig import ScheduleRig, cron
+from tests.unit.tasks.rig import START_MS
+from tests.unit.tasks.test_leases import crash
 
 SHANGHAI = "Asia/Shanghai"
 # chinesecalendar takes this Saturday for a plain one; it was worked in exchange for Tuesday 2006-01-03.
@@ -177,6 +179,48 @@ def test_a_bad_file_replaces_nothing(tmp_path: Path) -> None:
     assert calendars.get("shop-7").version == "2"
 
 
+def test_days_that_change_under_an_old_version_are_taken(tmp_path: Path) -> None:
+    file = tmp_path / "shop-7.json"
+    file.write_bytes(shop(workweek=[1]))
+    calendars = Calendars(tmp_path)
+    file.write_bytes(shop(workweek=[2]))
+    assert calendars.reload() == ["shop-7"]
+    assert calendars.reload() == []
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_a_day_that_becomes_a_work_day_fires(rig: ScheduleRig, tmp_path: Path, restart: bool) -> None:
+    """The make-up Saturday that is published on Friday: what was computed by the old calendar must not hide it."""
+    file = tmp_path / "shop-7.json"
+    file.write_bytes(shop(workweek=[1, 2, 3, 4, 5], years={}))
+    rig.engine = CoreCronEngine(Calendars(tmp_path))
+    await crash(rig)
+    await rig.start()
+    minute = await rig.register("made-up", cron("CALENDAR=shop-7 DAYS=workday 30 * * * *"))
+    day_ms = 86_400_000
+    start = datetime.fromtimestamp(START_MS / 1_000, UTC)
+    to_saturday_ms = ((5 - start.weekday()) % 7) * day_ms - (START_MS % day_ms)
+    # Until Friday 23:58.
+    await rig.pass_ms(to_saturday_ms - 2 * 60_000)
+    held = rig.planner._desk.book.by_seq(minute.schedule_seq)
+    assert held is not None
+    assert datetime.fromtimestamp(held.next_ms / 1_000, UTC).weekday() == 0
+    fired = len(rig.fired)
+    saturday = datetime.fromtimestamp((START_MS + to_saturday_ms) / 1_000, UTC)
+    years = {str(saturday.year): {"holidays": [], "worked": [saturday.strftime("%m-%d")]}}
+    file.write_bytes(shop(workweek=[1, 2, 3, 4, 5], years=years))
+    if restart:
+        await crash(rig)
+        rig.engine = CoreCronEngine(Calendars(tmp_path))
+        await rig.start()
+    else:
+        assert rig.engine.reload_calendars() == ["shop-7"]
+        rig.planner.ask_again()
+    await rig.pass_ms(day_ms + 5 * 60_000)
+    made_up = [one.nominal_ms for one in rig.fired[fired:]]
+    assert made_up == [START_MS + to_saturday_ms + 3_600_000 * hour + 1_800_000 for hour in range(24)]
+
+
 async def test_a_new_year_is_taken_without_a_restart(
     tmp_path: Path, wait_until: Callable[..., Awaitable[Any]]
 ) -> None:
@@ -184,7 +228,7 @@ async def test_a_new_year_is_taken_without_a_restart(
     held = cron("UNKNOWN_YEAR=hold DAYS=workday 0 12 * * *", SHANGHAI)
     late_ms = ms("2026-12-31T23:00:00")
     assert engine.firings(held, 0, late_ms, late_ms + 10**10, 1) == []
-    folder = CalendarFolder(engine, tmp_path)
+    folder = CalendarFolder(engine, tmp_path, lambda: None)
     folder.start()
     built_in = json.loads(
         (Path(__file__).parents[3] / "python/cuptime/schedules/calendar_files/cn.json").read_text()
