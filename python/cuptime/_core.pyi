@@ -507,9 +507,10 @@ class RuleSet:
 
     def __len__(self) -> int: ...
     def findings(self) -> list[tuple[str, int, int]]:
-        """What is odd about the rules, whatever the orders: (`never_true`, `always_fault`, `always_true`, `duplicate` or
-        `shadowed`, rank, rank of the earlier rule or -1). Shadowed: an earlier rule with the same kind of action matches whenever
-        this one does. O(n^2) in the rules up to 4,000 of them; above it rules are not compared with each other."""
+        """What is odd about the rules, whatever the orders: (`never_true`, `always_fault`, `always_true`, `duplicate`
+        or `shadowed`, rank, rank of the earlier rule or -1). Shadowed: an earlier rule with the same kind of action
+        matches whenever this one does. O(n^2) in the rules up to 4,000 of them; above it rules are not compared with
+        each other."""
 
     def rule_ids(self) -> list[str]:
         """By rank."""

@@ -93,7 +93,7 @@ def full_task(task_id: int) -> Task:
         task_id, state=TaskState.FAILED, retry_count=1, trigger_id="t", trigger_ms=4, execution_id="e", attempt=2,
         lease_until_ms=5, worker="w", result_hash=b"h" * 32, result=b"r", error_code="E", error_message="m",
         retriable=True, failed_input=b"f", schedule_seq=6, generation=7, nominal_ms=8, traceparent="00-ab",
-        overlap=Overlap.BUFFER_ALL, buffered_ms=9,
+        overlap=Overlap.BUFFER_ALL, buffered_ms=9, bucket_ms=60_000,
         context=TaskContext(10_001, "1.2", 7, 99),
     )  # fmt: skip
 

@@ -259,9 +259,10 @@ async def test_cancelling_the_tasks_of_a_schedule(shard: Shard) -> None:
 
 async def test_waiting_tasks(shard: Shard) -> None:
     made = [rows.task(n, state=state) for n, state in enumerate(TaskState, 1)]
+    made[1] = replace(made[1], bucket_ms=60_000)
     made[2] = replace(made[2], lease_until_ms=77)
     await shard.do(InsertTasks(made))
-    waiting = [(1, 1_001, 1, 0), (2, 1_002, 2, 0), (3, 1_003, 3, 77)]
+    waiting = [(1, 1_001, 1, 0, 0), (2, 1_002, 2, 0, 60_000), (3, 1_003, 3, 77, 0)]
     assert await shard.storage.waiting_tasks(after=0, limit=9) == waiting
     assert await shard.storage.waiting_tasks(after=1, limit=1) == waiting[1:2]
 

@@ -111,7 +111,7 @@ tasks = st.builds(
     rows.task, FEW, state=TASK_STATES, queue=st.sampled_from("ab"), due_ms=FEW, schedule_seq=st.integers(0, 2),
     generation=FEW, nominal_ms=FEW, execution_id=st.sampled_from(["", "e1", "e2"]),
     result_hash=st.sampled_from([b"", b"h"]), overlap=st.sampled_from(Overlap), buffered_ms=st.integers(0, 1),
-    retry_count=st.integers(0, 1),
+    retry_count=st.integers(0, 1), bucket_ms=st.sampled_from([0, 60_000]),
 )  # fmt: skip
 schedules = st.builds(
     rows.schedule,

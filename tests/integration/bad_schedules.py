@@ -127,6 +127,7 @@ _TARGET_FAULTS: Final = [
         "FIELD_INVALID",
         "target.task.context.timestamp_ms",
     ),
+    Bad("bucket 7", {"task": {"queue": "q", "bucket": 7}}, "FIELD_INVALID", "target.task.bucket"),
     Bad("first id", _group_target(first_group_id=1), "FIELD_INVALID", "target.group.first_group_id"),
     Bad("first id huge", _group_target(first_group_id=HUGE), "FIELD_INVALID", "target.group.first_group_id"),
     Bad("open for 0", _group_target(open_for_ms=0), "FIELD_INVALID", "target.group.open_for_ms"),

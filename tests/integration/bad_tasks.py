@@ -21,6 +21,7 @@ _TASK_ROWS: Final[list[tuple[str, Any, str, str | None]]] = [
     ("task.priority", 101, "FIELD_INVALID", None),
     ("task.max_retries", -1, "FIELD_INVALID", None),
     ("task.max_retries", 101, "FIELD_INVALID", None),
+    ("task.bucket", 7, "FIELD_INVALID", None),
     ("task.backoff_ms", -1, "FIELD_INVALID", None),
     ("task.backoff_ms", HUGE, "FIELD_INVALID", None),
     ("task.context", {}, "FIELD_INVALID", "task.context.group_id"),

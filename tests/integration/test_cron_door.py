@@ -31,6 +31,9 @@ def post(served: ServedProcess, action: str, body: object, **headers: str) -> tu
 async def test_a_life_over_http(served: ServedProcess, door: Door) -> None:
     asked = CRON | {
         "schedule_id": "life",
+        "dst_policy": "skip_once",
+        "catch_up": "latest",
+        "bucket": "minute",
         "request_id": "life-1",
         "labels": {"park": "minhang"},
         "payload": "早",
@@ -38,6 +41,9 @@ async def test_a_life_over_http(served: ServedProcess, door: Door) -> None:
     status, made = post(served, "register", asked)
     assert (status, made["state"], made["timing"]["cron"]) == (200, "STATE_ACTIVE", "0 9 * * 1-5")
     assert post(served, "register", asked) == (200, made), "a repeat gets the first answer"
+    assert made["timing"]["dst_policy"] == "DST_POLICY_SKIP_ONCE"
+    assert made["policy"]["catch_up"] == "CATCH_UP_LATEST"
+    assert made["target"]["task"]["bucket"] == "BUCKET_MINUTE"
     read = (await door.call("ScheduleService/GetSchedule", name="schedules/life")).schedule
     assert (read.target.task.payload.decode(), dict(read.labels)) == ("早", {"park": "minhang"})
 
@@ -69,6 +75,7 @@ BAD: list[tuple[str, object, int, str, str]] = [
     ("register", CRON | {"every_ms": 1_000}, 400, "FIELD_CONTRADICTION", "every_ms"),
     ("register", CRON | {"dst_policy": "summer"}, 400, "FIELD_INVALID", "dst_policy"),
     ("register", CRON | {"catch_up": "some"}, 400, "FIELD_INVALID", "catch_up"),
+    ("register", CRON | {"bucket": "hour"}, 400, "FIELD_INVALID", "bucket"),
     ("register", CRON | {"overlap": "some"}, 400, "FIELD_INVALID", "overlap"),
     ("register", CRON | {"catch_up": "bounded"}, 400, "FIELD_REQUIRED", "catch_up_limit"),
     ("register", CRON | {"jitter_ms": -1}, 400, "FIELD_INVALID", "jitter_ms"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cuptime._gen.cuptime.v1 import schedule_service_pb2 as pb
+from cuptime._gen.cuptime.v1 import task_service_pb2 as tasks_pb
 from cuptime.app.served import ServedProcess
 from cuptime.domain.values import ScheduleChangeKind
 from tests.conftest import WaitUntil
@@ -169,3 +170,37 @@ async def test_a_server_with_a_watched_folder(tmp_path: Path, wait_until: WaitUn
             assert (found.error, found.registered_count, found.updated_count) == ("", 0, 0)
     finally:
         server.stop()
+
+
+async def test_a_minute_bucket_over_the_wire(door: Door) -> None:
+    due_ms = campus.now_ms() + 500
+    if due_ms % 60_000 > 59_500:
+        # All of them in one minute: the next.
+        due_ms += 60_000 - due_ms % 60_000
+    times = [due_ms + 10 * n for n in range(12)]
+    made = await door.call(
+        "TaskService/BatchEnqueueTasks",
+        requests=[
+            {"task": {"queue": "minute", "due_time_ms": at, "bucket": "BUCKET_MINUTE"}} for at in times
+        ],
+    )
+    await door.call("TaskService/CancelTask", name=made.tasks[5].name)
+    async with Worker(door, "minute", batches=True) as worker:
+        await worker.credits(50)
+        leases = await worker.tasks(11)
+        assert {lease.bucket_size for lease in leases} == {11}
+        assert {lease.bucket_time_ms for lease in leases} == {due_ms - due_ms % 60_000}
+        assert len({lease.task.trigger_time_ms for lease in leases}) == 1
+        assert leases[0].task.trigger_time_ms >= times[-1], "when the last is due"
+        tokens = [lease.lease_token for lease in leases]
+        await worker.report(
+            completes=[{"lease_token": token, "result": token.encode()} for token in tokens[1:]],
+            fails=[{"lease_token": tokens[0], "error_code": "NO_MILK"}],
+        )
+        acks, _ = await worker.batches(11)
+    assert {ack.result for ack in acks} == {acks[0].RESULT_ACCEPTED}
+    rows = [(await door.call("TaskService/GetTask", name=task.name)).task for task in made.tasks]
+    states = [tasks_pb.Task.State.Name(row.state).removeprefix("STATE_") for row in rows]
+    assert states == ["FAILED", *["EXECUTED"] * 4, "CANCELLED", *["EXECUTED"] * 6]
+    assert [row.result.decode() for row in rows if row.result] == tokens[1:]
+    assert {row.bucket for row in rows} == {tasks_pb.Task.BUCKET_MINUTE}

@@ -94,6 +94,7 @@ def task(value: Task, schedule_id: str = "") -> tasks_pb.Task:
         schedule=f"schedules/{schedule_id}" if schedule_id else "",
         nominal_time_ms=value.nominal_ms,
         etag=f"{int(value.state)}-{value.updated_ms}-{value.attempt}",
+        bucket=tasks_pb.Task.BUCKET_MINUTE if value.bucket_ms else tasks_pb.Task.BUCKET_UNSPECIFIED,
     )
     if value.context is not None:
         message.context.CopyFrom(

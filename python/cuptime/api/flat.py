@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from cuptime._gen.cuptime.v1 import schedule_service_pb2 as pb
+from cuptime._gen.cuptime.v1 import task_service_pb2 as tasks_pb
 from cuptime.api.schedules import new_schedule
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason, invalid
@@ -14,7 +15,14 @@ from cuptime.tasks.form import KnownGroup
 
 TIMING: Final = {"cron": str, "text": str, "at_time_ms": int, "after_ms": int, "every_ms": int}
 BOUNDS: Final = {"timezone": str, "dst_policy": str, "start_time_ms": int, "end_time_ms": int}
-TASK: Final = {"queue": str, "payload": str, "priority": int, "max_retries": int, "backoff_ms": int}
+TASK: Final = {
+    "queue": str,
+    "payload": str,
+    "priority": int,
+    "max_retries": int,
+    "backoff_ms": int,
+    "bucket": str,
+}
 CONTEXT: Final = {"group_id": int, "sku_version": str, "stock_snapshot": int, "timestamp_ms": int}
 POLICY: Final = {
     "max_runs": int,
@@ -72,18 +80,9 @@ def schedule_of(body: dict[str, Any], named: set[str]) -> pb.Schedule:
             setattr(schedule.timing, name, body[name])
     schedule.timing.time_zone = body.get("timezone", "")
     if "dst_policy" in body:
-        schedule.timing.dst_policy = _enum(pb.DstPolicy, "DSTPOLICY_", body["dst_policy"], "dst_policy")
+        schedule.timing.dst_policy = _enum(pb.DstPolicy, "DST_POLICY_", body["dst_policy"], "dst_policy")
     for name, value in body.items():
-        if name in TASK:
-            setattr(schedule.target.task, name, value.encode() if name == "payload" else value)
-        elif name in CONTEXT:
-            setattr(schedule.target.task.context, name, value)
-        elif name == "catch_up":
-            schedule.policy.catch_up = _enum(pb.SchedulePolicy.CatchUp, "CATCH_UP_", value, "catch_up")
-        elif name == "overlap":
-            schedule.policy.overlap = _enum(pb.Overlap, "OVERLAP_", value, "overlap")
-        elif name in POLICY:
-            setattr(schedule.policy, name, value)
+        _set(schedule, name, value)
     for key, value in body.get("labels", {}).items():
         if not isinstance(value, str):
             raise invalid("labels", "texts by text", value)
@@ -91,6 +90,22 @@ def schedule_of(body: dict[str, Any], named: set[str]) -> pb.Schedule:
     if "target" in named or "queue" in named:
         schedule.target.task.SetInParent()
     return schedule
+
+
+def _set(schedule: pb.Schedule, name: str, value: Any) -> None:
+    """One name of what the task of a firing and the policy say; others are left alone."""
+    if name == "bucket":
+        schedule.target.task.bucket = _enum(tasks_pb.Task.Bucket, "BUCKET_", value, "bucket")
+    elif name in TASK:
+        setattr(schedule.target.task, name, value.encode() if name == "payload" else value)
+    elif name in CONTEXT:
+        setattr(schedule.target.task.context, name, value)
+    elif name == "catch_up":
+        schedule.policy.catch_up = _enum(pb.SchedulePolicy.CatchUp, "CATCH_UP_", value, "catch_up")
+    elif name == "overlap":
+        schedule.policy.overlap = _enum(pb.Overlap, "OVERLAP_", value, "overlap")
+    elif name in POLICY:
+        setattr(schedule.policy, name, value)
 
 
 def _enum(kind: Any, prefix: str, text: str, field: str) -> Any:

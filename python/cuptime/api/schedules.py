@@ -15,11 +15,12 @@ from cuptime.api.call import Call
 from cuptime.api.changes import schedule_change
 from cuptime.api.fields import below, etag_of, mask_of
 from cuptime.api.groups import group_of as group_value
-from cuptime.api.tasks import context_of
+from cuptime.api.tasks import bucket_of, context_of
 from cuptime.dispatch.values import INSTANT_MS_MAX, check_range
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.limits import (
+    BUCKET_MS,
     EVERY_MIN_MS,
     GROUP_ID_MIN,
     TASK_BACKOFF_DEFAULT_MS,
@@ -102,6 +103,7 @@ class Targets:
             context=replace(context_of(task.context), timestamp_ms=nominal_ms)
             if task.HasField("context")
             else None,
+            bucket_ms=BUCKET_MS if task.bucket else 0,
         )
 
 
@@ -224,6 +226,7 @@ def target_of(message: pb.Target, now_ms: int, field: str) -> bytes:
         if task.max_retries < 0:
             raise invalid(f"{field}.task.max_retries", f"0 to {TASK_RETRIES_MAX}", task.max_retries)
         retries = task.max_retries if task.HasField("max_retries") else -1
+        bucket_of(task.bucket, f"{field}.task.bucket")
         context = None
         if task.HasField("context"):
             context = context_of(task.context)

@@ -13,7 +13,7 @@ from cuptime._gen.cuptime.v1 import types_pb2 as types_pb
 from cuptime.api import convert, filters, names, pages
 from cuptime.api.call import Call
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
-from cuptime.domain.limits import BATCH_MAX, TASK_RETRIES_MAX
+from cuptime.domain.limits import BATCH_MAX, BUCKET_MS, TASK_RETRIES_MAX
 from cuptime.domain.values import Schedule, Task, TaskContext
 from cuptime.tasks.form import NewTask
 from cuptime.tasks.line import TaskLine
@@ -26,6 +26,13 @@ ScheduleById = Callable[[str], Awaitable[Schedule | None]]
 def context_of(message: types_pb.BusinessContext) -> TaskContext:
     """The business context as a value; its form is checked by the line."""
     return TaskContext(message.group_id, message.sku_version, message.stock_snapshot, message.timestamp_ms)
+
+
+def bucket_of(number: int, field: str) -> int:
+    """How long the bucket is, in milliseconds. Raises FIELD_INVALID."""
+    if number not in (pb.Task.BUCKET_UNSPECIFIED, pb.Task.BUCKET_MINUTE):
+        raise invalid(field, "a bucket of the list", number)
+    return BUCKET_MS if number else 0
 
 
 def new_task(message: pb.Task, delay_ms: int, call: Call, field: str = "task") -> NewTask:
@@ -42,6 +49,7 @@ def new_task(message: pb.Task, delay_ms: int, call: Call, field: str = "task") -
         backoff_ms=message.backoff_ms,
         context=context_of(message.context) if message.HasField("context") else None,
         traceparent=call.traceparent,
+        bucket_ms=bucket_of(message.bucket, f"{field}.bucket"),
     )
 
 

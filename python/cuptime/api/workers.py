@@ -23,6 +23,7 @@ from cuptime.api.tasks import ScheduleIds
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import WORKER_CREDITS_MAX
 from cuptime.domain.values import TaskState
+from cuptime.tasks.buckets import start_of
 from cuptime.tasks.line import TaskLine
 from cuptime.tasks.workers import Acknowledgement, HeartbeatAnswer, Lease, WorkerSession
 
@@ -336,5 +337,9 @@ def _write_lease(message: pb.LeasedTask, lease: Lease, epoch: int) -> None:
     message.attempt = lease.attempt
     message.epoch = epoch
     message.idempotency_key = key
+    if row.bucket_ms:
+        task.bucket = tasks_pb.Task.BUCKET_MINUTE
+        message.bucket_time_ms = start_of(row.due_ms, row.bucket_ms)
+        message.bucket_size = lease.together
     if row.traceparent:
         message.traceparent = row.traceparent

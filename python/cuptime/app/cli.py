@@ -240,6 +240,9 @@ def register_schedule(
             help="While another runs: allow_all (default), skip, buffer_one, buffer_all, cancel_other. 重叠策略。"
         ),
     ] = "",
+    minute: Annotated[
+        bool, typer.Option("--minute-bucket", help="Deliver all of a minute together. 按分钟合批。")
+    ] = False,
     group: Annotated[int, typer.Option(min=0, help="Business context: its group_id. 业务上下文：团号。")] = 0,
     sku_version: Annotated[str, typer.Option(help="Business context, for example 2.1.")] = "",
     stock: Annotated[int, typer.Option(min=0, help="Business context: the stock you see. 看到的库存。")] = 0,
@@ -253,6 +256,8 @@ def register_schedule(
     from cuptime.app import client
 
     task: dict[str, Any] = {"queue": queue, "payload": payload.encode()}
+    if minute:
+        task["bucket"] = "BUCKET_MINUTE"
     if group or sku_version:
         task["context"] = {"group_id": group, "sku_version": sku_version, "stock_snapshot": stock}
     schedule = {

@@ -197,6 +197,8 @@ class Task(Struct, frozen=True):
     """Of a firing."""
     buffered_ms: int = 0
     """When it began to wait for the end of an earlier firing; 0 is never."""
+    bucket_ms: int = 0
+    """How long the bucket is that it is triggered and delivered with; 0 is none."""
 
 
 class ScheduleState(IntEnum):

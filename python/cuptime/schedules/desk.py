@@ -25,6 +25,7 @@ from cuptime.domain.writes import ForgetScheduleChanges, MoveTasks, ReplaceSched
 from cuptime.schedules.book import LOAD_PAGE, Book
 from cuptime.schedules.targets import TargetPort
 from cuptime.schedules.window import due_ms_of, firing_task, kept_of, latest
+from cuptime.tasks.buckets import late_from_ms
 from cuptime.tasks.line import TaskLine
 from cuptime.tasks.overlaps import Counts
 
@@ -90,8 +91,7 @@ class Desk(Struct):
         late = [
             task
             for task in await self.storage.tasks(where, after=0, limit=WAITING_READ_MAX)
-            # A retry was not missed: its firing was triggered. Nor was one that waits for the end of another.
-            if from_ms <= task.due_ms < late_until_ms and not task.retry_count and not task.buffered_ms
+            if task.due_ms >= from_ms and late_from_ms(task) < late_until_ms and not _began(task)
         ]
         if not late:
             return
@@ -194,3 +194,8 @@ def overlap_counts(schedule: Schedule) -> Counts:
 
 def _may_miss(schedule: Schedule) -> bool:
     return schedule.policy.catch_up is not CatchUp.ALL and schedule.state is ScheduleState.ACTIVE
+
+
+def _began(task: Task) -> bool:
+    """A retry was not missed: its firing was triggered. Nor was one that waits for the end of another."""
+    return bool(task.retry_count or task.buffered_ms)

@@ -17,6 +17,7 @@ class Firing(Struct, frozen=True):
     priority: int = 50
     max_retries: int = 2
     backoff_ms: int = 1_000
+    bucket_ms: int = 0
     context: TaskContext | None = None
     """Of this firing: its timestamp is the nominal time."""
 

@@ -174,4 +174,5 @@ def firing_task(
         generation=schedule.generation,
         nominal_ms=nominal_ms,
         overlap=schedule.policy.overlap if overlap is None else overlap,
+        bucket_ms=firing.bucket_ms,
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -20,6 +20,7 @@ from cuptime.domain.limits import TRIGGER_BATCH_MAX
 from cuptime.domain.values import Task, TaskState
 from cuptime.domain.writes import LeaseTasks
 from cuptime.tasks import life
+from cuptime.tasks.buckets import parts
 from cuptime.tasks.ends import Ends
 from cuptime.tasks.leases import Leases
 from cuptime.tasks.means import Means
@@ -40,6 +41,8 @@ class Grant(Struct):
     until_ms: int
     rows: list[tuple[Task, str]]
     """(task, execution_id)."""
+    parts: dict[int, int] = {}
+    """By task_id, the number of the part of a bucket that goes out whole; others are not here."""
 
     def write(self, now_ms: int) -> LeaseTasks:
         """For tasks that are TRIGGERED already."""
@@ -81,28 +84,53 @@ class Delivery:
         grants: dict[WorkerSession, Grant] = {}
         left: list[Task] = []
         execution_ids = life.execution_ids(token)
-        for task in sorted(tasks, key=_rank) if len(tasks) > 1 else tasks:
+        ranked = sorted(tasks, key=_rank) if len(tasks) > 1 else list(tasks)
+        if any(task.bucket_ms for task in ranked):
+            ranked = self._deal_buckets(ranked, grants, now_ms, execution_ids)
+        for task in ranked:
             session = self._next(task.queue)
             if session is None:
                 left.append(task)
                 continue
             session.unread_bytes += bytes_of(task)
-            grant = grants.get(session)
-            if grant is None:
-                grant = grants[session] = Grant(session, now_ms + session.lease_ms, [])
-            grant.rows.append((task, next(execution_ids)))
+            _granted(grants, session, now_ms).rows.append((task, next(execution_ids)))
         return list(grants.values()), left
 
-    def _next(self, queue: str) -> WorkerSession | None:
+    def _deal_buckets(
+        self,
+        tasks: list[Task],
+        grants: dict[WorkerSession, Grant],
+        now_ms: int,
+        execution_ids: Iterator[str],
+    ) -> list[Task]:
+        """Gives each part of a bucket whole to a session that has credits for all of it. What is left, because none
+        has, is dealt like any other task."""
+        left = [task for task in tasks if not task.bucket_ms]
+        for number, part in enumerate(parts([task for task in tasks if task.bucket_ms]), 1):
+            session = self._next(part[0].queue, len(part))
+            if session is None:
+                left += part
+                continue
+            grant = _granted(grants, session, now_ms)
+            for task in part:
+                session.unread_bytes += bytes_of(task)
+                grant.rows.append((task, next(execution_ids)))
+                grant.parts[task.task_id] = number
+        return sorted(left, key=_rank)
+
+    def _next(self, queue: str, count: int = 1) -> WorkerSession | None:
+        """Whose turn it is among those with so many credits, which are taken."""
         turns = self._turns.get(queue)
-        while turns:
+        for _ in range(len(turns) if turns else 0):
+            assert turns is not None
             session = turns[0]
             if not session.hungry:
                 turns.popleft()
                 continue
-            session.credit -= 1
             turns.rotate(-1)
-            return session
+            if session.credit >= count:
+                session.credit -= count
+                return session
         return None
 
     def refund(self, grants: Sequence[Grant]) -> list[Task]:
@@ -124,6 +152,7 @@ class Delivery:
                 if not trigger_id:
                     fired = Fired(task.trigger_id, task.trigger_ms, now_ms, grant.until_ms, session.worker)
                 leases.append(Lease(task, session, execution_id, fired))
+            _mark_parts(leases, grant.parts)
             if refused:
                 self._give_back(grant, refused)
                 for task in refused:
@@ -279,6 +308,27 @@ class Delivery:
             self.at_rest(row)
         if row is not None and row.state is TaskState.TRIGGERED and not row.execution_id:
             self.offer([row])
+
+
+def _granted(grants: dict[WorkerSession, Grant], session: WorkerSession, now_ms: int) -> Grant:
+    grant = grants.get(session)
+    if grant is None:
+        grant = grants[session] = Grant(session, now_ms + session.lease_ms, [])
+    return grant
+
+
+def _mark_parts(leases: Sequence[Lease], parts: dict[int, int]) -> None:
+    """Each lease knows with how many it goes out; the first of a part, that they follow it."""
+    if not parts:
+        return
+    sizes = Counter(parts[lease.task_id] for lease in leases if lease.task_id in parts)
+    seen: set[int] = set()
+    for lease in leases:
+        number = parts.get(lease.task_id)
+        if number is not None:
+            lease.together = sizes[number]
+            lease.leads = number not in seen
+            seen.add(number)
 
 
 def _rank(task: Task) -> tuple[int, int, int]:

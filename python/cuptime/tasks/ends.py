@@ -244,7 +244,7 @@ class Ends:
                 self._means.watchers.publish(step, last=step is after and step.state in life.RESTING)
         if after.state is TaskState.SCHEDULED:
             self._means.near.put([after], after.updated_ms)
-            self._means.wheel.arm_task(after.task_id, after.due_ms)
+            self._means.arm([after])
         for told in self._told:
             told.ended(end.before, after)
         end.then(after.state, None)

@@ -66,7 +66,7 @@ class Enqueue:
 
         async def make() -> Made:
             await self._check_groups(news, field)
-            if len(self._means.wheel) + len(news) > TASKS_PENDING_MAX - WAITS_RESERVED:
+            if self._means.waits + len(news) > TASKS_PENDING_MAX - WAITS_RESERVED:
                 raise CuptimeError(
                     Reason.LIMIT_REACHED, "too many tasks wait", metadata={"limit": str(TASKS_PENDING_MAX)}
                 )
@@ -88,7 +88,7 @@ class Enqueue:
     def armed(self, tasks: Sequence[Task]) -> None:
         """After their commit."""
         self._means.near.put(tasks, self._means.clock.now_ms())
-        self._means.wheel.arm([task.task_id for task in tasks], [task.due_ms for task in tasks])
+        self._means.arm(tasks)
         self._means.metrics.task(TaskState.SCHEDULED.name, len(tasks))
 
     def internal_task(
@@ -126,7 +126,7 @@ class Enqueue:
         due_ms = dict(zip(answer[::2], answer[1::2], strict=True))
         tasks = await self._means.storage.tasks_by_id(list(due_ms))
         waiting = [task for task in tasks if task.state is TaskState.SCHEDULED]
-        self._means.wheel.arm([task.task_id for task in waiting], [task.due_ms for task in waiting])
+        self._means.arm(waiting)
         return [as_scheduled(task, due_ms[task.task_id], task.created_ms) for task in tasks]
 
 

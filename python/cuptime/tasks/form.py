@@ -46,6 +46,8 @@ class NewTask(Struct, frozen=True):
     backoff_ms: int = 0
     context: TaskContext | None = None
     traceparent: str = ""
+    bucket_ms: int = 0
+    """BUCKET_MS: in the bucket of its minute."""
 
 
 def check_queue(queue: str, field: str) -> None:
@@ -132,4 +134,5 @@ def made(new: NewTask, task_id: int, now_ms: int) -> Task:
         context=new.context,
         result_hash=result_hash(task_id, new.queue, new.payload, new.context),
         traceparent=new.traceparent,
+        bucket_ms=new.bucket_ms,
     )

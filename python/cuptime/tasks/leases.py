@@ -199,7 +199,7 @@ class Leases:
                 answer = Acknowledgement(lease.token, AckResult.ACCEPTED, row.state)
             elif row.state is TaskState.SCHEDULED:
                 # Its retry was kept: nobody has armed it.
-                self._means.wheel.arm_task(row.task_id, row.due_ms)
+                self._means.arm([row])
                 if row.retry_count == lease.row.retry_count + 1:
                     answer = Acknowledgement(lease.token, AckResult.ACCEPTED, row.state)
             self._means.watchers.publish(row, last=row.state in life.RESTING)

@@ -13,6 +13,7 @@ from cuptime.domain.requests import Made, Requests, fingerprint_of
 from cuptime.domain.values import Fence, Task, TaskState
 from cuptime.domain.writes import ReplaceTask
 from cuptime.tasks import life
+from cuptime.tasks.buckets import Buckets
 from cuptime.tasks.columns import packed, unpacked
 from cuptime.tasks.delivery import Delivery
 from cuptime.tasks.ends import Ends
@@ -56,7 +57,8 @@ class TaskLine:
         last_task_id: int,
     ) -> None:
         """`last_task_id` is `Sequences.task_id` of the storage; `requests` is shared by the whole process."""
-        self._means = Means(storage, fence, clock, wheel, metrics, Watchers())
+        buckets = Buckets(wheel)
+        self._means = Means(storage, fence, clock, wheel, metrics, Watchers(), buckets)
         self._requests = requests
         self._last_task_id = last_task_id
         self._joined: list[Callable[[], Awaitable[None]]] = []
@@ -72,11 +74,14 @@ class TaskLine:
             self._means, self._delivery, self._internal, self._repeats, self._ends, self._overlaps
         )
         self._enqueue = Enqueue(self._means, requests, known_group, last_task_id)
+        buckets.connect(self._trigger.bucket)
         wheel.connect(self._trigger.due, self._delivery.leases.expired)
         metrics.depth("wheel", lambda: len(wheel))
         metrics.depth("due", lambda: len(self._trigger))
         metrics.depth("ready", lambda: len(self._ready))
         metrics.depth("internal", lambda: len(self._internal))
+        metrics.depth("buckets", lambda: len(buckets))
+        metrics.depth("bucketed", lambda: buckets.member_count)
         metrics.depth("buffered", lambda: len(self._overlaps))
         metrics.depth("leased", lambda: len(self._delivery.leases))
         metrics.depth("workers", lambda: self._delivery.leases.session_count)
@@ -102,7 +107,7 @@ class TaskLine:
 
     def _arm_one(self, task: Task) -> None:
         self._means.near.put([task], self._means.clock.now_ms())
-        self._means.wheel.arm_task(task.task_id, task.due_ms)
+        self._means.arm([task])
 
     async def close(self) -> None:
         """Stops triggering, ends the sessions, and returns when what was reported is durable."""
@@ -284,6 +289,7 @@ class TaskLine:
 
         def after(before: Task, now: Task) -> None:
             self._means.wheel.disarm([task_id])
+            self._means.buckets.leave(before)
             self._means.near.forget([task_id])
             self._delivery.leases.drop(task_id, before.execution_id, cancelled=True)
             self._delivery.offer(self._repeats.ended(before))
@@ -301,7 +307,7 @@ class TaskLine:
 
         def after(_: Task, now: Task) -> None:
             self._means.near.put([now], now.updated_ms)
-            self._means.wheel.arm_task(task_id, now.due_ms)
+            self._means.arm([now])
             self._means.watchers.publish(now)
 
         return await self._change(task_id, "RetryTask", change, after, request_id, validate_only)

@@ -12,8 +12,9 @@ from msgspec import Struct, field
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.ports import Committed, Metrics, Storage
-from cuptime.domain.values import Fence
+from cuptime.domain.values import Fence, Task
 from cuptime.domain.writes import Write
+from cuptime.tasks.buckets import Buckets
 from cuptime.tasks.near import Near
 from cuptime.tasks.watch import Watchers
 from cuptime.tasks.wheel import Wheel
@@ -35,10 +36,27 @@ class Means(Struct):
     wheel: Wheel
     metrics: Metrics
     watchers: Watchers
+    buckets: Buckets
     near: Near = field(default_factory=Near)
     paused: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while something waits for storage to recover, which under a manual clock takes time to be passed."""
     _pauses: int = 0
+
+    def arm(self, tasks: Sequence[Task]) -> None:
+        """Their waits begin; one that waits already is moved. Raises LIMIT_REACHED when the wheel is full."""
+        bucketed = [task for task in tasks if task.bucket_ms]
+        if bucketed:
+            self.buckets.arm([(task.task_id, task.queue, task.due_ms, task.bucket_ms) for task in bucketed])
+            tasks = [task for task in tasks if not task.bucket_ms]
+        if len(tasks) == 1:
+            self.wheel.arm_task(tasks[0].task_id, tasks[0].due_ms)
+        else:
+            self.wheel.arm([task.task_id for task in tasks], [task.due_ms for task in tasks])
+
+    @property
+    def waits(self) -> int:
+        """All that waits: what the wheel has, and the members of buckets."""
+        return len(self.wheel) + self.buckets.member_count
 
     async def commit(self, writes: Sequence[Write]) -> Committed:
         return await self.storage.commit(self.fence, writes)

@@ -52,7 +52,11 @@ class Recovery:
         while page := await self._means.storage.waiting_tasks(after=after, limit=PAGE):
             after = page[-1][0]
             page = [row for row in page if row[0] <= last_task_id]
-            found = self._arm(found, [row for row in page if row[2] != TaskState.TRIGGERED])
+            waiting = [row for row in page if row[2] != TaskState.TRIGGERED]
+            found = self._arm(found, [row for row in waiting if not row[4]])
+            bucketed = [row for row in waiting if row[4]]
+            for start in range(0, len(bucketed), TRIGGER_BATCH_MAX):
+                found = await self._bucket(found, bucketed[start : start + TRIGGER_BATCH_MAX])
             triggered = [row[0] for row in page if row[2] == TaskState.TRIGGERED]
             for start in range(0, len(triggered), TRIGGER_BATCH_MAX):
                 found = await self._resume(found, triggered[start : start + TRIGGER_BATCH_MAX])
@@ -60,9 +64,12 @@ class Recovery:
                 break
         return found
 
-    def _arm(self, found: Recovered, rows: Sequence[tuple[int, int, int, int]]) -> Recovered:
-        now_ms = self._means.clock.now_ms()
+    def _arm(self, found: Recovered, rows: Sequence[tuple[int, int, int, int, int]]) -> Recovered:
         self._means.wheel.arm([row[0] for row in rows], [row[1] for row in rows])
+        return self._counted(found, rows)
+
+    def _counted(self, found: Recovered, rows: Sequence[tuple[int, int, int, int, int]]) -> Recovered:
+        now_ms = self._means.clock.now_ms()
         late = [now_ms - row[1] for row in rows if row[1] < now_ms]
         return replace(
             found,
@@ -70,6 +77,12 @@ class Recovery:
             overdue=found.overdue + len(late),
             lateness_ms_max=max(found.lateness_ms_max, *late, 0) if late else found.lateness_ms_max,
         )
+
+    async def _bucket(self, found: Recovered, rows: Sequence[tuple[int, int, int, int, int]]) -> Recovered:
+        """Their queues are in the rows alone. One that changed meanwhile is found out when its bucket is due."""
+        for task in await self._means.storage.tasks_by_id([row[0] for row in rows]):
+            self._means.buckets.arm([(task.task_id, task.queue, task.due_ms, task.bucket_ms)])
+        return self._counted(found, rows)
 
     async def _resume(self, found: Recovered, ids: Sequence[int]) -> Recovered:
         now_ms = self._means.clock.now_ms()

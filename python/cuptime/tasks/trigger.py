@@ -22,6 +22,7 @@ from cuptime.domain.limits import TRIGGER_BATCH_MAX
 from cuptime.domain.values import OverlapEffect, Task, TaskState
 from cuptime.domain.writes import ReplaceTask, TriggerTasks
 from cuptime.tasks import life
+from cuptime.tasks.buckets import due_by_bucket, key_of
 from cuptime.tasks.delivery import Delivery
 from cuptime.tasks.ends import Ends
 from cuptime.tasks.form import check_context
@@ -67,7 +68,8 @@ class Trigger:
         self._repeats = repeats
         self._ends = ends
         self._overlaps = overlaps
-        self._waiting: deque[list[int]] = deque()
+        self._waiting: deque[tuple[list[int], int]] = deque()
+        """Ids, and how many batches of the wheel they are."""
         self._running: set[asyncio.Task[None]] = set()
         self._in_flight: set[asyncio.Future[None]] = set()
         self._held: dict[int, asyncio.Event] = {}
@@ -76,11 +78,19 @@ class Trigger:
         self.generation_of: GenerationOf = lambda _: None
 
     def __len__(self) -> int:
-        return sum(len(ids) for ids in self._waiting)
+        return sum(len(ids) for ids, _ in self._waiting)
 
     def due(self, ids: list[int]) -> None:
         """One batch of the wheel, answered with `consumed` when it is durable."""
-        self._waiting.append(ids)
+        self._wait(ids, 1)
+
+    def bucket(self, ids: list[int]) -> None:
+        """All members of a bucket: one transaction, or several of TRIGGER_BATCH_MAX."""
+        for start in range(0, len(ids), TRIGGER_BATCH_MAX):
+            self._wait(ids[start : start + TRIGGER_BATCH_MAX], 0)
+
+    def _wait(self, ids: list[int], batches: int) -> None:
+        self._waiting.append((ids, batches))
         if len(self._running) < BATCHES_AT_ONCE_MAX:
             running = asyncio.get_running_loop().create_task(self._run())
             self._running.add(running)
@@ -129,11 +139,11 @@ class Trigger:
 
     async def _run(self) -> None:
         while self._waiting:
-            ids = self._waiting.popleft()
-            batches = 1
-            while self._waiting and len(ids) + len(self._waiting[0]) <= TRIGGER_BATCH_MAX:
-                ids += self._waiting.popleft()
-                batches += 1
+            ids, batches = self._waiting.popleft()
+            while self._waiting and len(ids) + len(self._waiting[0][0]) <= TRIGGER_BATCH_MAX:
+                more, more_batches = self._waiting.popleft()
+                ids += more
+                batches += more_batches
             try:
                 await self._means.persist(self._batch, ids)
             except Exception:
@@ -223,7 +233,7 @@ class Trigger:
                 continue
             if task.due_ms > now_ms:
                 # The clock was set back, or the task was put off: its time comes again.
-                self._means.wheel.arm_task(task.task_id, task.due_ms)
+                self._means.arm([task])
             elif task.schedule_seq and self._outdated(task):
                 await self._cancel(task, now_ms)
             elif task.context is None or _context_holds(task):
@@ -255,7 +265,7 @@ class Trigger:
 
     async def _again(self, held: asyncio.Event, tasks: Sequence[Task]) -> None:
         await held.wait()
-        self._means.wheel.arm([task.task_id for task in tasks], [task.due_ms for task in tasks])
+        self._means.arm(tasks)
 
     def _outdated(self, task: Task) -> bool:
         current = self.generation_of(task.schedule_seq) if task.schedule_seq else None
@@ -330,9 +340,17 @@ class Trigger:
             self._means.metrics.task(TaskState.CANCELLED.name, len(skipped) + len(cancelled))
 
     def _tell(self, due: Sequence[Task], moved: set[int]) -> None:
-        """Lateness is counted to the moment when the trigger is durable: that is when anybody can act on it."""
+        """Lateness is counted to the moment when the trigger is durable: that is when anybody can act on it. Of a
+        bucketed task it is that of its bucket."""
         now_ms = self._means.clock.now_ms()
-        self._means.metrics.trigger([now_ms - task.due_ms for task in due if task.task_id in moved])
+        buckets = due_by_bucket(due)
+        self._means.metrics.trigger(
+            [
+                now_ms - (buckets[key_of(task)] if task.bucket_ms else task.due_ms)
+                for task in due
+                if task.task_id in moved
+            ]
+        )
         self._means.metrics.task(TaskState.TRIGGERED.name, len(moved))
 
 

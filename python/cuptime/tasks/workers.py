@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.limits import (
+    BUCKET_BYTES_MAX,
     LEASE_DEFAULT_MS,
     LEASE_MAX_MS,
     LEASE_MIN_MS,
@@ -93,8 +94,10 @@ class Lease:
         "doubtful",
         "ending",
         "execution_id",
+        "leads",
         "session",
         "task_id",
+        "together",
         "until_ms",
     )
 
@@ -110,6 +113,10 @@ class Lease:
         self.until_ms = fired.until_ms if fired else row.lease_until_ms
         self.attempt = row.attempt + 1 if fired else row.attempt
         """1 for the first."""
+        self.together = 1
+        """With how many tasks of its bucket, itself included, it is delivered."""
+        self.leads = False
+        """Is it the first of those?"""
         self.ending = False
         """A report is on its way to disk: the lease can no longer expire."""
         self.doubtful = False
@@ -193,8 +200,12 @@ class WorkerSession:
         outbound, room = self._outbound, bytes_max
         taken: list[Lease] = []
         while outbound and len(taken) < count_max:
-            room -= bytes_of(outbound[0].row)
+            first = outbound[0]
+            room -= bytes_of(first.row)
             if room < 0 and taken:
+                break
+            # The part of a bucket is one message: it waits for the next where this has no room for all of it.
+            if first.leads and taken and (len(taken) + first.together > count_max or room < BUCKET_BYTES_MAX):
                 break
             taken.append(outbound.popleft())
         if taken:

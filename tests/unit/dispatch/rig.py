@@ -475,7 +475,7 @@ class Morning:
         """Every admitted order of a closed group stands, waits for a retry, or waits for a person."""
         waiting = {row.order_id for row in await self.storage.interventions(after=0, limit=100_000)}
         queued: set[int] = set()
-        for task_id, _, _, _ in await self.storage.waiting_tasks(after=0, limit=1_000_000):
+        for task_id, *_ in await self.storage.waiting_tasks(after=0, limit=1_000_000):
             task = await self.storage.task(task_id)
             assert task is not None
             if task.queue == "cuptime.dispatch_retry":

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cuptime.domain.limits import BUCKET_MS
 from cuptime.domain.ports import TaskFilter
 from cuptime.domain.values import Schedule, Task, TaskState, Timing, TimingKind
 from cuptime.schedules.answers import Backfill
@@ -22,11 +23,14 @@ INTERNAL = "cuptime.fired"
 
 
 class TextTarget:
-    """The target is the text that its firings carry; `to:sheets` are tasks of that queue, for workers."""
+    """The target is the text that its firings carry; `to:sheets` are tasks of that queue, for workers;
+    `minute:sheets` in minute buckets."""
 
     def task_of(self, target: bytes, schedule_id: str, nominal_ms: int, firing_number: int) -> Firing:
         if target.startswith(b"to:"):
             return Firing(target.removeprefix(b"to:").decode(), b"", max_retries=1, backoff_ms=1_000)
+        if target.startswith(b"minute:"):
+            return Firing(target.removeprefix(b"minute:").decode(), b"", bucket_ms=BUCKET_MS)
         return Firing(INTERNAL, target + f"/{schedule_id}/{firing_number}".encode(), max_retries=0)
 
 

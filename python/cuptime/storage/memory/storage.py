@@ -226,10 +226,13 @@ class MemoryStorage:
         rows = (task for task in self._tables.tasks.values() if _matches(where, task))
         return page(rows, lambda task: task.task_id, after, limit)
 
-    async def waiting_tasks(self, *, after: int, limit: int) -> list[tuple[int, int, int, int]]:
+    async def waiting_tasks(self, *, after: int, limit: int) -> list[tuple[int, int, int, int, int]]:
         rows = (task for task in self._tables.tasks.values() if task.state in _WAITING)
         found = page(rows, lambda task: task.task_id, after, limit)
-        return [(task.task_id, task.due_ms, int(task.state), task.lease_until_ms) for task in found]
+        return [
+            (task.task_id, task.due_ms, int(task.state), task.lease_until_ms, task.bucket_ms)
+            for task in found
+        ]
 
     async def running_firings(self, *, after: int, limit: int) -> list[Task]:
         rows = (

@@ -75,7 +75,7 @@ _task_head: Callable[[Task], Row] = attrgetter(
 _task_tail: Callable[[Task], Row] = attrgetter(
     "trigger_id", "trigger_ms", "execution_id", "attempt", "lease_until_ms", "worker", "result_hash", "result",
     "error_code", "error_message", "retriable", "failed_input", "schedule_seq", "generation", "nominal_ms",
-    "traceparent", "overlap", "buffered_ms",
+    "traceparent", "overlap", "buffered_ms", "bucket_ms",
 )  # fmt: skip
 _NO_CONTEXT: Row = (None, "", 0, 0)
 

@@ -258,8 +258,8 @@ class SqliteStorage:
             return await self._readers.rows("tasks_where", bindings, task_of)
         return await self._readers.rows("tasks_of_schedule_where", (*bindings, where.schedule_seq), task_of)
 
-    async def waiting_tasks(self, *, after: int, limit: int) -> list[tuple[int, int, int, int]]:
-        def read(connection: apsw.Connection) -> list[tuple[int, int, int, int]]:
+    async def waiting_tasks(self, *, after: int, limit: int) -> list[tuple[int, int, int, int, int]]:
+        def read(connection: apsw.Connection) -> list[tuple[int, int, int, int, int]]:
             found: list[Any] = connection.execute(sql("waiting_tasks"), (after, limit)).fetchall()
             return found
 

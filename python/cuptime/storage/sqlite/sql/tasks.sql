@@ -6,12 +6,12 @@
 task_id, queue, payload, due_ms, priority, max_retries, backoff_ms, state, created_ms, updated_ms, scheduled_ms,
 retry_count, context_group_id, context_sku_version, context_stock_snapshot, context_timestamp_ms, trigger_id, trigger_ms,
 execution_id, attempt, lease_until_ms, worker, result_hash, result, error_code, error_message, retriable, failed_input,
-schedule_seq, generation, nominal_ms, traceparent, overlap, buffered_ms
+schedule_seq, generation, nominal_ms, traceparent, overlap, buffered_ms, bucket_ms
 
 -- name: insert_tasks
 INSERT INTO tasks ({task_columns}, epoch, ended_ms)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25,
-    ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, iif(?8 > 3, max(?10, 1), 0))
+    ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, iif(?8 > 3, max(?10, 1), 0))
 ON CONFLICT (schedule_seq, generation, nominal_ms) WHERE schedule_seq > 0 DO NOTHING;
 
 -- Those below take their rows as one JSON array and so are one step of the engine, however many rows: the writer
@@ -75,12 +75,13 @@ FROM json_each(?1) AS given
 WHERE task_id = given.value ->> 0 AND state = 3 AND execution_id = given.value ->> 1
 RETURNING task_id;
 
--- The stored task must be in a state of the mask ?36 and have the execution id ?37 (NULL: any).
+-- The stored task must be in a state of the mask ?37 and have the execution id ?38 (NULL: any).
 -- name: replace_task
 UPDATE tasks
 SET ({task_columns}, epoch) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-    ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35), ended_ms = iif(?8 > 3, max(?10, 1), 0)
-WHERE task_id = ?1 AND (1 << state) & ?36 AND (?37 IS NULL OR execution_id = ?37);
+    ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36),
+    ended_ms = iif(?8 > 3, max(?10, 1), 0)
+WHERE task_id = ?1 AND (1 << state) & ?37 AND (?38 IS NULL OR execution_id = ?38);
 
 -- The condition `schedule_seq > 0` lets the planner use the partial index.
 -- name: cancel_tasks_of_schedule
@@ -135,7 +136,7 @@ WHERE schedule_seq = ?7 AND schedule_seq > 0
 ORDER BY task_id LIMIT ?2;
 
 -- name: waiting_tasks
-SELECT task_id, due_ms, state, lease_until_ms FROM tasks INDEXED BY tasks_live
+SELECT task_id, due_ms, state, lease_until_ms, bucket_ms FROM tasks INDEXED BY tasks_live
 WHERE ended_ms = 0 AND task_id > ?1 ORDER BY task_id LIMIT ?2;
 
 -- name: executed_result
