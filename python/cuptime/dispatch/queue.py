@@ -16,7 +16,11 @@ from msgspec import Struct, field
 
 from cuptime.dispatch.ports import GroupColumns, OrderBody
 from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.limits import DECISION_BATCH_ORDERS_MAX, DECISION_PENDING_GROUPS_MAX
+from cuptime.domain.limits import (
+    DECISION_BATCH_ORDERS_MAX,
+    DECISION_PART_ORDERS_MAX,
+    DECISION_PENDING_GROUPS_MAX,
+)
 from cuptime.domain.values import Group, group_seq_of
 
 FIRST_IN_A_ROW_MAX: Final = 8
@@ -182,7 +186,9 @@ class DecisionQueue(Struct):
             if len(waiting.orders) > room and parts:
                 self.first.appendleft(waiting)
                 break
-            orders = waiting.orders[:room]
+            # The fewer parts a large group has, the fewer commits its last order waits for, one after the other; the
+            # larger they are, the longer everybody else waits.
+            orders = waiting.orders[: room if parts else DECISION_PART_ORDERS_MAX]
             parts.append(Part(waiting, orders, last=len(orders) == len(waiting.orders)))
             room -= max(1, len(orders))
         self.first.extendleft(reversed(busy))

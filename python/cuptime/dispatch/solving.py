@@ -3,6 +3,10 @@
 decide (core) -> reserve (gate)
   ^                | refused: learn what the gate has, decide again, at most RESERVE_TRIES_MAX times
   '----------------'
+
+The core looks at the nearest shops of an order and at the nearest riders of a shop, so many and no more. Hundreds of
+orders for one place may fill all of these. Those of a large batch that nobody near could take are therefore decided
+again, once it is known what the others took: whoever is full is no candidate any more, and the next nearest are.
 """
 
 from __future__ import annotations
@@ -21,6 +25,9 @@ from cuptime.domain.values import group_seq_of
 
 INLINE_ORDERS_MAX: Final = 64
 """A batch of up to so many orders is decided on the event loop: the way to a thread and back costs more."""
+
+LOOK_FURTHER_MAX: Final = 4
+"""How often a batch goes on to shops and riders further away."""
 
 _log = logging.getLogger(__name__)
 
@@ -61,12 +68,9 @@ class Solving:
 
     async def _answer_day(self, round_: Round, orders: list[OrderBody], answer: Answer) -> None:
         lost: list[Lost] = []
-        for tries in range(RESERVE_TRIES_MAX + 1):
-            if not orders:
-                return
-            if tries == RESERVE_TRIES_MAX:
-                # No more: with every pair lost the core says so in the decision.
-                lost = [(order_id, -1, -1) for order_id, _ in orders]
+        tries = 0
+        further = LOOK_FURTHER_MAX if len(orders) > INLINE_ORDERS_MAX else 0
+        while orders:
             decided = await self._decide(round_, orders, lost)
             reservations = self._desk.resources.standing.reservations(
                 decided.reservations, self._desk.resources.riders
@@ -75,17 +79,22 @@ class Solving:
             answer.asked = [held.order_id for held in reservations]
             refused_by = await self._desk.counters.reserve(reservations) if reservations else []
             answer.asked = []
-            answer.unassigned += decided.unassigned
-            if not any(refused_by):
-                answer.rows += decided.rows
-                answer.reservations += reservations
-                return
             refused = {held.order_id for held, key in zip(reservations, refused_by, strict=True) if key}
             self._desk.stats.refused_reservations += len(refused)
-            answer.rows += [row for row in decided.rows if row[0] not in refused]
             answer.reservations += [held for held in reservations if held.order_id not in refused]
-            lost += [(h.order_id, h.shop_id, h.rider_id) for h in reservations if h.order_id in refused]
-            orders = [order for order in orders if order[0] in refused]
+            # Without anything taken just now, the same shops and riders would be looked at again.
+            again = set(decided.unassigned) if further and len(reservations) > len(refused) else set()
+            further -= bool(again)
+            answer.unassigned += [order_id for order_id in decided.unassigned if order_id not in again]
+            again |= refused
+            answer.rows += [row for row in decided.rows if row[0] not in again]
+            tries += bool(refused)
+            if tries < RESERVE_TRIES_MAX:
+                lost += [(h.order_id, h.shop_id, h.rider_id) for h in reservations if h.order_id in refused]
+            else:
+                # No more: with every pair lost the core says so in the decision.
+                lost += [(order_id, -1, -1) for order_id in refused]
+            orders = [order for order in orders if order[0] in again]
 
     async def _decide(self, round_: Round, orders: list[OrderBody], lost: list[Lost]) -> Decided:
         means = self._desk.means

@@ -38,6 +38,7 @@ TIMESTAMP_SKEW_MS_MAX: Final = 24 * 3_600_000
 # --- decisions --------------------------------------------------------------------------------------------------
 DECISION_BUDGET_MS: Final = 300
 DECISION_BATCH_ORDERS_MAX: Final = 500
+DECISION_PART_ORDERS_MAX: Final = 1_250
 DECISION_PENDING_GROUPS_MAX: Final = 50_000
 RESERVE_TRIES_MAX: Final = 3
 PROVISIONAL_MAX: Final = 10_000

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from cuptime.dispatch.ports import Timers
 from cuptime.domain.clock import Clock, stopwatch_s
@@ -36,8 +37,7 @@ _ANY_INSTANT_MS: Final = 2**62
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Swept:
+class Swept(Struct):
     """What one sweep took out."""
 
     groups: int = 0

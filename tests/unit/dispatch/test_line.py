@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -11,9 +12,10 @@ from msgspec.structs import replace
 from cuptime.dispatch.interventions import Resolution
 from cuptime.dispatch.queue import FIRST_IN_A_ROW_MAX, Batch, Part, Waiting
 from cuptime.domain.errors import Reason
+from cuptime.domain.limits import DECISION_PART_ORDERS_MAX
 from cuptime.domain.values import GroupState, Outcome
 from cuptime.domain.writes import InsertDecisions
-from tests.unit.dispatch.rig import COLD_BREW, Morning, decision_of, new_group, rider, shop
+from tests.unit.dispatch.rig import COLD_BREW, ORIGIN, Morning, decision_of, new_group, rider, shop
 
 
 async def test_a_full_group_is_decided_whole(morning: Morning) -> None:
@@ -119,13 +121,13 @@ async def test_fridge_slots_come_back_at_pick_up(morning: Morning) -> None:
 
 
 async def test_a_group_larger_than_a_batch_is_decided_in_parts(morning: Morning) -> None:
-    group = await morning.groups.create(new_group(10_001, capacity=1_200))
-    requests = [morning.submit(10_001, 1_000 + n) for n in range(1_200)]
+    group = await morning.groups.create(new_group(10_001, capacity=1_300))
+    requests = [morning.submit(10_001, 10_000 + n) for n in range(1_300)]
     await asyncio.gather(*requests)
     await morning.settle()
     assert (await morning.groups.get(group.group_id)).state is GroupState.DECIDED
-    assert await morning.outcomes(10_001) == ["ASSIGNED"] * 1_200
-    assert morning.line.stats.batches == 3
+    assert await morning.outcomes(10_001) == ["ASSIGNED"] * 1_300
+    assert morning.line.stats.batches == 2
     await morning.audit()
 
 
@@ -223,6 +225,46 @@ async def test_midnight_gives_a_new_days_capacity(morning: Morning) -> None:
     await morning.riders.upsert([rider(n, morning.clock.now_ms()) for n in range(1, 6)])
     await morning.full_group(10_003, size=1)
     assert await morning.outcomes(10_003) == ["ASSIGNED"]
+
+
+async def test_a_group_of_thousands_is_decided_in_few_parts(morning: Morning) -> None:
+    group = await morning.empty_group(10_001)
+    queue = morning.line.queue
+    orders = [(1 << 20 | number, b"") for number in range(1, 2 * DECISION_PART_ORDERS_MAX + 2)]
+    large = Waiting(replace(group, group_seq=1), orders, len(orders))
+    small = Waiting(replace(group, group_seq=2), orders[:3], 3)
+    queue.first.extend([large, small])
+    taken: list[list[tuple[int, int, bool]]] = []
+    while (batch := queue.take()) is not None:
+        taken.append([(part.waiting.group_seq, len(part.orders), part.last) for part in batch.parts])
+        for part in batch.parts:
+            # As the ledger does after the commit.
+            part.waiting.orders = part.waiting.orders[len(part.orders) :]
+            if not part.last:
+                queue.first.appendleft(part.waiting)
+            queue.busy.pop(part.waiting.group_seq)
+    most = DECISION_PART_ORDERS_MAX
+    assert taken == [[(1, most, False)], [(1, most, False)], [(1, 1, True), (2, 3, True)]]
+
+
+@pytest.mark.parametrize("further", [0, 1, 3])
+async def test_a_large_group_fills_the_nearest_shops_and_goes_on_to_the_next(
+    morning: Morning, further: int
+) -> None:
+    """The core looks at the twelve nearest only; with 70 orders for one place these are full, and others are not."""
+    near = [shop(n, daily_capacity=5) for n in range(1, 13)]
+    away = [
+        shop(n, daily_capacity=4, longitude=ORIGIN[1] + 0.02 + n * 0.0005) for n in range(13, 13 + further)
+    ]
+    await morning.shops.upsert([*near, *away])
+    await morning.full_group(10_001, size=70)
+    outcomes = Counter(await morning.outcomes(10_001))
+    assert outcomes["ASSIGNED"] == 60 + min(10, 4 * further)
+    rows = await morning.all_decisions()
+    assert len(rows) == 70, "each order has one decision of this attempt"
+    assert {row.attempt for row in rows} == {1}
+    assert {row.shop_id for row in rows if row.shop_id} == set(range(1, 13 + further))
+    await morning.audit()
 
 
 @pytest.mark.parametrize("count", [1, 40])
