@@ -122,6 +122,12 @@ class Chaos:
         now_ms = self.morning.clock.now_ms()
         packed = [held for held in self.morning.resources.standing.of_stock(key) if held.pack_out_ms < now_ms]
         needed = self.morning.resources.standing.cups(key) - sum(held.quantity for held in packed)
+        # What storage may have kept counts as well: it may stand.
+        needed += sum(
+            held.quantity
+            for held in self.morning.resources.unsettled.values()
+            if (held.shop_id, held.sku) == key and held.pack_out_ms >= now_ms
+        )
         known = self.morning.resources.shop(shop_id)
         stock = tuple((sku, cups + needed if sku == COFFEE else 500) for sku, _ in known.stock)
         await self.morning.shops.upsert([replace(known, stock=stock)])
