@@ -167,6 +167,11 @@ class TaskLine:
         return self._means.wheel
 
     @property
+    def waits(self) -> int:
+        """Tasks, leases and calls that wait for their time."""
+        return self._means.waits
+
+    @property
     def epoch(self) -> int:
         """The fencing number of this owner, for workers."""
         return self._means.fence.epoch

@@ -50,6 +50,54 @@ async def test_there_and_back_again_fires_each_instant_once(rig: ScheduleRig) ->
     assert {fired.generation for fired in rig.fired} == {3}
 
 
+@pytest.mark.parametrize("target", [b"tea", b"minute:sheets"])
+async def test_a_change_is_in_the_planner_and_the_wheel_in_the_step_of_its_answer(
+    rig: ScheduleRig, target: bytes
+) -> None:
+    """No time passes and no turn of the loop comes between: visible within a millisecond, by construction."""
+    waits = rig.line.waits
+    at_commit: list[int] = []
+    rig.storage.before_commit = lambda _: at_commit.append(rig.line.waits)  # type: ignore[attr-defined]
+    book = rig.planner._desk.book
+    made = await rig.register("s", every(60_000), target)
+    assert book.get("s") is not None
+    # Five firings; in buckets, the buckets too.
+    assert rig.line.waits == waits + (5 if target == b"tea" else 10)
+    assert rig.wheel.next_event_ms() is not None
+    changed = await rig.registry.update("s", ScheduleChange(timing=every(100_000)))
+    held = book.get("s")
+    assert held is not None
+    assert (made.generation, held.generation, changed.generation) == (1, 2, 2)
+    if target == b"tea":
+        assert rig.line.waits == waits + 3, "the old generation's are gone"
+    await rig.registry.unregister("s")
+    assert book.get("s") is None
+    if target == b"tea":
+        assert rig.line.waits == waits
+    assert rig.clock.now_ms() == START_MS
+    assert at_commit[0] == waits, "and nothing is armed before it is durable"
+
+
+@pytest.mark.parametrize("crashes", [(), (1,), (2,), (3,), (1, 2, 3)])
+async def test_there_and_back_again_over_crashes_fires_nothing_old(
+    rig: ScheduleRig, crashes: tuple[int, ...]
+) -> None:
+    first, second = cron("*/2 * * * * *"), cron("*/3 * * * * *")
+    await rig.register("s", first)
+    await rig.pass_ms(2_500)
+    for number, timing in enumerate((second, first), 1):
+        if number in crashes:
+            await crash(rig)
+            await rig.start()
+        await rig.registry.update("s", ScheduleChange(timing=timing))
+    if 3 in crashes:
+        await crash(rig)
+        await rig.start()
+    await rig.pass_ms(7_500)
+    fired = [((one.nominal_ms - START_MS) // 1_000, one.generation) for one in rig.fired]
+    assert fired == [(2, 1), (4, 3), (6, 3), (8, 3), (10, 3)]
+
+
 async def test_unregister_register_again_under_the_same_id(rig: ScheduleRig) -> None:
     await rig.register("s", every(1_000), b"old")
     await rig.pass_ms(1_000)
