@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from cuptime._gen.cuptime.v1 import schedule_service_pb2 as pb
@@ -204,3 +206,41 @@ async def test_a_minute_bucket_over_the_wire(door: Door) -> None:
     assert states == ["FAILED", *["EXECUTED"] * 4, "CANCELLED", *["EXECUTED"] * 6]
     assert [row.result.decode() for row in rows if row.result] == tokens[1:]
     assert {row.bucket for row in rows} == {tasks_pb.Task.BUCKET_MINUTE}
+
+
+async def test_over_kills_firings_that_wait_for_each_other_run_one_by_one_and_none_is_lost(
+    tmp_path: Path,
+) -> None:
+    server = ServedProcess(tmp_path)
+    server.start()
+    every_ms, done = 100, 0
+    policy = {"overlap": "OVERLAP_BUFFER_ALL"}
+    try:
+        for kill in range(4):
+            async with Door(server.address) as door, Worker(door, "line", lease_ms=1_000) as worker:
+                if not kill:
+                    one = schedule("line", "line", every_ms, policy=policy)
+                    await door.call("ScheduleService/RegisterSchedule", schedule=one)
+                await worker.credits(1_000)
+                for _ in range(8):
+                    (lease,) = await worker.tasks(1)
+                    answer = await worker.complete(lease)
+                    done += answer.result == answer.RESULT_ACCEPTED
+                if kill < 3:
+                    # With one under way, and others that wait for it.
+                    await worker.tasks(1)
+                    server.kill()
+            if kill < 3:
+                server.start()
+    finally:
+        server.stop()
+    connection = apsw.Connection(str(server.data / "cuptime.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    rows = list(
+        connection.execute(
+            "SELECT nominal_ms, trigger_ms, updated_ms FROM tasks WHERE state = 4 ORDER BY trigger_ms, nominal_ms"
+        )
+    )
+    assert len(rows) == done >= 24
+    for (nominal_ms, _, ended_ms), (next_ms, trigger_ms, _) in pairwise(rows):
+        assert next_ms - nominal_ms == every_ms, "in order, and none left out"
+        assert trigger_ms >= ended_ms, "never two at once"
