@@ -85,7 +85,10 @@ def best_ns(work: Callable[[], object], orders: int) -> float:
 
 
 def ours(rules: list[Rule], rows: list[Row]) -> tuple[Asked, dict[str, float]]:
-    tuples = [(f"r{i:06}", "", 1, True, None, None, cel(rule), "tag", "x") for i, rule in enumerate(rules)]
+    tuples = [
+        (f"r{i:06}", "", 0, 1, True, None, None, cel(rule), "skip", [("tag", "x")])
+        for i, rule in enumerate(rules)
+    ]
     begun = time.perf_counter()
     compiled = RuleSet.compile(tuples, SCHEMA)
     load_ms = (time.perf_counter() - begun) * 1e3

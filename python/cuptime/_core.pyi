@@ -383,11 +383,12 @@ def intake_reasons() -> list[tuple[str, int, bool]]:
 def order_schema() -> list[tuple[str, str]]:
     """Every name a rule's condition may use, with its type: what rule sets are compiled against."""
 
-def rule_actions() -> list[tuple[str, str]]:
-    """(kind, what its value must be) of every action a rule may take."""
+def rule_effects() -> list[tuple[str, str, str]]:
+    """(kind, what its value must be, `order`, `pair` or `any`) of every effect a rule may have: what its condition
+    must be about. About a pair is a condition that names `rider.*` or `shop.*`."""
 
-def check_action(kind: str, value: str) -> str:
-    """ "" when the service can take this action, else what is wrong with it."""
+def check_effect(kind: str, value: str) -> str:
+    """ "" when the service can have this effect, else what is wrong with it."""
 
 def project(origin: tuple[float, float], places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """(latitude, longitude) in degrees to (x_m east, y_m north) in planar metres around `origin`, equirectangular on a
@@ -444,6 +445,7 @@ class Decided:
     - unassigned: order ids.
     - invalid: (order_id, field, message) for an alarm; these are in `unassigned` too.
     - rule_hits, rule_errors: (rule id, times), by rank, no zeros; rules_evaluated: conditions evaluated.
+    - delayed: (order id, until when, UTC ms) of those that a rule puts off; these are in `unassigned` too.
     - gap_bound: 0 when proved optimal over the candidates, else no plan is cheaper by more than it.
     """
 
@@ -465,6 +467,8 @@ class Decided:
     def rules_evaluated(self) -> int: ...
     @property
     def gap_bound(self) -> int: ...
+    @property
+    def delayed(self) -> list[tuple[int, int]]: ...
 
 def explain(
     rules: RuleSet,
@@ -473,7 +477,8 @@ def explain(
     now_ms: int,
 ) -> list[tuple[str, int, str, str, str, str]]:
     """(rule, verdict, condition, value, wanted, error) for each rule by rank; `verdict` is a RuleVerdict.Verdict: 1
-    matched, 2 not matched, 3 error, 4 inactive. `group` as in `decide`; `now_ms` is when it was decided."""
+    matched, 2 not matched, 3 error, 4 inactive, 5 shadowed, 6 for pairs. `group` as in `decide`; `now_ms` is when it
+    was decided."""
 
 # --- rules ----------------------------------------------------------------------------------------------------------
 
@@ -495,22 +500,32 @@ class RuleSet:
 
     @staticmethod
     def compile(
-        rules: list[tuple[str, str, int, bool, int | None, int | None, str, str, str]],
+        rules: list[tuple[str, str, int, int, bool, int | None, int | None, str, str, list[tuple[str, str]]]],
         schema: list[tuple[str, str]],
         previous: RuleSet | None = None,
+        namespaces: list[tuple[str, str, list[tuple[str, str]]]] | None = None,
     ) -> RuleSet:
-        """Rules are (id, name, priority, enabled, valid_from_ms, valid_to_ms, condition, action kind, action value);
-        validity is half-open, UTC ms. Conditions that stand in `previous` with the same text, under the same schema,
-        are taken over from it and not compiled again. The schema is dotted names with types `int`, `double`, `bool`,
-        `string`, `list(string)`, and `?` behind for nullable. Raises `RuleCompileError`, and `ValueError` for a type
-        that does not read."""
+        """Rules are (id, name, position of the namespace, priority, enabled, valid_from_ms, valid_to_ms, condition,
+        on_error, effects as (kind, value)); validity is half-open, UTC ms; on_error is `skip`, `refuse` or `fail`.
+        Namespaces are (name, hit policy, variables as (name, expression)); without any there is one, with the policy
+        `collect`. A fault of a variable has as rule index the number of rules and its place among all variables,
+        added. Conditions that stand in `previous` with the same text, under the same schema, are taken over from it
+        and not compiled again. The schema is dotted names with types `int`, `double`, `bool`, `string`,
+        `list(string)`, and `?` behind for nullable. Raises `RuleCompileError`, and `ValueError` for a type that does
+        not read."""
 
     def __len__(self) -> int: ...
     def findings(self) -> list[tuple[str, int, int]]:
-        """What is odd about the rules, whatever the orders: (`never_true`, `always_fault`, `always_true`, `duplicate`
-        or `shadowed`, rank, rank of the earlier rule or -1). Shadowed: an earlier rule with the same kind of action
-        matches whenever this one does. O(n^2) in the rules up to 4,000 of them; above it rules are not compared with
-        each other."""
+        """What is odd about the rules, whatever the orders: (`never_true`, `always_true`, `always_fault`, `duplicate`
+        or `shadowed`, rank, rank of the earlier rule or -1), and (`unused_variable`, place among all variables, -1).
+        Shadowed: an earlier rule matches whenever this one does and leaves it nothing to do. O(n^2) in the rules up
+        to 4,000 of them; above it rules are not compared with each other."""
+
+    def prepare(self) -> None:
+        """Makes ready what the first order would have to wait for. Blocks for as long as an index takes."""
+
+    def levels(self) -> list[str]:
+        """By rank what a rule is about: `order`, `rider`, `shop`, or `both` of the latter."""
 
     def rule_ids(self) -> list[str]:
         """By rank."""
@@ -527,7 +542,8 @@ class RuleSet:
         """SHA-256 in hex of schema and rules: equal digests, equal decisions."""
 
     def evaluate(self, rows: list[dict[str, object]], now_ms: int, mode: str) -> list[list[int]]:
-        """For each row the ranks of the rules that match, in order; `mode` is `first` or `collect`. A row maps schema
+        """For each row the ranks of the rules that match, in order; `mode` is `first`, `collect`, or
+        `policy`: those that act under the hit policies. A row maps schema
         names to values; a name left out or None is absent. Raises `ValueError` for an unknown name, `TypeError` for a
         wrong type. For tests, previews and the command line: orders on the hot path never become dicts."""
 
@@ -542,7 +558,7 @@ class RuleSet:
     def explain(self, row: dict[str, object], now_ms: int) -> list[tuple[int, str, str, int, str, str]]:
         """What every rule says, by rank: (rank, outcome, text, byte offset, found, wanted). Outcome is `matched`,
         `not_matched` (text is the part of the condition that decided), `error` (text is the kind of fault, found says
-        where) or `inactive` (disabled, or not valid at `now_ms`)."""
+        where), `inactive` (disabled, or not valid at `now_ms`) or `shadowed` (text is the rule that decides)."""
 
     def counters(self) -> list[tuple[str, int, int, int]]:
         """(id, evaluated, hits, errors) by rank, of the calls of `evaluate` on this object."""

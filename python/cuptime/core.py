@@ -17,7 +17,7 @@ from cuptime._core import RuleSet as RuleSet
 from cuptime._core import SkuCodes as SkuCodes
 from cuptime._core import Timers as Timers
 from cuptime._core import cel_eval as cel_eval
-from cuptime._core import check_action as check_action
+from cuptime._core import check_effect as check_effect
 from cuptime._core import cron_firings_many as cron_firings_many
 from cuptime._core import cron_names as cron_names
 from cuptime._core import cron_next_many as cron_next_many
@@ -27,4 +27,4 @@ from cuptime._core import intake_limits as intake_limits
 from cuptime._core import intake_reasons as intake_reasons
 from cuptime._core import order_schema as order_schema
 from cuptime._core import project as project
-from cuptime._core import rule_actions as rule_actions
+from cuptime._core import rule_effects as rule_effects

@@ -83,7 +83,8 @@ def test_the_index_the_scan_and_google_give_the_same_matches() -> None:
     while pairs < PAIRS:
         conditions = [condition(made) for _ in range(RULES)]
         rules = [
-            (f"r{i:02}", "", i % 3, True, None, None, text, "tag", "x") for i, text in enumerate(conditions)
+            (f"r{i:02}", "", 0, i % 3, True, None, None, text, "skip", [("tag", "x")])
+            for i, text in enumerate(conditions)
         ]
         indexed = RuleSet.compile(rules, SCHEMA)
         # Sets of a few rules are scanned.

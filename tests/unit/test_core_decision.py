@@ -89,7 +89,7 @@ def told(row: DecisionRow) -> dpb.Decision:
 def rule_set(*rules: tuple[str, int, str, str, str]) -> _core.RuleSet:
     return _core.RuleSet.compile(
         [
-            (name, name, priority, True, None, None, condition, kind, value)
+            (name, name, 0, priority, True, None, None, condition, "skip", [(kind, value)])
             for name, priority, condition, kind, value in rules
         ],
         _core.order_schema(),
@@ -277,8 +277,8 @@ def test_sku_codes_are_names_both_ways() -> None:
 
 
 def test_actions_and_names_are_closed_sets() -> None:
-    assert _core.check_action("assign_rider_priority", "1") == ""
-    assert "1 (highest) to 100" in _core.check_action("assign_rider_priority", "0")
-    assert "there are" in _core.check_action("explode", "1")
-    assert {kind for kind, _ in _core.rule_actions()} == {"assign_rider_priority", "tag", "refuse"}
+    assert _core.check_effect("assign_rider_priority", "1") == ""
+    assert "1 (highest) to 100" in _core.check_effect("assign_rider_priority", "0")
+    assert "there are" in _core.check_effect("explode", "1")
+    assert {about for _, _, about in _core.rule_effects()} == {"order", "pair", "any"}
     assert ("user.credit_score", "int") in _core.order_schema()

@@ -474,7 +474,7 @@ def test_validate_only_keeps_nothing() -> None:
 
 def test_rules_may_refuse() -> None:
     def rule(name: str, condition: str, kind: str, value: str) -> tuple[Any, ...]:
-        return (name, name, 1, True, None, None, condition, kind, value)
+        return (name, name, 0, 1, True, None, None, condition, "skip", [(kind, value)])
 
     rules = _core.RuleSet.compile(
         [

@@ -26,11 +26,12 @@ SCHEMA = [
     ("order.tags", "list(string)"),
 ]
 
-RuleTuple = tuple[str, str, int, bool, int | None, int | None, str, str, str]
+RuleTuple = tuple[str, str, int, int, bool, int | None, int | None, str, str, list[tuple[str, str]]]
 
 
 def rule(rule_id: str, condition: str, priority: int = 1, *, enabled: bool = True) -> RuleTuple:
-    return (rule_id, rule_id, priority, enabled, None, None, condition, "assign_rider_priority", "1")
+    effects = [("assign_rider_priority", "1")]
+    return (rule_id, rule_id, 0, priority, enabled, None, None, condition, "skip", effects)
 
 
 def row(**changes: object) -> dict[str, object]:

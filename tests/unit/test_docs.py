@@ -14,6 +14,7 @@ import typer.main
 
 from cuptime import core
 from cuptime.app.cli import app
+from cuptime.app.core_parts import rule_tools
 from cuptime.app.served import ServedProcess
 from cuptime.app.settings import Settings
 from cuptime.domain import limits
@@ -49,9 +50,30 @@ def test_the_client_in_the_readme_is_the_example(page: str) -> None:
     assert _text("examples/first_client.py") in _blocks(_text(page), "python")
 
 
-def test_the_rules_in_the_guide_are_the_example() -> None:
+@pytest.mark.parametrize("name", ["campus", "far-orders", "pairs"])
+def test_the_rules_in_the_guide_are_the_examples(name: str) -> None:
     blocks = _blocks(_text("docs/rules.md"), "yaml")
-    assert _text("examples/rules/campus.yaml") in blocks
+    assert _text(f"examples/rules/{name}.yaml") in blocks
+
+
+def test_what_the_guide_shows_of_the_commands_is_what_they_print() -> None:
+    guide = _text("docs/rules.md")
+    shown = re.findall(
+        r"^\$ \.venv/bin/(cuptime rules (?:check|test|explain) examples.*?[^\\])\n(.*?)^```",
+        guide,
+        re.M | re.S,
+    )
+    assert len(shown) == 3
+    for command, printed in shown:
+        words = command.replace("\\\n", " ").split()[1:]
+        done = subprocess.run(
+            [sys.executable, "-m", "cuptime.app.cli", *words],
+            cwd=REPO,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, printed), command
 
 
 def test_rule_examples_pass_the_check() -> None:
@@ -69,7 +91,8 @@ def test_schedule_examples_pass_the_check() -> None:
 
 def test_faults_in_the_guide_are_those_of_the_check(tmp_path: Path) -> None:
     guide = _text("docs/rules.md")
-    (tmp_path / "bad.yaml").write_text(_blocks(guide, "yaml")[1])
+    (bad,) = [block for block in _blocks(guide, "yaml") if "asign_rider_priority" in block]
+    (tmp_path / "bad.yaml").write_text(bad)
     command = [sys.executable, "-m", "cuptime.app.cli", "rules", "check", "bad.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -130,7 +153,8 @@ def test_metrics_are_those_of_the_door(tmp_path: Path) -> None:
 def test_names_and_actions_of_rules_are_listed() -> None:
     said = {(row[0].strip("`"), row[1]) for row in _rows(_text("docs/rules.md"))}
     assert set(core.order_schema()) <= said
-    assert set(core.rule_actions()) <= said
+    listed = {name for name, _ in said}
+    assert {action.name for action in rule_tools().actions} <= listed
 
 
 def test_task_states_have_their_words() -> None:

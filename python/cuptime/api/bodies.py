@@ -87,8 +87,9 @@ class WireBodies:
             message.reasons.add(code=code, measured=measured, limit=limit, subject=subject)
         return message.SerializeToString(deterministic=True)
 
-    def commit_ms(self, decision: bytes) -> int:
-        return dispatch_pb.Decision.FromString(decision).commit_time_ms
+    def provisional_until_ms(self, decision: bytes) -> int:
+        message = dispatch_pb.Decision.FromString(decision)
+        return 0 if message.bound_by_rules else message.commit_time_ms
 
     def order_wish(self, order: bytes) -> Wish:
         message = groups_pb.Order.FromString(order)

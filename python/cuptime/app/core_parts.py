@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cuptime import core
-from cuptime.rules.actions import built_in, load_plugins
+from cuptime.rules.actions import load_plugins
+from cuptime.rules.built_in import built_in
 from cuptime.rules.compiled import RuleTools
 
 
@@ -16,5 +17,6 @@ def rule_tools() -> RuleTools:
         fault=core.RuleCompileError,
         schema=core.order_schema(),
         actions=actions,
-        check_effect=core.check_action,
+        about={kind: about for kind, _, about in core.rule_effects()},
+        check_effect=core.check_effect,
     )

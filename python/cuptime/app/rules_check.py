@@ -72,9 +72,10 @@ def _built(paths: Sequence[Path], *, chinese: bool = False) -> Built | None:
     sources = sources_of(paths)
     if not sources:
         return None
-    built = build(rule_tools(), sources)
+    tools = rule_tools()
+    built = build(tools, sources)
     tell(built.faults, sources, meanings)
-    odd = warnings(built)
+    odd = warnings(built, tools.actions)
     for found in odd:
         print(f"warning: {found.told(meanings)}", file=sys.stderr)
     tests = built.trials.passed + sum(fault.code == "TEST_FAILED" for fault in built.trials.faults)
@@ -134,10 +135,10 @@ def explain(paths: Sequence[Path], facts: Sequence[str], at_ms: int) -> int:
         return 1
     ids = built.compiled.rule_ids()
     for rank, outcome, text, _, found, wanted in built.compiled.explain(row, at_ms):
-        why = (
-            f"  {text}: {found}, wanted {wanted}"
-            if outcome == "not_matched"
-            else f"  {found or text}".rstrip()
-        )
+        why = f"  {found or text}".rstrip()
+        if outcome == "not_matched":
+            why = f"  {text}: {found}, wanted {wanted}"
+        elif outcome == "shadowed":
+            why = f"  by {text}"
         print(f"{ids[rank]:<40} {outcome:<12}{why}".rstrip())
     return 0

@@ -41,6 +41,8 @@ class Answer(Struct):
     rows: list[DecisionColumns] = field(default_factory=list)
     reservations: list[Reservation] = field(default_factory=list)
     unassigned: list[int] = field(default_factory=list)
+    delayed: dict[int, int] = field(default_factory=dict)
+    """Of these, the ones that a rule puts off, and until when."""
     asked: list[int] = field(default_factory=list)
     """Orders for which the gate was asked and has not answered: it may have reserved."""
 

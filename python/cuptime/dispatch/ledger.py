@@ -48,8 +48,12 @@ class Ledger:
             rows = [(part.waiting.group_seq, 0, part.waiting.member_count) for part in finished]
             writes.append(MoveGroups(GroupState.DECIDED, (GroupState.COMPLETED,), rows, now_ms))
         if answer.unassigned and retried(batch.attempt):
-            due_ms = now_ms + backoff_ms(batch.attempt)
-            tasks.append(retry_task(self._desk.means.tasks, answer.unassigned, batch.attempt + 1, due_ms))
+            waits: dict[int, list[int]] = {}
+            for order_id in answer.unassigned:
+                due_ms = answer.delayed.get(order_id, now_ms + backoff_ms(batch.attempt))
+                waits.setdefault(due_ms, []).append(order_id)
+            for due_ms, order_ids in waits.items():
+                tasks.append(retry_task(self._desk.means.tasks, order_ids, batch.attempt + 1, due_ms))
             writes.append(InsertTasks(tasks))
             return Entry(batch, answer, writes, tasks)
         opened = self._desk.person.take(len(answer.unassigned))

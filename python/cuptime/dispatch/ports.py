@@ -27,7 +27,8 @@ DecisionColumns = tuple[int, int, int, int, int, int, int, int, int, str, int, b
 ReservationColumns = tuple[int, int, int, str, int, bool, int, int, int]
 """(order_id, shop_id, rider_id, sku, quantity, cold, pack_out_ms, pickup_ms, dropoff_ms)."""
 RuleVerdict = tuple[str, int, str, str, str, str]
-"""(rule, verdict, condition, value, wanted, error); verdict 1 matched, 2 not matched, 3 error, 4 inactive."""
+"""(rule, verdict, condition, value, wanted, error); verdict 1 matched, 2 not matched, 3 error, 4 inactive,
+5 shadowed, 6 for pairs."""
 Tally = Sequence[tuple[str, int]]
 """(rule id, times)."""
 
@@ -74,6 +75,8 @@ class Decided(Protocol):
     def rule_errors(self) -> list[tuple[str, int]]: ...
     @property
     def rules_evaluated(self) -> int: ...
+    @property
+    def delayed(self) -> list[tuple[int, int]]: ...
 
 
 class Core(Protocol):
@@ -143,8 +146,8 @@ class Bodies(Protocol):
         """The same for a better assignment, with its reasons, estimates and commit time."""
         ...
 
-    def commit_ms(self, decision: bytes) -> int:
-        """When the assignment is committed."""
+    def provisional_until_ms(self, decision: bytes) -> int:
+        """Until when a better assignment may take its place; 0: never, because rules had a say in who has it."""
         ...
 
     def order_wish(self, order: bytes) -> Wish:

@@ -85,7 +85,7 @@ class ProvisionalBook:
         return sorted(first, key=lambda entry: entry.row.order_id)
 
     def _note(self, row: DecisionRow, group: Group | None, order: bytes | None) -> None:
-        commit_ms = self._bodies.commit_ms(row.body)
+        commit_ms = self._bodies.provisional_until_ms(row.body)
         if commit_ms >= self._clock.now_ms() and row.pickup_ms > self._clock.now_ms():
             self._entries[row.order_id] = Provisional(row, commit_ms, group, order)
 

@@ -79,11 +79,13 @@ class Solving:
             answer.asked = [held.order_id for held in reservations]
             refused_by = await self._desk.counters.reserve(reservations) if reservations else []
             answer.asked = []
+            answer.delayed.update(decided.delayed)
             refused = {held.order_id for held, key in zip(reservations, refused_by, strict=True) if key}
             self._desk.stats.refused_reservations += len(refused)
             answer.reservations += [held for held in reservations if held.order_id not in refused]
             # Without anything taken just now, the same shops and riders would be looked at again.
             again = set(decided.unassigned) if further and len(reservations) > len(refused) else set()
+            again.difference_update(answer.delayed)
             further -= bool(again)
             answer.unassigned += [order_id for order_id in decided.unassigned if order_id not in again]
             again |= refused

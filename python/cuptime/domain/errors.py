@@ -114,6 +114,9 @@ class Reason(Enum):
     )
     STOCK_EXHAUSTED = ReasonFacts(Code.FAILED_PRECONDITION, False, "Not enough cups are left.")
     RULE_REFUSED = ReasonFacts(Code.FAILED_PRECONDITION, False, "A rule refuses the order.")
+    RULE_FAILED = ReasonFacts(
+        Code.INTERNAL, False, "A rule could not be evaluated, and there is no answer without it."
+    )
     BATCH_REFUSED = ReasonFacts(
         Code.FAILED_PRECONDITION, False, "An order of the batch was refused, so none was admitted."
     )

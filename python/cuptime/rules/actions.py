@@ -97,7 +97,7 @@ class ActionType(Struct, frozen=True):
     parameters: tuple[Parameter, ...]
     """The first is the one that a plain value is for."""
     effects: Callable[[Mapping[str, Any]], Sequence[Effect]]
-    """From parameters by name; those left out are not in it."""
+    """From parameters by name; those left out are not in it. A ValueError says what is wrong with them together."""
     every_match: bool = False
     """Every matching rule counts, an earlier one takes nothing from it."""
 
@@ -169,9 +169,9 @@ class ActionReader(Struct):
     source: str
     faults: list[Diagnostic] = field(default_factory=list)
 
-    def effects(self, rule: str, uses: Sequence[ActionUse]) -> list[Effect]:
-        """The effects of a rule's actions, in the order written."""
-        out: list[Effect] = []
+    def effects(self, rule: str, uses: Sequence[ActionUse]) -> list[tuple[ActionUse, Effect]]:
+        """The effects of a rule's actions, in the order written, each with the action that has it."""
+        out: list[tuple[ActionUse, Effect]] = []
         for use in uses:
             action = self.registry.get(use.name)
             if action is None:
@@ -187,12 +187,15 @@ class ActionReader(Struct):
                 continue
             given = self._parameters(rule, use, action)
             if given is not None:
-                out += self._of_type(rule, use, action, given)
+                out += [(use, effect) for effect in self._of_type(rule, use, action, given)]
         return out
 
     def _of_type(self, rule: str, use: ActionUse, action: ActionType, given: dict[str, Any]) -> list[Effect]:
         try:
             effects = [(str(kind), str(value)) for kind, value in action.effects(given)]
+        except ValueError as refusal:
+            self._wrong("BAD_ACTION", (use.line, use.column), rule, f"{use.name}: {refusal}")
+            return []
         except Exception as fault:
             message = f"the action {use.name} failed on its parameters: {type(fault).__name__}: {fault}"
             self._wrong("BAD_ACTION", (use.line, use.column), rule, message)
@@ -330,33 +333,3 @@ def _ids(node: Node, text: str) -> list[int]:
     if not 1 <= len(found) <= IDS_MAX:
         raise _Unreadable(f"{len(found)} numbers")
     return found
-
-
-def built_in() -> ActionRegistry:
-    """The actions of the service itself."""
-    return ActionRegistry(
-        [
-            ActionType(
-                "assign_rider_priority",
-                "The order's priority when riders are scarce.",
-                "骑手紧张时订单的优先级",
-                (Parameter("priority", Kind.WHOLE, 1, 100, note="highest"),),
-                lambda given: [("assign_rider_priority", str(given["priority"]))],
-            ),
-            ActionType(
-                "tag",
-                "Changes nothing. The rule's name is in the decision's matched rules.",
-                "只作标记",
-                (Parameter("text", Kind.TEXT),),
-                lambda given: [("tag", given["text"])],
-                every_match=True,
-            ),
-            ActionType(
-                "refuse",
-                "The order is refused with this text, when it is submitted.",
-                "提交时拒绝订单",
-                (Parameter("reason", Kind.TEXT),),
-                lambda given: [("refuse", given["reason"])],
-            ),
-        ]
-    )

@@ -29,6 +29,9 @@ MEANINGS: Final = {
     "BAD_RULE_ID": "规则编号为空、太长或重复",
     "BAD_VALIDITY": "有效期的结束不在开始之后",
     "BAD_SCHEMA": "字段表有误",
+    "VARIABLE_CYCLE": "变量互相引用成环",
+    "NOT_UNIQUE": "两条规则可能同时匹配，或无法证明不会",
+    "BAD_PAIR": "动作与条件所说的对象（订单、骑手或门店）不符",
     # The file.
     "LIMIT_BYTES": "文件太大",
     "LIMIT_NODES": "文件里的值太多",
@@ -55,4 +58,5 @@ MEANINGS: Final = {
     "ALWAYS_TRUE": "所有订单都匹配这条规则",
     "DUPLICATE": "与前面一条规则相同",
     "SHADOWED": "总是被前面一条规则抢先",
+    "UNUSED_VARIABLE": "没有规则用到这个变量",
 }

@@ -40,6 +40,8 @@ CODES: Final = frozenset(
         "ALWAYS_TRUE",
         "DUPLICATE",
         "SHADOWED",
+        "UNUSED_VARIABLE",
+        "BAD_PAIR",
     }
 )
 """The codes of faults in the YAML itself; those of conditions are the core's own, in capitals."""

@@ -181,7 +181,7 @@ def run(
                     Diagnostic("TEST_FAILED", test.file, entry.line, entry.column, "", message, hint)
                 )
         if not found:
-            got = {ids[rank] for rank in rules.evaluate([row], test.at_ms, "collect")[0]} & mine
+            got = {ids[rank] for rank in rules.evaluate([row], test.at_ms, "policy")[0]} & mine
             hit |= got
             missed |= mine - got
             found = list(_differences(test, wanted, got, rules, row, ids))
@@ -215,6 +215,8 @@ def _differences(
         if rule not in got:
             outcome, text, found = told[rule]
             reason = f"{text}: {found}" if outcome == "not_matched" else f"{outcome} {found or text}".strip()
+            if outcome == "shadowed":
+                reason = f"shadowed by `{text}`"
             message = f"{test.name}: `{rule}` does not match: {reason}"
             out.append(Diagnostic("TEST_FAILED", test.file, entry.line, entry.column, rule, message))
     for rule in sorted(got - set(wanted)):

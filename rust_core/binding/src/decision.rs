@@ -5,12 +5,15 @@
 //! ```
 //! The cases between arguments and rows are in `cases`.
 mod cases;
+mod judging;
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use cuptime_dispatch::{Decisions, Lost, Policy};
-use cuptime_intake::facts::{RuleAction, RuleCounts, Slots, NAMES};
+use cuptime_dispatch::{Decisions, Judge, Lost, NoJudge, Policy};
+use cuptime_intake::effects::{self, Effect};
+use cuptime_intake::facts::{all_names, Slots};
+use cuptime_intake::phases::{level_of, Level, Phases, RuleCounts};
 use cuptime_intake::wire::v1::{self, decision::Outcome};
 use cuptime_intake::wire::Message;
 use cuptime_intake::{group_seq_of, project as to_metres, Bytes};
@@ -21,7 +24,10 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use self::cases::{ask_of, ask_rules, is_instant, on_earth, told, Case, Group, GroupColumns, Round};
+use self::cases::{
+    ask_of, ask_rules, facts_of, is_instant, on_earth, told, Case, Group, GroupColumns, Round, Word,
+};
+use self::judging::RuleJudge;
 use crate::dispatch::{decide_orders, read_policy, Dispatcher};
 use crate::rules::RuleSet;
 
@@ -30,8 +36,8 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<SkuCodes>()?;
     m.add_class::<Decided>()?;
     m.add_function(wrap_pyfunction!(order_schema, m)?)?;
-    m.add_function(wrap_pyfunction!(rule_actions, m)?)?;
-    m.add_function(wrap_pyfunction!(check_action, m)?)?;
+    m.add_function(wrap_pyfunction!(rule_effects, m)?)?;
+    m.add_function(wrap_pyfunction!(check_effect, m)?)?;
     m.add_function(wrap_pyfunction!(project, m)?)?;
     m.add_function(wrap_pyfunction!(decide, m)?)?;
     m.add_function(wrap_pyfunction!(explain, m)?)
@@ -55,19 +61,24 @@ type VerdictColumns = (String, i32, String, String, String, String);
 /// Every name a condition may use, with its type.
 #[pyfunction]
 fn order_schema() -> Vec<(&'static str, &'static str)> {
-    NAMES.to_vec()
+    all_names()
 }
 
-/// The actions rules may take, with what their value must be.
+/// The effects that rules can have: (kind, what its value must be, what its rule must be about).
 #[pyfunction]
-fn rule_actions() -> Vec<(&'static str, &'static str)> {
-    RuleAction::KINDS.to_vec()
+fn rule_effects() -> Vec<(&'static str, &'static str, &'static str)> {
+    let about = |about| match about {
+        effects::About::Order => "order",
+        effects::About::Pair => "pair",
+        effects::About::Any => "any",
+    };
+    effects::KINDS.iter().map(|(kind, wanted, of)| (*kind, *wanted, about(*of))).collect()
 }
 
-/// "" when the action is one that the service can take, else what is wrong with it.
+/// "" when the effect is one that the service can have, else what is wrong with it.
 #[pyfunction]
-fn check_action(kind: &str, value: &str) -> String {
-    RuleAction::read(kind, value).err().unwrap_or_default()
+fn check_effect(kind: &str, value: &str) -> String {
+    Effect::read(kind, value).err().unwrap_or_default()
 }
 
 /// Places in degrees to metres around an origin.
@@ -130,11 +141,14 @@ fn broken() -> PyErr {
     PyRuntimeError::new_err("an earlier call failed half-way; make new SkuCodes and a new Dispatcher")
 }
 
+/// A rule set with its phases.
+type Ready = (Arc<Rules>, Arc<Phases>);
+
 /// Everything between the arguments and the rows; runs without the GIL.
 struct Work<'a> {
     dispatcher: &'a Dispatcher,
     skus: &'a SkuCodes,
-    rules: Option<&'a Rules>,
+    rules: Option<Ready>,
     groups: Vec<Group>,
     orders: Vec<(i64, PyBackedBytes)>,
     lost: FxHashMap<i64, Vec<Lost>>,
@@ -142,30 +156,74 @@ struct Work<'a> {
     policy: Policy,
 }
 
-/// Cases, the position of each in the decisions, the decisions, and how the rules fared.
-type Worked = (Vec<Case>, Vec<Option<usize>>, Decisions, RuleCounts);
+/// What came of it.
+struct Worked {
+    cases: Vec<Case>,
+    /// The position of each in the decisions.
+    positions: Vec<Option<usize>>,
+    decisions: Decisions,
+    counts: RuleCounts,
+    /// By case.
+    bodies: Vec<Bytes>,
+    /// (order id, until when it is put off)
+    delayed: Vec<(i64, i64)>,
+}
 
 impl Work<'_> {
-    fn run(&mut self, now_ms: i64) -> PyResult<Worked> {
+    fn run(&mut self, round: &Round) -> PyResult<Worked> {
         let mut cases = self.cases()?;
-        let counts = match self.rules {
-            Some(rules) => ask_rules(rules, &mut cases, &self.groups, now_ms),
-            None => RuleCounts::default(),
+        let Some((whole, phases)) = self.rules.clone() else {
+            return self.decided(cases, RuleCounts::default(), None, None, round);
         };
+        let columns = facts_of(&phases.decision.set, &cases, &self.groups);
+        let counts = ask_rules(&phases.decision, &columns, &mut cases, round.now_ms);
+        let judge = RuleJudge::new(&phases, &columns, self.origin);
+        self.decided(cases, counts, Some(judge), Some(&whole), round)
+    }
+
+    fn decided(
+        &mut self,
+        cases: Vec<Case>,
+        mut counts: RuleCounts,
+        mut judge: Option<RuleJudge<'_>>,
+        rules: Option<&Rules>,
+        round: &Round,
+    ) -> PyResult<Worked> {
         let mut asks = Vec::with_capacity(cases.len());
         let mut positions = Vec::with_capacity(cases.len());
+        let mut delayed = Vec::new();
         let known = self.skus.known.lock().map_err(|_| broken())?;
+        let mut row = 0;
         for case in &cases {
-            positions.push(case.invalid.is_none().then_some(asks.len()));
-            if case.invalid.is_none() {
+            let group = &self.groups[case.group];
+            let asked = case.is_asked(group, round);
+            positions.push(asked.then_some(asks.len()));
+            if asked {
                 let sku = known.codes.get(&case.order.sku).copied().unwrap_or(SKU_UNKNOWN);
                 let lost = self.lost.remove(&case.order_id).unwrap_or_default();
-                asks.push(ask_of(case, &self.groups[case.group], sku, self.origin, lost));
+                let class = judge.as_mut().map_or(0, |j| j.class_of(row, case.bounds.clone(), round.now_ms));
+                asks.push(ask_of(case, group, sku, self.origin, lost, class));
+            } else if let Some((_, until_ms, _)) = case.delayed_until_ms(group, round) {
+                delayed.push((case.order_id, until_ms));
             }
+            row += usize::from(case.invalid.is_none());
         }
         drop(known);
-        let decisions = decide_orders(self.dispatcher, &asks, now_ms, &self.policy);
-        Ok((cases, positions, decisions, counts))
+        let says: &dyn Judge = judge.as_ref().map_or(&NoJudge as &dyn Judge, |judge| judge);
+        let decisions = decide_orders(self.dispatcher, &asks, round.now_ms, &self.policy, says);
+        if let Some(judge) = &judge {
+            judge.count(&mut counts);
+        }
+        let told = cases.iter().zip(&positions).map(|(case, at)| {
+            let word = at.and_then(|at| {
+                let decision = decisions.decisions.get(at)?;
+                Some(Word { decision, class: asks[at].class, judge: judge.as_ref() })
+            });
+            let round = Round { gap_bound: decisions.gap_bound, ..*round };
+            Bytes::from(told(case, &self.groups[case.group], word.as_ref(), rules, &round).encode_to_vec())
+        });
+        let bodies: Vec<Bytes> = told.collect();
+        Ok(Worked { cases, positions, decisions, counts, bodies, delayed })
     }
 
     fn cases(&self) -> PyResult<Vec<Case>> {
@@ -216,28 +274,20 @@ fn decide(
     for (order_id, shop_id, rider_id) in lost.unwrap_or_default() {
         lost_pairs.entry(order_id).or_default().push(Lost { shop_id, rider_id });
     }
-    let rules = rules.map(|set| set.get().inner());
+    let rules = rules.map(|set| (set.get().inner(), set.get().phases(py)));
     let mut work = Work {
         dispatcher: dispatcher.get(),
         skus: skus.get(),
-        rules: rules.as_deref(),
+        rules,
         groups: groups.into_iter().map(Group::read).collect::<PyResult<_>>()?,
         orders,
         lost: lost_pairs,
         origin,
         policy: read_policy(policy)?,
     };
-    let (cases, positions, decisions, counts, bodies, round) = py.detach(|| {
-        let (cases, positions, decisions, counts) = work.run(now_ms)?;
-        let round = Round { now_ms, attempt, rule_revision, gap_bound: decisions.gap_bound };
-        let told = cases.iter().zip(&positions).map(|(case, at)| {
-            let decision = at.and_then(|at| decisions.decisions.get(at));
-            Bytes::from(told(case, &work.groups[case.group], decision, &round).encode_to_vec())
-        });
-        let bodies: Vec<Bytes> = told.collect();
-        PyResult::Ok((cases, positions, decisions, counts, bodies, round))
-    })?;
-    Decided::new(py, &work.groups, &cases, &positions, &decisions, &bodies, &round, counts)
+    let round = Round { now_ms, attempt, rule_revision, gap_bound: 0 };
+    let worked = py.detach(|| work.run(&round))?;
+    Decided::new(py, &work.groups, worked, &round)
 }
 
 /// What came of one `decide`. See `_core.pyi` for the contract.
@@ -251,23 +301,15 @@ struct Decided {
     rule_errors: Vec<(String, u64)>,
     rules_evaluated: u64,
     gap_bound: i64,
+    delayed: Vec<(i64, i64)>,
 }
 
 impl Decided {
-    #[allow(clippy::too_many_arguments)]
-    fn new(
-        py: Python<'_>,
-        groups: &[Group],
-        cases: &[Case],
-        positions: &[Option<usize>],
-        decisions: &Decisions,
-        bodies: &[Bytes],
-        round: &Round,
-        counts: RuleCounts,
-    ) -> PyResult<Decided> {
+    fn new(py: Python<'_>, groups: &[Group], worked: Worked, round: &Round) -> PyResult<Decided> {
+        let Worked { cases, positions, decisions, counts, bodies, delayed } = worked;
         let (mut reservations, mut unassigned, mut invalid) = (Vec::new(), Vec::new(), Vec::new());
         let rows = PyList::empty(py);
-        for ((case, at), body) in cases.iter().zip(positions).zip(bodies) {
+        for ((case, at), body) in cases.iter().zip(positions).zip(&bodies) {
             let group = &groups[case.group];
             let chosen = at.and_then(|at| decisions.decisions.get(at)?.assignment.as_ref());
             let (sku, quantity, cold) = (&case.order.sku, case.order.quantity, case.is_cold());
@@ -315,7 +357,8 @@ impl Decided {
             rule_hits: counts.hits,
             rule_errors: counts.errors,
             rules_evaluated: counts.evaluated,
-            gap_bound: round.gap_bound,
+            gap_bound: decisions.gap_bound,
+            delayed,
         })
     }
 }
@@ -329,7 +372,7 @@ fn explain(
     order: PyBackedBytes,
     now_ms: i64,
 ) -> PyResult<Vec<VerdictColumns>> {
-    let rules = rules.get().inner();
+    let (rules, phases) = (rules.get().inner(), rules.get().phases(py));
     let group = Group::read(group)?;
     let order =
         v1::Order::decode(&*order).map_err(|e| PyValueError::new_err(format!("not an Order: {e}")))?;
@@ -339,17 +382,29 @@ fn explain(
         rules
             .explain(&columns, 0, now_ms)
             .into_iter()
-            .map(|verdict| verdict_columns(&rules, verdict))
+            .map(|verdict| verdict_columns(&rules, &phases, verdict))
             .collect()
     }))
 }
 
-fn verdict_columns(rules: &Rules, verdict: cuptime_rules::Verdict) -> VerdictColumns {
+fn verdict_columns(rules: &Rules, phases: &Phases, verdict: cuptime_rules::Verdict) -> VerdictColumns {
     use cuptime_rules::Outcome as Said;
     use v1::rule_verdict::Verdict as Code;
-    let id =
-        rules.rules().get(verdict.rule as usize).map(|rule| rule.source().id.clone()).unwrap_or_default();
+    let name =
+        |rank: u32| rules.rules().get(rank as usize).map_or_else(String::new, |r| r.source().id.clone());
+    let id = name(verdict.rule);
     let none = String::new;
+    let pairs = phases.pairs.as_ref();
+    if pairs.is_some_and(|pairs| pairs.whole_ranks.contains(&verdict.rule)) {
+        if verdict.outcome == Said::Inactive {
+            return (id, Code::Inactive as i32, none(), none(), none(), none());
+        }
+        let of = match rules.rules().get(verdict.rule as usize).map(|rule| level_of(rules, rule)) {
+            Some(Level::Shop) => "each shop",
+            _ => "each rider",
+        };
+        return (id, Code::ForPairs as i32, of.to_string(), none(), none(), none());
+    }
     match verdict.outcome {
         Said::Matched => (id, Code::Matched as i32, none(), none(), none(), none()),
         Said::NotMatched { leaf, value, wanted, .. } => {
@@ -359,5 +414,6 @@ fn verdict_columns(rules: &Rules, verdict: cuptime_rules::Verdict) -> VerdictCol
             (id, Code::Error as i32, none(), none(), none(), format!("{kind}: {message}"))
         }
         Said::Inactive => (id, Code::Inactive as i32, none(), none(), none(), none()),
+        Said::Shadowed { by } => (id, Code::Shadowed as i32, none(), name(by), none(), none()),
     }
 }

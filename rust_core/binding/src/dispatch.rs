@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use cuptime_dispatch::{
-    Decision, Decisions, Hold, HoldRefused, Lost, Order, Park, Policy, ReasonCode, Rider, Shop,
-    TemperatureClass,
+    Decision, Decisions, Hold, HoldRefused, Judge, Lost, NoJudge, Order, Park, Policy, ReasonCode, Rider,
+    Shop, TemperatureClass,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -56,8 +56,9 @@ pub(crate) fn decide_orders(
     orders: &[Order],
     now_ms: i64,
     policy: &Policy,
+    judge: &dyn Judge,
 ) -> Decisions {
-    cuptime_dispatch::decide(&dispatcher.read(), orders, now_ms, policy)
+    cuptime_dispatch::decide_under(&dispatcher.read(), orders, now_ms, policy, judge)
 }
 
 /// The default policy with some of its fields replaced, by name.
@@ -236,6 +237,7 @@ fn read_order(columns: &Bound<'_, PyTuple>) -> PyResult<Order> {
         deadline_ms: columns.get_item(12)?.extract()?,
         allowed_shops: columns.get_item(13)?.extract()?,
         lost: lost.into_iter().map(|(shop_id, rider_id)| Lost { shop_id, rider_id }).collect(),
+        class: 0,
     };
     if !in_plane(order.x_m, order.y_m) {
         return refuse("drop-off is not in the plane", order_id);
@@ -423,7 +425,7 @@ impl Dispatcher {
         policy: Option<HashMap<String, f64>>,
     ) -> PyResult<Answer> {
         let (orders, policy) = (read_orders(orders, now_ms)?, read_policy(policy)?);
-        let answer = py.detach(|| decide_orders(self, &orders, now_ms, &policy));
+        let answer = py.detach(|| decide_orders(self, &orders, now_ms, &policy, &NoJudge));
         let Decisions { decisions, total_cost, gap_bound, nodes, truncated } = answer;
         Ok((decisions.into_iter().map(decision_columns).collect(), total_cost, gap_bound, nodes, truncated))
     }
@@ -440,7 +442,7 @@ impl Dispatcher {
         Ok(py.detach(|| {
             let park = self.read();
             let decisions = cuptime_dispatch::decide(&park, &orders, now_ms, &policy);
-            cuptime_dispatch::validate::validate(&park, &orders, now_ms, &policy, &decisions)
+            cuptime_dispatch::validate::validate(&park, &orders, now_ms, &policy, &NoJudge, &decisions)
         }))
     }
 

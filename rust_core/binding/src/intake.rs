@@ -1,7 +1,7 @@
 //! Admission for Python: request bytes in; reply bytes and rows for storage out, the GIL released while judging.
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
-use cuptime_intake::facts::{RefuseSet, RuleCounts};
+use cuptime_intake::phases::{Phases, RefuseSet, RuleCounts};
 use cuptime_intake::{
     limits, Admission as Admitted, Bytes, GroupFacts, GroupState, Kind, NewOrder, NoRules, Reason,
     StoredOrder, StoredRefusal, Table,
@@ -27,7 +27,7 @@ const ADMITTED: i64 = 1;
 /// The table, and the refuse rules of the rule set used last.
 struct Inner {
     table: Table,
-    refuse: Option<(Arc<cuptime_rules::RuleSet>, Option<RefuseSet>)>,
+    refuse: Option<(Arc<Phases>, Option<RefuseSet>)>,
 }
 
 impl Inner {
@@ -35,14 +35,14 @@ impl Inner {
         &mut self,
         entries: &[(Kind, Bytes)],
         now_ms: i64,
-        rules: Option<Arc<cuptime_rules::RuleSet>>,
+        rules: Option<Arc<Phases>>,
         rule_revision: i64,
     ) -> (Admitted, RuleCounts) {
         let known = matches!((&self.refuse, &rules), (Some((old, _)), Some(new)) if Arc::ptr_eq(old, new));
         if !known {
-            self.refuse = rules.map(|set| {
-                let refuse = RefuseSet::of(&set);
-                (set, refuse)
+            self.refuse = rules.map(|phases| {
+                let refuse = phases.admission.as_ref().map(RefuseSet::of);
+                (phases, refuse)
             });
         }
         match &mut self.refuse {
@@ -272,7 +272,7 @@ impl Intake {
         rules: Option<&Bound<'_, RuleSet>>,
         rule_revision: i64,
     ) -> PyResult<Admission> {
-        let rules = rules.map(|set| set.get().inner());
+        let rules = rules.map(|set| set.get().phases(py));
         let entries = entries
             .into_iter()
             .map(|(kind, bytes)| match Kind::from_code(kind) {

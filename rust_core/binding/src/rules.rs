@@ -3,8 +3,9 @@
 //! Orders on the hot path never come through here: sibling modules take [`RuleSet::inner`] and fill columns
 //! from the bytes of a request. What stands here serves loading, tests, previews and the command line.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use cuptime_intake::phases::{level_of, Level, Phases};
 use cuptime_rules as core;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -31,8 +32,13 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 /// (code, rule index or -1, byte offset, line, column, message, hint)
 type DiagnosticTuple = (&'static str, i64, u32, u32, u32, String, String);
 
-/// (id, name, priority, enabled, valid_from_ms, valid_to_ms, condition, action kind, action value)
-type RuleTuple = (String, String, i32, bool, Option<i64>, Option<i64>, String, String, String);
+/// (id, name, position of its namespace, priority, enabled, valid_from_ms, valid_to_ms, condition, on_error,
+/// [(kind, value) of an effect])
+type RuleTuple =
+    (String, String, usize, i32, bool, Option<i64>, Option<i64>, String, String, Vec<(String, String)>);
+
+/// (name, hit policy, [(name, expression) of a variable])
+type NamespaceTuple = (String, String, Vec<(String, String)>);
 
 /// (rank, outcome, text, byte offset, found, wanted)
 type VerdictTuple = (core::RuleIndex, &'static str, String, u32, String, String);
@@ -62,12 +68,21 @@ fn compile_error(py: Python<'_>, diagnostics: Vec<core::Diagnostic>) -> PyErr {
 pub struct RuleSet {
     inner: Arc<core::RuleSet>,
     totals: Mutex<core::Tally>,
+    phases: OnceLock<Arc<Phases>>,
 }
 
 impl RuleSet {
     /// The set, for modules that evaluate it in Rust.
     pub(crate) fn inner(&self) -> Arc<core::RuleSet> {
         Arc::clone(&self.inner)
+    }
+
+    /// The rules by the moments that ask them: made when first asked for, see `prepare`.
+    pub(crate) fn phases(&self, py: Python<'_>) -> Arc<Phases> {
+        if let Some(phases) = self.phases.get() {
+            return Arc::clone(phases);
+        }
+        py.detach(|| Arc::clone(self.phases.get_or_init(|| Arc::new(Phases::of(&self.inner)))))
     }
 
     /// Adds the counters of a batch to the set's totals and leaves `tally` at zero.
@@ -129,25 +144,31 @@ fn push(columns: &mut core::Columns, slot: usize, ty: &core::Type, value: &Bound
 #[pymethods]
 impl RuleSet {
     #[staticmethod]
-    #[pyo3(signature = (rules, schema, previous = None))]
+    #[pyo3(signature = (rules, schema, previous = None, namespaces = None))]
     fn compile(
         py: Python<'_>,
         rules: Vec<RuleTuple>,
         schema: Vec<(String, String)>,
         previous: Option<Py<RuleSet>>,
+        namespaces: Option<Vec<NamespaceTuple>>,
     ) -> PyResult<RuleSet> {
         let names: Result<Vec<(String, core::Type)>, String> =
             schema.into_iter().map(|(name, ty)| core::Type::parse(&ty).map(|ty| (name, ty))).collect();
         let names = names.map_err(PyValueError::new_err)?;
-        let sources: Vec<core::RuleSource> = rules.into_iter().map(rule_source).collect();
+        let sources: Vec<core::RuleSource> = rules.into_iter().map(rule_source).collect::<PyResult<_>>()?;
+        let namespaces: Vec<core::Namespace> = match namespaces {
+            Some(tuples) => tuples.into_iter().map(namespace).collect::<PyResult<_>>()?,
+            None => vec![core::Namespace::default()],
+        };
         let previous = previous.map(|set| set.get().inner());
         let compiled = py.detach(|| {
             let schema = core::Schema::checked(names)?.with_sizes(cuptime_intake::facts::size_of);
-            core::RuleSet::compile_after(previous.as_deref(), sources, &schema, &core::Limits::default())
+            let limits = core::Limits::default();
+            core::RuleSet::compile_namespaces(previous.as_deref(), namespaces, sources, &schema, &limits)
         });
         let inner = Arc::new(compiled.map_err(|diagnostics| compile_error(py, diagnostics))?);
         let totals = Mutex::new(core::Tally::new(&inner));
-        Ok(RuleSet { inner, totals })
+        Ok(RuleSet { inner, totals, phases: OnceLock::new() })
     }
 
     fn __len__(&self) -> usize {
@@ -158,6 +179,22 @@ impl RuleSet {
     fn findings(&self, py: Python<'_>) -> Vec<(&'static str, core::RuleIndex, i64)> {
         let found = py.detach(|| self.inner.findings());
         found.into_iter().map(|f| (oddity(f.oddity), f.rule, f.other.map_or(-1, i64::from))).collect()
+    }
+
+    /// Makes ready what the first order would have to wait for.
+    fn prepare(&self, py: Python<'_>) {
+        self.phases(py);
+    }
+
+    /// By rank what a rule is about: `order`, `rider`, `shop`, or `both` of the latter.
+    fn levels(&self) -> Vec<&'static str> {
+        let level = |rule| match level_of(&self.inner, rule) {
+            Level::Order => "order",
+            Level::Rider => "rider",
+            Level::Shop => "shop",
+            Level::Both => "both",
+        };
+        self.inner.rules().iter().map(level).collect()
     }
 
     /// Identifiers in rank order.
@@ -240,7 +277,10 @@ impl RuleSet {
         let mut columns = self.inner.columns();
         self.fill(&mut columns, &row)?;
         let verdicts = py.detach(|| self.inner.explain(&columns, 0, now_ms));
-        Ok(verdicts.into_iter().map(verdict_tuple).collect())
+        let id = |rank: core::RuleIndex| {
+            self.inner.rules().get(rank as usize).map_or_else(String::new, |rule| rule.source().id.clone())
+        };
+        Ok(verdicts.into_iter().map(|verdict| verdict_tuple(verdict, &id)).collect())
     }
 
     /// (id, evaluated, hits, errors) in rank order, since the set was compiled.
@@ -258,6 +298,7 @@ fn oddity(oddity: core::Oddity) -> &'static str {
         core::Oddity::AlwaysTrue => "always_true",
         core::Oddity::Duplicate => "duplicate",
         core::Oddity::Shadowed => "shadowed",
+        core::Oddity::UnusedVariable => "unused_variable",
     }
 }
 
@@ -265,7 +306,11 @@ fn mode_of(mode: &str) -> PyResult<core::Mode> {
     match mode {
         "first" => Ok(core::Mode::First),
         "collect" => Ok(core::Mode::Collect),
-        other => Err(PyValueError::new_err(format!("mode must be 'first' or 'collect', not {other:?}"))),
+        "policy" => Ok(core::Mode::Policy),
+        other => {
+            let message = format!("mode must be 'first', 'collect' or 'policy', not {other:?}");
+            Err(PyValueError::new_err(message))
+        }
     }
 }
 
@@ -365,13 +410,47 @@ fn cell<const N: usize>(bytes: &[u8], row: usize) -> Option<[u8; N]> {
     bytes.get(row * N..(row + 1) * N)?.try_into().ok()
 }
 
-fn rule_source(tuple: RuleTuple) -> core::RuleSource {
-    let (id, name, priority, enabled, valid_from_ms, valid_to_ms, condition, kind, value) = tuple;
-    let action = core::Action { kind, value };
-    core::RuleSource { id, name, priority, enabled, valid_from_ms, valid_to_ms, condition, action }
+fn rule_source(tuple: RuleTuple) -> PyResult<core::RuleSource> {
+    let (id, name, namespace, priority, enabled, valid_from_ms, valid_to_ms, condition, on_error, effects) =
+        tuple;
+    let on_error = match on_error.as_str() {
+        "skip" => core::OnError::Skip,
+        "refuse" => core::OnError::Refuse,
+        "fail" => core::OnError::Fail,
+        other => {
+            return Err(PyValueError::new_err(format!("on_error is skip, refuse or fail, not {other:?}")))
+        }
+    };
+    let actions = effects.into_iter().map(|(kind, value)| core::Action { kind, value }).collect();
+    Ok(core::RuleSource {
+        id,
+        name,
+        namespace,
+        priority,
+        enabled,
+        valid_from_ms,
+        valid_to_ms,
+        condition,
+        on_error,
+        actions,
+    })
 }
 
-fn verdict_tuple(verdict: core::Verdict) -> VerdictTuple {
+fn namespace((name, hit_policy, variables): NamespaceTuple) -> PyResult<core::Namespace> {
+    let hit_policy = match hit_policy.as_str() {
+        "collect" => core::HitPolicy::Collect,
+        "first" => core::HitPolicy::First,
+        "unique" => core::HitPolicy::Unique,
+        other => {
+            let message = format!("a hit policy is collect, first or unique, not {other:?}");
+            return Err(PyValueError::new_err(message));
+        }
+    };
+    let variable = |(name, expression)| core::Variable { name, expression };
+    Ok(core::Namespace { name, hit_policy, variables: variables.into_iter().map(variable).collect() })
+}
+
+fn verdict_tuple(verdict: core::Verdict, id: &impl Fn(core::RuleIndex) -> String) -> VerdictTuple {
     let rank = verdict.rule;
     match verdict.outcome {
         core::Outcome::Matched => (rank, "matched", String::new(), 0, String::new(), String::new()),
@@ -382,6 +461,7 @@ fn verdict_tuple(verdict: core::Verdict) -> VerdictTuple {
             (rank, "error", kind.to_string(), span.start, message, String::new())
         }
         core::Outcome::Inactive => (rank, "inactive", String::new(), 0, String::new(), String::new()),
+        core::Outcome::Shadowed { by } => (rank, "shadowed", id(by), 0, String::new(), String::new()),
     }
 }
 

@@ -103,6 +103,7 @@ fn orders(draw: &mut Draw, size: &Size) -> Vec<Order> {
                 deadline_ms: target_ms + 20 * 60_000,
                 allowed_shops: Vec::new(),
                 lost: Vec::new(),
+                class: 0,
             }
         })
         .collect()

@@ -6,6 +6,7 @@
 //! only where lateness or a deadline starts to depend on the very drop-off, the single order.
 use crate::grid::distance_m;
 use crate::instance::{Choice, Cohort, Instance, Lane, Pool, Side, Strand, NO_POOL};
+use crate::judge::{percent_of, weighted, Judge, Said, AS_IT_IS};
 use crate::order::{Order, Policy, ReasonCode, NOBODY};
 use crate::park::{Park, Rider, Shop, TemperatureClass};
 use crate::reasons::Tally;
@@ -38,6 +39,7 @@ struct Terms {
     ready_ms: i64,
     target_ms: i64,
     deadline_ms: i64,
+    class: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,6 +99,7 @@ struct Builder<'a> {
     park: &'a Park,
     now_ms: i64,
     policy: &'a Policy,
+    judge: &'a dyn Judge,
     out: Candidates,
     near: FxHashMap<(u32, i16, i16), Near>,
     offers: FxHashMap<(Terms, u32), Offer>,
@@ -114,11 +117,13 @@ pub(crate) fn build(
     sequence: &[u32],
     now_ms: i64,
     policy: &Policy,
+    judge: &dyn Judge,
 ) -> Candidates {
     let mut builder = Builder {
         park,
         now_ms,
         policy,
+        judge,
         out: Candidates::default(),
         near: FxHashMap::default(),
         offers: FxHashMap::default(),
@@ -163,6 +168,7 @@ fn terms_of(order: &Order) -> Terms {
         ready_ms: order.ready_ms,
         target_ms: order.target_ms,
         deadline_ms: order.deadline_ms,
+        class: order.class,
     }
 }
 
@@ -225,7 +231,9 @@ impl<'a> Builder<'a> {
             if strand == fresh {
                 self.strand_keys.push(key);
             }
-            choices.push(Choice { strand, cost: base + trip::delivery_cost(order, delivery_m, self.policy) });
+            // Where the judge weighs, each rider's part has the way to the drop-off in it already.
+            let way = if order.class == 0 { trip::delivery_cost(order, delivery_m, self.policy) } else { 0 };
+            choices.push(Choice { strand, cost: base + way });
         }
         let price = self.policy.unassigned_price(order.priority);
         self.out.instance.cohorts.push(Cohort { supply, price, choices });
@@ -234,7 +242,7 @@ impl<'a> Builder<'a> {
 
     /// Nearest shops that could make the order, by (metres, position); nearest first.
     fn shops_for(&mut self, order: &Order, tally: &mut Tally) -> Vec<(f64, u32)> {
-        let (park, policy) = (self.park, self.policy);
+        let (park, policy, judge) = (self.park, self.policy, self.judge);
         let place = (order.x_m, order.y_m);
         let wish = wish_of(order);
         let gates = self.gates.entry(wish).or_insert_with(|| vec![None; park.shops().len()]);
@@ -261,7 +269,20 @@ impl<'a> Builder<'a> {
                 return;
             }
             match *gates[at as usize].get_or_insert_with(|| gate_of(shop, &wish)) {
-                Gate::Open => found.push((delivery_m, shop.id, at)),
+                Gate::Open => {
+                    match if order.class == 0 { AS_IT_IS } else { judge.of_shop(order.class, shop) } {
+                        Said::May(_) => found.push((delivery_m, shop.id, at)),
+                        Said::MayNot(who) => {
+                            tally.add(
+                                ReasonCode::RuleExcluded,
+                                shop.id,
+                                NOBODY,
+                                i64::from(who),
+                                i64::from(who),
+                            );
+                        }
+                    }
+                }
                 Gate::Shut(code, measured, limit) => tally.add(code, shop.id, NOBODY, measured, limit),
             }
         };
@@ -321,7 +342,7 @@ impl<'a> Builder<'a> {
         }
         let lost_here =
             order.lost.iter().any(|lost| lost.covers(shop.id, lost.rider_id) && lost.rider_id != NOBODY);
-        if delivery_m <= offer.flat_m && !lost_here {
+        if delivery_m <= offer.flat_m && !lost_here && order.class == 0 {
             return offer.flat;
         }
         let mut profile = Vec::with_capacity(offer.riders.len());
@@ -334,7 +355,13 @@ impl<'a> Builder<'a> {
             }
             let trip = trip::trip(rider, offered.approach_m, delivery_m, order.ready_ms, self.now_ms, policy);
             if in_time(shop, rider, &trip, order.deadline_ms, policy, tally) {
-                profile.push((offered.at, offered.cost + trip::late_cost(&trip, order.target_ms, policy)));
+                let mut cost = offered.cost + trip::late_cost(&trip, order.target_ms, policy);
+                if order.class != 0 {
+                    // Both are allowed: the shop's word was asked with the shops, the rider's with the offer.
+                    let percent = percent_of(self.judge, order.class, shop, rider).unwrap_or(100);
+                    cost = weighted(cost + trip::delivery_cost(order, delivery_m, policy), percent);
+                }
+                profile.push((offered.at, cost));
             }
         }
         self.lane(shop_at, profile)
@@ -384,6 +411,12 @@ impl<'a> Builder<'a> {
             if !in_time(shop, rider, &trip, order.deadline_ms, policy, &mut tally) {
                 continue;
             }
+            if order.class != 0 {
+                if let Said::MayNot(who) = self.judge.of_rider(order.class, rider) {
+                    tally.add(ReasonCode::RuleExcluded, shop.id, rider.id, i64::from(who), i64::from(who));
+                    continue;
+                }
+            }
             if riders.len() == policy.max_riders_per_shop {
                 cut = true;
                 break;
@@ -402,7 +435,7 @@ impl<'a> Builder<'a> {
         }
         self.out.truncated += u32::from(cut);
         let profile = riders.iter().map(|offered| (offered.at, offered.cost)).collect();
-        let flat = if flat_m >= 0.0 { self.lane(shop_at, profile) } else { None };
+        let flat = if flat_m >= 0.0 && order.class == 0 { self.lane(shop_at, profile) } else { None };
         Offer { riders, flat_m, flat, tally }
     }
 

@@ -2,6 +2,7 @@
 use crate::assign::{assign, Outcome};
 use crate::candidates::{build, Candidates};
 use crate::grid::distance_m;
+use crate::judge::{percent_of, weighted, Judge, NoJudge};
 use crate::order::{Alternative, Assignment, Decision, Decisions, Order, Policy, Reason, ReasonCode};
 use crate::park::{Hold, HoldRefused, Park, Rider, Shop, TemperatureClass};
 use crate::trip;
@@ -12,9 +13,20 @@ use crate::trip;
 /// Priorities outside 1..=100 are clamped; quantities below 1 are not meaningful and must be kept out by the
 /// caller, as must repeated order ids, non-finite coordinates and speeds that are not positive.
 pub fn decide(park: &Park, orders: &[Order], now_ms: i64, policy: &Policy) -> Decisions {
+    decide_under(park, orders, now_ms, policy, &NoJudge)
+}
+
+/// As [`decide`], where somebody has a word about single pairs.
+pub fn decide_under(
+    park: &Park,
+    orders: &[Order],
+    now_ms: i64,
+    policy: &Policy,
+    judge: &dyn Judge,
+) -> Decisions {
     let mut sequence: Vec<u32> = (0..orders.len() as u32).collect();
     sequence.sort_unstable_by_key(|&at| orders[at as usize].order_id);
-    let candidates = build(park, orders, &sequence, now_ms, policy);
+    let candidates = build(park, orders, &sequence, now_ms, policy, judge);
     let outcome = assign(&candidates.instance, policy.pivot_budget);
     let pairs = take_apart(&candidates, &outcome, orders);
     let teller = Teller {
@@ -22,6 +34,7 @@ pub fn decide(park: &Park, orders: &[Order], now_ms: i64, policy: &Policy) -> De
         orders,
         now_ms,
         policy,
+        judge,
         candidates: &candidates,
         outcome: &outcome,
         nearest: cheapest_riders(&outcome, policy),
@@ -121,6 +134,7 @@ struct Teller<'a> {
     orders: &'a [Order],
     now_ms: i64,
     policy: &'a Policy,
+    judge: &'a dyn Judge,
     candidates: &'a Candidates,
     outcome: &'a Outcome,
     nearest: Vec<Vec<(i64, u32)>>,
@@ -200,6 +214,9 @@ impl Teller<'_> {
         let approach_m = distance_m(place, (rider.x_m, rider.y_m));
         let delivery_m = distance_m((order.x_m, order.y_m), place);
         let trip = trip::trip(rider, approach_m, delivery_m, order.ready_ms, self.now_ms, self.policy);
+        let cost = trip::approach_cost(&trip, approach_m, order.ready_ms, self.policy)
+            + trip::late_cost(&trip, order.target_ms, self.policy)
+            + trip::delivery_cost(order, delivery_m, self.policy);
         Assignment {
             shop_id: shop.id,
             rider_id: rider.id,
@@ -207,9 +224,7 @@ impl Teller<'_> {
             pickup_ms: trip.pickup_ms,
             dropoff_ms: trip.dropoff_ms,
             rider_free_ms: trip.rider_free_ms,
-            cost: trip::approach_cost(&trip, approach_m, order.ready_ms, self.policy)
-                + trip::late_cost(&trip, order.target_ms, self.policy)
-                + trip::delivery_cost(order, delivery_m, self.policy),
+            cost: weighted(cost, percent_of(self.judge, order.class, shop, rider).unwrap_or(100)),
             approach_m: trip::whole_m(approach_m),
             delivery_m: trip::whole_m(delivery_m),
         }

@@ -22,6 +22,9 @@
 //! batch. An order whose arcs exist but that lost to others is told so (`PRIORITY_OUTBID`) apart from one that nobody
 //! could take.
 //!
+//! **Single pairs** can be shut out, or made dearer or cheaper, by a [`Judge`]: it is asked about candidates only, once for
+//! each class of orders that are one to it.
+//!
 //! **A day of meal delivery** is the same problem with other numbers: one allowed shop per order, riders that become
 //! available later and elsewhere, minutes of service in the policy, `window_ends_at_pickup`, radii without end.
 #![forbid(unsafe_code)]
@@ -30,6 +33,7 @@ mod candidates;
 mod decide;
 mod grid;
 mod instance;
+mod judge;
 mod model;
 mod order;
 mod park;
@@ -40,6 +44,7 @@ mod simplex;
 mod trip;
 pub mod validate;
 
-pub use decide::{apply, decide, hold_of};
+pub use decide::{apply, decide, decide_under, hold_of};
+pub use judge::{Judge, NoJudge, Said, AS_IT_IS, PERCENT_MAX, PERCENT_MIN};
 pub use order::*;
 pub use park::{Hold, HoldRefused, Park, Rider, Shop, ShopCounters, TemperatureClass, OFFERS_ALL};

@@ -38,6 +38,8 @@ pub struct Order {
     pub allowed_shops: Vec<i64>,
     /// Pairs whose reservation was refused before; they are not tried again.
     pub lost: Vec<Lost>,
+    /// What the [`crate::Judge`] knows it by; 0: it has nothing to say of this order.
+    pub class: u32,
 }
 
 /// A pair whose reservation was refused. [`NOBODY`] on one side means "with anyone".
@@ -173,6 +175,8 @@ pub enum ReasonCode {
     PriorityOutbid = 12,
     /// A reservation of this pair was refused before (measured: pairs lost; limit: 0).
     ReservationLost = 13,
+    /// The judge is against it (measured: whose word that is; limit: the same).
+    RuleExcluded = 14,
 }
 
 impl ReasonCode {
@@ -192,11 +196,12 @@ impl ReasonCode {
             Self::Deadline => "DEADLINE",
             Self::PriorityOutbid => "PRIORITY_OUTBID",
             Self::ReservationLost => "RESERVATION_LOST",
+            Self::RuleExcluded => "RULE_EXCLUDED",
         }
     }
 
     /// Every code, in the sequence of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NoShopInRadius,
         Self::ShopClosed,
         Self::ShopDailyCapacity,
@@ -210,6 +215,7 @@ impl ReasonCode {
         Self::Deadline,
         Self::PriorityOutbid,
         Self::ReservationLost,
+        Self::RuleExcluded,
     ];
 }
 

@@ -1,7 +1,10 @@
 //! Collects what stood in the way: for each code how often, and the case that came closest to passing.
 use crate::order::{Reason, ReasonCode};
 
-/// Reasons by code, at most one for each.
+/// Reasons of one order from which on the judge's words share one.
+const REASONS_MAX: usize = 32;
+
+/// Reasons by code, at most one for each but those of the judge.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     reasons: Vec<Reason>,
@@ -17,9 +20,12 @@ impl Tally {
         self.merge_one(Reason { code, shop_id, rider_id, measured, limit, count: 1 });
     }
 
-    /// Counts all the cases behind a reason.
+    /// Counts all the cases behind a reason. Each word of the judge is a reason of its own, up to a bound.
     pub fn merge_one(&mut self, reason: Reason) {
-        match self.reasons.iter_mut().find(|known| known.code == reason.code) {
+        let judged = reason.code == ReasonCode::RuleExcluded && self.reasons.len() < REASONS_MAX;
+        let same =
+            |known: &&mut Reason| known.code == reason.code && (!judged || known.measured == reason.measured);
+        match self.reasons.iter_mut().find(same) {
             Some(known) => {
                 let count = known.count.saturating_add(reason.count);
                 if miss(&reason) < miss(known) {
@@ -38,7 +44,7 @@ impl Tally {
     /// Sorted by code.
     pub fn sorted(&self) -> Vec<Reason> {
         let mut reasons = self.reasons.clone();
-        reasons.sort_unstable_by_key(|reason| reason.code);
+        reasons.sort_unstable_by_key(|reason| (reason.code, reason.measured));
         reasons
     }
 }

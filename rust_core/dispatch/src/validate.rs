@@ -2,6 +2,7 @@
 //!
 //! It shares only the plain values of the interface with the solver; what `trip.rs` and `candidates.rs` compute is
 //! computed here again, so that a fault there is not repeated here.
+use crate::judge::{Judge, Said, PERCENT_MAX, PERCENT_MIN};
 use crate::order::{Decision, Decisions, Order, Policy, Reason, ReasonCode, NOBODY};
 use crate::park::{Park, Rider, Shop, TemperatureClass};
 use std::collections::BTreeMap;
@@ -59,6 +60,7 @@ pub fn judge_pair(
     rider: &Rider,
     now_ms: i64,
     policy: &Policy,
+    judge: &dyn Judge,
 ) -> Result<Pair, ReasonCode> {
     if !order.allowed_shops.is_empty() && !order.allowed_shops.contains(&shop.id) {
         return Err(ReasonCode::NoShopInRadius);
@@ -105,7 +107,12 @@ pub fn judge_pair(
         + per_second(policy.wait_m_per_s, pickup_ms - order.ready_ms)
         + per_second(policy.idle_m_per_s, order.ready_ms - can_take_ms)
         + per_second(policy.late_m_per_s, dropoff_ms.saturating_sub(order.target_ms));
-    Ok(Pair { pickup_ms, dropoff_ms, cost })
+    let percent = match (order.class, judge.of_shop(order.class, shop), judge.of_rider(order.class, rider)) {
+        (0, _, _) => 100,
+        (_, Said::May(a), Said::May(b)) => (a * b).div_euclid(100).clamp(PERCENT_MIN, PERCENT_MAX),
+        _ => return Err(ReasonCode::RuleExcluded),
+    };
+    Ok(Pair { pickup_ms, dropoff_ms, cost: (cost * percent).div_euclid(100) })
 }
 
 /// Everything that is wrong with the decisions; empty when nothing is.
@@ -114,9 +121,10 @@ pub fn validate(
     orders: &[Order],
     now_ms: i64,
     policy: &Policy,
+    judge: &dyn Judge,
     decisions: &Decisions,
 ) -> Vec<String> {
-    let mut check = Check { park, now_ms, policy, decisions, faults: Vec::new() };
+    let mut check = Check { park, now_ms, policy, judge, decisions, faults: Vec::new() };
     if decisions.decisions.len() != orders.len() {
         return vec![format!("{} decisions for {} orders", decisions.decisions.len(), orders.len())];
     }
@@ -147,6 +155,7 @@ struct Check<'a> {
     park: &'a Park,
     now_ms: i64,
     policy: &'a Policy,
+    judge: &'a dyn Judge,
     decisions: &'a Decisions,
     faults: Vec<String>,
 }
@@ -158,7 +167,7 @@ impl Check<'_> {
 
     fn judge(&self, order: &Order, shop_id: i64, rider_id: i64) -> Option<Result<Pair, ReasonCode>> {
         let (shop, rider) = (self.park.shop(shop_id)?, self.park.rider(rider_id)?);
-        Some(judge_pair(order, shop, rider, self.now_ms, self.policy))
+        Some(judge_pair(order, shop, rider, self.now_ms, self.policy, self.judge))
     }
 
     fn assigned(&mut self, order: &Order, decision: &Decision) -> i64 {
@@ -200,7 +209,7 @@ impl Check<'_> {
         if !outbid && self.decisions.truncated == 0 {
             for shop in self.park.shops() {
                 for rider in self.park.riders() {
-                    if judge_pair(order, shop, rider, self.now_ms, self.policy).is_ok() {
+                    if judge_pair(order, shop, rider, self.now_ms, self.policy, self.judge).is_ok() {
                         self.fault(
                             order,
                             format!("called impossible, but shop {} and rider {} can", shop.id, rider.id),
@@ -267,11 +276,11 @@ impl Check<'_> {
                 !rider.on_duty || (measured > limit && limit == rider.available_until_ms)
             }),
             ReasonCode::Deadline => {
-                let free = Order { deadline_ms: i64::MAX, lost: Vec::new(), ..order.clone() };
+                let free = Order { deadline_ms: i64::MAX, lost: Vec::new(), class: 0, ..order.clone() };
                 let forever = rider.map(|rider| Rider { available_until_ms: i64::MAX, ..rider.clone() });
-                let pair = shop
-                    .zip(forever)
-                    .and_then(|(shop, rider)| judge_pair(&free, shop, &rider, self.now_ms, self.policy).ok());
+                let pair = shop.zip(forever).and_then(|(shop, rider)| {
+                    judge_pair(&free, shop, &rider, self.now_ms, self.policy, self.judge).ok()
+                });
                 limit == order.deadline_ms
                     && measured > limit
                     && pair.is_some_and(|pair| pair.dropoff_ms == measured)
@@ -282,6 +291,14 @@ impl Check<'_> {
                         && (lost.rider_id == NOBODY || lost.rider_id == reason.rider_id)
                 };
                 order.lost.iter().filter(covers).count() as i64 == measured && measured > 0
+            }
+            ReasonCode::RuleExcluded => {
+                let shut = shop
+                    .is_some_and(|shop| matches!(self.judge.of_shop(order.class, shop), Said::MayNot(_)))
+                    || rider.is_some_and(|rider| {
+                        matches!(self.judge.of_rider(order.class, rider), Said::MayNot(_))
+                    });
+                order.class != 0 && shut && measured == limit
             }
             ReasonCode::PriorityOutbid => {
                 let possible = matches!(self.judge(order, reason.shop_id, reason.rider_id), Some(Ok(_)));

@@ -1,6 +1,8 @@
 //! Tiny parks with every limit in play: the decision must cost what the best of all plans costs.
 use cuptime_dispatch::validate::{judge_pair, validate};
-use cuptime_dispatch::{apply, decide, Lost, Order, Park, Policy, Rider, Shop, TemperatureClass};
+use cuptime_dispatch::{
+    apply, decide_under, Judge, Lost, Order, Park, Policy, Rider, Said, Shop, TemperatureClass, AS_IT_IS,
+};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -22,6 +24,32 @@ impl Draw {
 
 const MINUTE_MS: i64 = 60_000;
 const NOW_MS: i64 = 1_700_000_000_000;
+
+/// Has something to say of every third shop and rider, another thing to every class.
+struct Opinions(u64);
+
+impl Opinions {
+    fn of(&self, class: u32, id: i64) -> Said {
+        let mut draw = Draw((self.0 ^ (id as u64) << 8 ^ u64::from(class)).max(1));
+        draw.below(100);
+        match draw.below(9) {
+            0 => Said::MayNot(class),
+            1 => Said::May(50),
+            2 => Said::May(301),
+            _ => AS_IT_IS,
+        }
+    }
+}
+
+impl Judge for Opinions {
+    fn of_shop(&self, class: u32, shop: &Shop) -> Said {
+        self.of(class, shop.id)
+    }
+
+    fn of_rider(&self, class: u32, rider: &Rider) -> Said {
+        self.of(class, rider.id)
+    }
+}
 
 /// Cups of two SKUs; now and then one is not offered.
 fn stock(draw: &mut Draw, tight: i64) -> Vec<(u32, i32)> {
@@ -93,6 +121,7 @@ fn orders(draw: &mut Draw, count: usize) -> Vec<Order> {
             deadline_ms: ready_ms + (8 + draw.below(30)) * MINUTE_MS,
             allowed_shops: if draw.one_in(6) { vec![100, 101] } else { Vec::new() },
             lost: if draw.one_in(6) { vec![Lost { shop_id: 100, rider_id: 900 }] } else { Vec::new() },
+            class: draw.below(4) as u32,
         };
         if draw.one_in(3) {
             if let Some(twin) = orders.last() {
@@ -140,7 +169,7 @@ impl Everything<'_> {
     }
 }
 
-fn least_cost(park: &Park, orders: &[Order], policy: &Policy) -> i64 {
+fn least_cost(park: &Park, orders: &[Order], policy: &Policy, judge: &dyn Judge) -> i64 {
     let mut left = BTreeMap::new();
     for shop in park.shops() {
         left.insert((0, shop.id, 0), i64::from(shop.capacity_free));
@@ -157,7 +186,7 @@ fn least_cost(park: &Park, orders: &[Order], policy: &Policy) -> i64 {
         let mut own = Vec::new();
         for shop in park.shops() {
             for rider in park.riders() {
-                if let Ok(pair) = judge_pair(order, shop, rider, NOW_MS, policy) {
+                if let Ok(pair) = judge_pair(order, shop, rider, NOW_MS, policy, judge) {
                     own.push((shop.id, rider.id, pair.cost));
                 }
             }
@@ -197,11 +226,11 @@ proptest! {
     ) {
         let draw = &mut Draw(seed);
         let (park, orders, policy) = (park(draw, shops, riders, tight), orders(draw, count), policy(draw));
-        let decisions = decide(&park, &orders, NOW_MS, &policy);
-        let faults = validate(&park, &orders, NOW_MS, &policy, &decisions);
+        let decisions = decide_under(&park, &orders, NOW_MS, &policy, &Opinions(seed));
+        let faults = validate(&park, &orders, NOW_MS, &policy, &Opinions(seed), &decisions);
         prop_assert!(faults.is_empty(), "{faults:#?}");
         prop_assert_eq!(decisions.gap_bound, 0);
-        prop_assert_eq!(decisions.total_cost, least_cost(&park, &orders, &policy));
+        prop_assert_eq!(decisions.total_cost, least_cost(&park, &orders, &policy, &Opinions(seed)));
     }
 }
 
@@ -212,10 +241,10 @@ proptest! {
     fn the_sequence_of_the_orders_does_not_matter(seed in 1u64..u64::MAX, count in 2usize..12) {
         let draw = &mut Draw(seed);
         let (park, mut orders, policy) = (park(draw, 3, 5, 5), orders(draw, count), policy(draw));
-        let forward = decide(&park, &orders, NOW_MS, &policy);
-        prop_assert_eq!(&forward, &decide(&park, &orders, NOW_MS, &policy));
+        let forward = decide_under(&park, &orders, NOW_MS, &policy, &Opinions(seed));
+        prop_assert_eq!(&forward, &decide_under(&park, &orders, NOW_MS, &policy, &Opinions(seed)));
         orders.reverse();
-        let mut backward = decide(&park, &orders, NOW_MS, &policy);
+        let mut backward = decide_under(&park, &orders, NOW_MS, &policy, &Opinions(seed));
         backward.decisions.reverse();
         prop_assert_eq!(forward, backward);
     }
@@ -224,8 +253,8 @@ proptest! {
     fn larger_batches_hold_every_limit_and_can_be_taken(seed in 1u64..u64::MAX, count in 10usize..80) {
         let draw = &mut Draw(seed);
         let (mut park, orders, policy) = (park(draw, 6, 14, 12), orders(draw, count), policy(draw));
-        let decisions = decide(&park, &orders, NOW_MS, &policy);
-        let faults = validate(&park, &orders, NOW_MS, &policy, &decisions);
+        let decisions = decide_under(&park, &orders, NOW_MS, &policy, &Opinions(seed));
+        let faults = validate(&park, &orders, NOW_MS, &policy, &Opinions(seed), &decisions);
         prop_assert!(faults.is_empty(), "{faults:#?}");
         for (decision, taken) in decisions.decisions.iter().zip(apply(&mut park, &orders, &decisions)) {
             prop_assert_eq!(taken, decision.assignment.map(|_| Ok(())));

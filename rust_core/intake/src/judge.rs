@@ -20,10 +20,31 @@ pub struct OrderFacts<'a> {
     pub members: u32,
 }
 
+/// What a rule has against an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleSays {
+    /// It refuses it.
+    Refuses {
+        /// Its id.
+        rule: String,
+        /// Its text.
+        why: String,
+    },
+    /// Its condition has no value, and that is not to be passed over.
+    Fails {
+        /// Its id.
+        rule: String,
+        /// What happened.
+        fault: String,
+        /// There is no answer then; else the order is refused.
+        no_answer: bool,
+    },
+}
+
 /// The rules that may refuse an order.
 pub trait RefuseRules {
-    /// Id and text of the first rule that refuses, by priority.
-    fn refuses(&mut self, facts: &OrderFacts<'_>) -> Option<(String, String)>;
+    /// What the first rule says, by rank, that has anything against it.
+    fn asked(&mut self, facts: &OrderFacts<'_>) -> Option<RuleSays>;
 }
 
 /// No rules.
@@ -31,7 +52,7 @@ pub trait RefuseRules {
 pub struct NoRules;
 
 impl RefuseRules for NoRules {
-    fn refuses(&mut self, _: &OrderFacts<'_>) -> Option<(String, String)> {
+    fn asked(&mut self, _: &OrderFacts<'_>) -> Option<RuleSays> {
         None
     }
 }
@@ -160,14 +181,19 @@ impl Table {
         self.within_purchase_limit(group, asked.user.user_id)?;
         self.in_stock(asked)?;
         let facts = OrderFacts { order: asked.order, group: &group.facts, members: group.members };
-        match bench.rules.refuses(&facts) {
-            None => Ok(()),
-            Some((rule, why)) => {
-                Err(Refusal::new(Reason::RuleRefused, format!("the rule {rule} refuses this order: {why}"))
-                    .with("rule", rule)
-                    .with("rule_revision", bench.rule_revision))
+        let Some(says) = bench.rules.asked(&facts) else { return Ok(()) };
+        let (refusal, rule) = match says {
+            RuleSays::Refuses { rule, why } => {
+                let message = format!("the rule {rule} refuses this order: {why}");
+                (Refusal::new(Reason::RuleRefused, message), rule)
             }
-        }
+            RuleSays::Fails { rule, fault, no_answer } => {
+                let reason = if no_answer { Reason::RuleFailed } else { Reason::RuleRefused };
+                let message = format!("the rule {rule} cannot judge this order: {fault}");
+                (Refusal::new(reason, message).with("fault", fault), rule)
+            }
+        };
+        Err(refusal.with("rule", rule).with("rule_revision", bench.rule_revision))
     }
 
     fn absent(&self, group_id: i64) -> Refusal {

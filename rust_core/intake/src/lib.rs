@@ -10,10 +10,12 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+pub mod effects;
 pub mod facts;
 mod form;
 mod judge;
 pub mod limits;
+pub mod phases;
 mod place;
 mod refusal;
 mod requests;
@@ -25,8 +27,8 @@ pub use bytes::Bytes;
 
 pub use admission::{Admission, Kind, Reply};
 pub use form::recheck;
-pub use judge::{NewOrder, NoRules, OrderFacts, RefuseRules};
-pub use place::project;
+pub use judge::{NewOrder, NoRules, OrderFacts, RefuseRules, RuleSays};
+pub use place::{project, unproject};
 pub use refusal::{Reason, Refusal};
 pub use requests::{fingerprint, Answer};
 pub use table::{

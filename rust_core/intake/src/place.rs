@@ -18,6 +18,14 @@ pub fn project(origin: (f64, f64), place: (f64, f64)) -> (f64, f64) {
     (x_m, y_m)
 }
 
+/// The place, in degrees, that [`project`] puts at these metres.
+pub fn unproject(origin: (f64, f64), (x_m, y_m): (f64, f64)) -> (f64, f64) {
+    let (latitude, longitude) = origin;
+    let across = (EARTH_RADIUS_M * latitude.to_radians().cos()).max(f64::MIN_POSITIVE);
+    let east_degrees = longitude + (x_m / across).to_degrees();
+    (latitude + (y_m / EARTH_RADIUS_M).to_degrees(), (east_degrees + 540.0).rem_euclid(360.0) - 180.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,6 +40,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_place_comes_back(
+            lat in -60.0..60.0f64, lon in -179.9..179.9f64, north in -0.3..0.3f64, east in -0.3..0.3f64,
+        ) {
+            let place = (lat + north, (lon + east + 540.0).rem_euclid(360.0) - 180.0);
+            let again = unproject((lat, lon), project((lat, lon), place));
+            prop_assert!(haversine_m(place, again) < 0.001, "{place:?} {again:?}");
+        }
+
         #[test]
         fn distances_are_within_the_bound(
             lat in -60.0..60.0f64, lon in -179.0..179.0f64,

@@ -38,15 +38,18 @@ pub enum Reason {
     StockExhausted,
     /// A rule refuses it.
     RuleRefused,
+    /// A rule cannot judge it, and says that there is no answer then.
+    RuleFailed,
 }
 
 const INVALID_ARGUMENT: i32 = 3;
 const NOT_FOUND: i32 = 5;
 const FAILED_PRECONDITION: i32 = 9;
+const INTERNAL: i32 = 13;
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::MessageMalformed,
         Self::FieldRequired,
         Self::FieldInvalid,
@@ -61,6 +64,7 @@ impl Reason {
         Self::StockSnapshotStale,
         Self::StockExhausted,
         Self::RuleRefused,
+        Self::RuleFailed,
     ];
 
     /// The catalogue name.
@@ -80,6 +84,7 @@ impl Reason {
             Self::StockSnapshotStale => "STOCK_SNAPSHOT_STALE",
             Self::StockExhausted => "STOCK_EXHAUSTED",
             Self::RuleRefused => "RULE_REFUSED",
+            Self::RuleFailed => "RULE_FAILED",
         }
     }
 
@@ -87,6 +92,7 @@ impl Reason {
     pub fn code(self) -> i32 {
         match self {
             Self::GroupNotFound => NOT_FOUND,
+            Self::RuleFailed => INTERNAL,
             reason if reason.is_business() => FAILED_PRECONDITION,
             _ => INVALID_ARGUMENT,
         }

@@ -77,7 +77,8 @@ fn rules(shape: &str, count: usize) -> Vec<RuleSource> {
         valid_from_ms: None,
         valid_to_ms: None,
         condition: condition(shape, i),
-        action: Action { kind: "assign_rider_priority".into(), value: "1".into() },
+        actions: vec![Action { kind: "assign_rider_priority".into(), value: "1".into() }],
+        ..RuleSource::default()
     };
     (0..count).map(one).collect()
 }

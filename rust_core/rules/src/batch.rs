@@ -3,8 +3,7 @@ use std::ops::Range;
 
 use crate::eval::{Evaluation, Facts};
 use crate::index::{Block, Index, BLOCK_WORDS, CHUNK_ROWS};
-use crate::limits::Limits;
-use crate::matcher::{Mode, Rule, RuleIndex, RuleSet};
+use crate::matcher::{Decided, Mode, RuleIndex, RuleSet};
 use crate::tally::Tally;
 use crate::Columns;
 
@@ -14,6 +13,9 @@ pub struct Matches {
     pub(crate) ranks: Vec<RuleIndex>,
     /// Behind the last rank of each row.
     pub(crate) ends: Vec<usize>,
+    /// (position of the row, rank) of rules that have no value and say that this is not to be passed over; by rank for
+    /// each row.
+    pub(crate) faults: Vec<(usize, RuleIndex)>,
 }
 
 impl Matches {
@@ -39,9 +41,16 @@ impl Matches {
         &self.ends
     }
 
+    /// Rules of one order that have no value and say that this is not to be passed over, in rank order; only asked
+    /// under [`Mode::Policy`].
+    pub fn faults_of(&self, row: usize) -> impl Iterator<Item = RuleIndex> + '_ {
+        self.faults.iter().filter(move |(at, _)| *at == row).map(|(_, rank)| *rank)
+    }
+
     fn clear(&mut self) {
         self.ranks.clear();
         self.ends.clear();
+        self.faults.clear();
     }
 }
 
@@ -57,6 +66,7 @@ impl RuleSet {
         tally: &mut Tally,
     ) {
         matches.clear();
+        let mode = self.of_policy(mode);
         let rows = 0..columns.rows();
         if let Some(index) = self.index() {
             self.ask_index(index, columns, rows, now_ms, mode, matches, tally);
@@ -66,6 +76,7 @@ impl RuleSet {
             for row in rows {
                 self.scan(columns, row, now_ms, mode, &mut matches.ranks, tally);
                 matches.ends.push(matches.ranks.len());
+                matches.faults.extend(tally.faults().iter().map(|rank| (row, *rank)));
             }
         }
     }
@@ -85,9 +96,13 @@ impl RuleSet {
         let Tally { hits, errors, active, scratch, .. } = tally;
         let Some(active) = active else { return };
         index.begin(columns, rows.len(), scratch);
-        let (limits, rules, to) = (self.limits(), self.rules(), matches.ranks.len());
+        let to = matches.ranks.len();
+        let evaluation =
+            (usize::MAX, Evaluation::new(Facts::Row { columns, row: usize::MAX }, self.limits()));
+        let decided = Decided::default();
+        let (asked, last) = (0, NONE);
         let mut answer =
-            Answer { index, rules, limits, columns, mode, matches, errors, to, asked: 0, last: NONE };
+            Answer { set: self, index, columns, mode, matches, errors, to, asked, last, evaluation, decided };
         let mut from = rows.start;
         while from < rows.end {
             let chunk = from..(from + CHUNK_ROWS).min(rows.end);
@@ -115,9 +130,8 @@ const ROOM: usize = 64 * BLOCK_WORDS;
 
 /// Takes what the index finds, block by block, and makes ranks of it.
 struct Answer<'a> {
+    set: &'a RuleSet,
     index: &'a Index,
-    rules: &'a [Rule],
-    limits: &'a Limits,
     columns: &'a Columns,
     mode: Mode,
     /// Ranks behind `to` are none.
@@ -128,6 +142,10 @@ struct Answer<'a> {
     asked: usize,
     /// The rule of this row that was decided last.
     last: RuleIndex,
+    /// The row whose programs ran last, with the variables they have read.
+    evaluation: (usize, Evaluation<'a>),
+    /// Of this row, under policies.
+    decided: Decided,
 }
 
 impl Answer<'_> {
@@ -139,6 +157,7 @@ impl Answer<'_> {
         }
         self.asked = at + 1;
         self.last = NONE;
+        self.decided = Decided::default();
     }
 
     /// Conjunctions that are left of a row, see [`Index::candidates`]; `false` when no more are wanted.
@@ -151,8 +170,8 @@ impl Answer<'_> {
             self.matches.ranks.resize((self.to + ROOM) * 2, NONE);
         }
         let mut both = block.words.iter().zip(&block.doubts);
-        if self.mode == Mode::First || both.any(|(word, doubt)| word & doubt != 0) {
-            return self.doubtful_block(row, block);
+        if self.mode != Mode::Collect || both.any(|(word, doubt)| word & doubt != 0) {
+            return self.doubtful_block(at, row, block);
         }
         let (ranks, mut to) = (self.matches.ranks.as_mut_slice(), self.to);
         for (word, at) in block.words.iter().zip(block.first_word..) {
@@ -176,7 +195,7 @@ impl Answer<'_> {
     }
 
     #[inline(never)]
-    fn doubtful_block(&mut self, row: usize, block: &Block) -> bool {
+    fn doubtful_block(&mut self, at: usize, row: usize, block: &Block) -> bool {
         for (k, (word, doubt)) in block.words.iter().zip(&block.doubts).enumerate() {
             let (mut word, rules) = (*word, self.index.rules_of_word(block.first_word + k));
             while word != 0 {
@@ -187,7 +206,9 @@ impl Answer<'_> {
                     continue;
                 }
                 self.last = rule;
-                if doubt >> bit & 1 == 0 || self.program_holds(row, rule) {
+                if self.mode == Mode::Policy {
+                    self.under_policy(at, row, rule, doubt >> bit & 1 == 0);
+                } else if doubt >> bit & 1 == 0 || self.program(row, rule) == Some(true) {
                     self.matches.ranks[self.to] = rule;
                     self.to += 1;
                     if self.mode == Mode::First {
@@ -199,12 +220,34 @@ impl Answer<'_> {
         true
     }
 
-    fn program_holds(&mut self, row: usize, rule: RuleIndex) -> bool {
-        let Some(program) = self.rules.get(rule as usize) else { return false };
-        let facts = Facts::Row { columns: self.columns, row };
-        Evaluation::new(facts, self.limits).condition(program.root()).unwrap_or_else(|_| {
-            self.errors[rule as usize] += 1;
-            false
-        })
+    /// A rule that may match, when its namespace is still open.
+    fn under_policy(&mut self, at: usize, row: usize, rank: RuleIndex, sure: bool) {
+        let set = self.set;
+        let Some(rule) = set.rules().get(rank as usize).filter(|rule| !self.decided.has(rule)) else {
+            return;
+        };
+        let answer = if sure { Some(true) } else { self.program(row, rank) };
+        if answer == Some(true) {
+            self.matches.ranks[self.to] = rank;
+            self.to += 1;
+        }
+        if set.decides(rule, answer == Some(true), answer.is_none()) {
+            if answer.is_none() {
+                self.matches.faults.push((at, rank));
+            }
+            self.decided.set(rule, set.namespaces());
+        }
+    }
+
+    /// What a rule's program says of a row; `None` is a fault, and counted.
+    fn program(&mut self, row: usize, rank: RuleIndex) -> Option<bool> {
+        let rule = self.set.rules().get(rank as usize)?;
+        if self.evaluation.0 != row {
+            let facts = Facts::Row { columns: self.columns, row };
+            self.evaluation = (row, Evaluation::new(facts, self.set.limits()));
+        }
+        let answer = self.evaluation.1.condition(rule.root()).ok();
+        self.errors[rank as usize] += u64::from(answer.is_none());
+        answer
     }
 }

@@ -14,6 +14,7 @@ use crate::program::{specialise, FaultKind, Node, Op, SlotType};
 use crate::schema::{Schema, Type};
 use crate::unify::Unifier;
 use crate::value::Value;
+use crate::variables::Defined;
 
 /// How an expression is compiled.
 #[derive(Clone, Debug)]
@@ -53,9 +54,32 @@ pub fn compile(
     options: &Options<'_>,
     limits: &Limits,
 ) -> Result<Program, Vec<Diagnostic>> {
+    compile_under(expr, source, schema, options, &[], limits)
+}
+
+/// As [`compile`], checked, where some variables are known.
+pub(crate) fn compile_with(
+    expr: &Expr,
+    source: &str,
+    schema: &Schema,
+    variables: &[Defined],
+    limits: &Limits,
+) -> Result<Program, Vec<Diagnostic>> {
+    compile_under(expr, source, schema, &Options::default(), variables, limits)
+}
+
+fn compile_under(
+    expr: &Expr,
+    source: &str,
+    schema: &Schema,
+    options: &Options<'_>,
+    variables: &[Defined],
+    limits: &Limits,
+) -> Result<Program, Vec<Diagnostic>> {
     let mut checker = Checker {
         schema,
         options,
+        variables,
         limits,
         scope: Vec::new(),
         folds: 0,
@@ -77,6 +101,8 @@ pub fn compile(
 pub(crate) struct Checker<'a> {
     pub schema: &'a Schema,
     pub options: &'a Options<'a>,
+    /// Variables of the namespace.
+    pub variables: &'a [Defined],
     pub limits: &'a Limits,
     /// Variables of macros, outermost first.
     pub scope: Vec<(String, Type)>,

@@ -7,7 +7,7 @@
 //! condition is evaluated without a budget that it could exceed. (cel-go's `checker/cost.go` is the model; the units
 //! and the table of functions are this crate's.)
 use crate::ast::{BinaryOp, FoldKind};
-use crate::diagnostic::Span;
+use crate::diagnostic::{Code, Diagnostic, Position, Span};
 use crate::eval::{BYTES_PER_ELEMENT, BYTES_PER_STEP, REGEX_COMPILE_STEPS};
 use crate::limits::Limits;
 use crate::program::{
@@ -18,7 +18,7 @@ use crate::value::Value;
 
 /// Bounds on a value. All saturate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Size {
+pub(crate) struct Size {
     /// Bytes of a text, elements of a list, entries of a map.
     len: u64,
     /// The greatest `len` of anything inside.
@@ -28,7 +28,7 @@ struct Size {
 }
 
 /// The size of a number, a truth, an instant.
-const SCALAR: Size = Size { len: 0, inner: 0, total: 1 };
+pub(crate) const SCALAR: Size = Size { len: 0, inner: 0, total: 1 };
 
 impl Size {
     fn text(bytes: u64) -> Size {
@@ -92,13 +92,33 @@ pub struct Cost {
     pub steps: u64,
     /// The innermost part that alone costs more than [`Limits::cost_max`]; the whole when none does.
     pub span: Span,
+    pub(crate) size: Size,
 }
 
-/// The bound of a compiled expression.
+impl Cost {
+    /// What is wrong with an expression that can cost more than it may.
+    pub(crate) fn refused(&self, source: &str, limits: &Limits) -> Option<Diagnostic> {
+        (self.steps > limits.cost_max).then(|| Diagnostic {
+            code: Code::LimitCost,
+            rule: None,
+            span: self.span,
+            position: Position::of(source, self.span.start as usize),
+            message: format!(
+                "this may take {} steps for one order; at most {} are allowed",
+                self.steps, limits.cost_max
+            ),
+            hint: "this part multiplies: fewer macros inside each other, shorter lists, or no pattern made on the way"
+                .to_string(),
+        })
+    }
+}
+
+/// The bound of a compiled expression. A variable costs whoever reads it nothing: it is evaluated once for an order, and
+/// counted by itself.
 pub(crate) fn of(root: &Node, schema: &Schema, limits: &Limits) -> Cost {
     let mut estimate = Estimate { schema, limits, locals: Vec::new(), worst: None };
-    let (steps, _) = estimate.node(root);
-    Cost { steps, span: estimate.worst.unwrap_or(root.span) }
+    let (steps, size) = estimate.node(root);
+    Cost { steps, span: estimate.worst.unwrap_or(root.span), size }
 }
 
 struct Estimate<'a> {
@@ -124,6 +144,7 @@ impl Estimate<'_> {
     fn op(&mut self, op: &Op) -> Bound {
         match op {
             Op::Const(value) => (0, Size::of(value)),
+            Op::Variable(variable) => (0, variable.cost.size),
             Op::Slot { slot, .. } => (0, self.fact(*slot)),
             Op::Local(at) => (0, self.locals.get(*at).copied().unwrap_or(SCALAR)),
             Op::Present(_) | Op::Fail(_) => (0, SCALAR),

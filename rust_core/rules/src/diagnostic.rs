@@ -120,6 +120,10 @@ codes! {
     BadValidity = "bad_validity",
     /// The schema names a thing twice or with an impossible name.
     BadSchema = "bad_schema",
+    /// A variable that needs itself.
+    VariableCycle = "variable_cycle",
+    /// Two rules of a namespace in which at most one may match, and it is not proved that they never both do.
+    NotUnique = "not_unique",
 }
 
 impl fmt::Display for Code {

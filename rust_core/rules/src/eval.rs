@@ -12,6 +12,7 @@ use crate::limits::Limits;
 use crate::operate::{binary, has, holds, index_into, index_optionally, select, select_optionally};
 use crate::program::{Fault, FaultKind, Function, Leaf, Node, Op, Test};
 use crate::value::{KeyProblem, Map, Value};
+use crate::variables::VariableNode;
 
 /// Where slots get their values from.
 #[derive(Clone, Copy, Debug)]
@@ -23,23 +24,42 @@ pub enum Facts<'a> {
         /// The row.
         row: usize,
     },
+    /// Two rows of columns: slots before `split` are in the first, the others in the second.
+    Pair {
+        /// Columns and row of the first.
+        order: (&'a Columns, usize),
+        /// Columns and row of the second.
+        other: (&'a Columns, usize),
+        /// First slot of the second.
+        split: usize,
+    },
     /// Values by slot; `None` is absent.
     Values(&'a [Option<Value>]),
 }
 
 impl<'a> Facts<'a> {
-    fn is_present(self, slot: usize) -> bool {
+    /// Where a slot's cell is, when facts are in columns.
+    #[inline]
+    fn cell(self, slot: usize) -> Result<(&'a Columns, usize), &'a [Option<Value>]> {
         match self {
-            Facts::Row { columns, row } => columns.is_present(slot, row),
-            Facts::Values(values) => matches!(values.get(slot), Some(Some(_))),
+            Facts::Row { columns, row } => Ok((columns, row)),
+            Facts::Pair { order, other, split } => Ok(if slot < split { order } else { other }),
+            Facts::Values(values) => Err(values),
+        }
+    }
+
+    fn is_present(self, slot: usize) -> bool {
+        match self.cell(slot) {
+            Ok((columns, row)) => columns.is_present(slot, row),
+            Err(values) => matches!(values.get(slot), Some(Some(_))),
         }
     }
 
     /// The value of a slot, if it is there.
     pub fn value(self, slot: usize) -> Option<Value> {
-        let (columns, row) = match self {
-            Facts::Row { columns, row } => (columns, row),
-            Facts::Values(values) => return values.get(slot).cloned().flatten(),
+        let (columns, row) = match self.cell(slot) {
+            Ok(cell) => cell,
+            Err(values) => return values.get(slot).cloned().flatten(),
         };
         if let Some(v) = columns.int(slot, row) {
             return Some(Value::Int(v));
@@ -59,9 +79,9 @@ impl<'a> Facts<'a> {
 
     #[inline]
     fn int(self, slot: usize) -> Found<i64> {
-        match self {
-            Facts::Row { columns, row } => columns.int(slot, row).map_or(Found::Absent, Found::Here),
-            Facts::Values(values) => match values.get(slot) {
+        match self.cell(slot) {
+            Ok((columns, row)) => columns.int(slot, row).map_or(Found::Absent, Found::Here),
+            Err(values) => match values.get(slot) {
                 Some(Some(Value::Int(v))) => Found::Here(*v),
                 other => Found::missing(other),
             },
@@ -69,9 +89,9 @@ impl<'a> Facts<'a> {
     }
 
     fn double(self, slot: usize) -> Found<f64> {
-        match self {
-            Facts::Row { columns, row } => columns.double(slot, row).map_or(Found::Absent, Found::Here),
-            Facts::Values(values) => match values.get(slot) {
+        match self.cell(slot) {
+            Ok((columns, row)) => columns.double(slot, row).map_or(Found::Absent, Found::Here),
+            Err(values) => match values.get(slot) {
                 Some(Some(Value::Double(v))) => Found::Here(*v),
                 other => Found::missing(other),
             },
@@ -79,9 +99,9 @@ impl<'a> Facts<'a> {
     }
 
     fn bool(self, slot: usize) -> Found<bool> {
-        match self {
-            Facts::Row { columns, row } => columns.bool(slot, row).map_or(Found::Absent, Found::Here),
-            Facts::Values(values) => match values.get(slot) {
+        match self.cell(slot) {
+            Ok((columns, row)) => columns.bool(slot, row).map_or(Found::Absent, Found::Here),
+            Err(values) => match values.get(slot) {
                 Some(Some(Value::Bool(v))) => Found::Here(*v),
                 other => Found::missing(other),
             },
@@ -90,9 +110,9 @@ impl<'a> Facts<'a> {
 
     #[inline]
     fn str(self, slot: usize) -> Found<&'a str> {
-        match self {
-            Facts::Row { columns, row } => columns.str(slot, row).map_or(Found::Absent, Found::Here),
-            Facts::Values(values) => match values.get(slot) {
+        match self.cell(slot) {
+            Ok((columns, row)) => columns.str(slot, row).map_or(Found::Absent, Found::Here),
+            Err(values) => match values.get(slot) {
                 Some(Some(Value::Str(v))) => Found::Here(v),
                 other => Found::missing(other),
             },
@@ -131,11 +151,13 @@ pub(crate) struct Evaluation<'a> {
     steps: u32,
     /// Parts evaluated; with the steps, what the evaluation cost.
     nodes: u64,
+    /// Variables that were read already, by their index.
+    variables: Vec<Option<Outcome<Value>>>,
 }
 
 impl<'a> Evaluation<'a> {
     pub(crate) fn new(facts: Facts<'a>, limits: &'a Limits) -> Self {
-        Self { facts, limits, locals: Vec::new(), steps: 0, nodes: 0 }
+        Self { facts, limits, locals: Vec::new(), steps: 0, nodes: 0, variables: Vec::new() }
     }
 
     /// The truth of a whole condition: steps are counted anew, so one evaluation serves many rules.
@@ -287,6 +309,8 @@ impl<'a> Evaluation<'a> {
             Op::Block(values, body) => return self.block(values, body),
             Op::OptMap(parts, flat) => return self.opt_map(parts, *flat, node),
             Op::OrElse(parts, unwrap) => return self.or_else(parts, *unwrap, node),
+            // Its place is where it is named: its own text is not that of the condition.
+            Op::Variable(variable) => return self.variable(variable).map_err(|fault| at(fault.kind, node)),
             Op::Fold(fold) => return self.fold(fold, node),
         })
     }
@@ -322,6 +346,21 @@ impl<'a> Evaluation<'a> {
             Err(fault) if fault.kind == FaultKind::TooManySteps => Err(fault),
             other => Ok(other),
         }
+    }
+
+    /// The value of a variable, evaluated when it is read for the first time. Its steps are its own.
+    fn variable(&mut self, variable: &VariableNode) -> Outcome<Value> {
+        if let Some(Some(known)) = self.variables.get(variable.index) {
+            return known.clone();
+        }
+        let (locals, steps) = (std::mem::take(&mut self.locals), std::mem::take(&mut self.steps));
+        let value = self.value(&variable.root);
+        (self.locals, self.steps) = (locals, steps);
+        if self.variables.len() <= variable.index {
+            self.variables.resize(variable.index + 1, None);
+        }
+        self.variables[variable.index] = Some(value.clone());
+        value
     }
 
     /// The body with more locals.

@@ -10,6 +10,7 @@ use crate::eval::{Evaluation, Facts};
 use crate::matcher::{RuleIndex, RuleSet};
 use crate::program::{Fault, Node, Op, Test};
 use crate::schema::Schema;
+use crate::sources::{HitPolicy, OnError};
 use crate::value::Value;
 
 /// Longest value shown, bytes.
@@ -51,19 +52,46 @@ pub enum Outcome {
     },
     /// The rule is disabled, or not valid at this time.
     Inactive,
+    /// The condition is true, and does not count: an earlier rule of the namespace decides.
+    Shadowed {
+        /// The rank of that rule.
+        by: RuleIndex,
+    },
+}
+
+impl Verdict {
+    /// In a few words: the fault of a rule that has no value, and for any other nothing.
+    pub fn told(&self) -> String {
+        match &self.outcome {
+            Outcome::Error { message, .. } => message.clone(),
+            _ => String::new(),
+        }
+    }
 }
 
 pub(crate) fn explain(set: &RuleSet, facts: Facts<'_>, now_ms: i64) -> Vec<Verdict> {
-    set.rules()
-        .iter()
-        .enumerate()
-        .map(|(rank, rule)| {
-            let teller = Teller { facts, set, source: &rule.source().condition };
-            let outcome =
-                if rule.is_active(now_ms) { teller.outcome(&rule.program().root) } else { Outcome::Inactive };
-            Verdict { rule: rank as RuleIndex, outcome }
-        })
-        .collect()
+    // By namespace, the rule that decides it where the first match does.
+    let mut deciding: Vec<Option<RuleIndex>> = vec![None; set.namespaces().len()];
+    let told = set.rules().iter().enumerate().map(|(rank, rule)| {
+        let (rank, source) = (rank as RuleIndex, rule.source());
+        let teller = Teller { facts, set, source: &source.condition };
+        let mut outcome =
+            if rule.is_active(now_ms) { teller.outcome(&rule.program().root) } else { Outcome::Inactive };
+        let decides = match outcome {
+            Outcome::Matched => true,
+            Outcome::Error { .. } => source.on_error != OnError::Skip,
+            _ => false,
+        };
+        if decides && set.namespaces()[source.namespace].hit_policy == HitPolicy::First {
+            match deciding[source.namespace] {
+                Some(by) if outcome == Outcome::Matched => outcome = Outcome::Shadowed { by },
+                Some(_) => {}
+                None => deciding[source.namespace] = Some(rank),
+            }
+        }
+        Verdict { rule: rank, outcome }
+    });
+    told.collect()
 }
 
 struct Teller<'a> {
@@ -180,7 +208,7 @@ impl Teller<'_> {
     /// The slots a part of the condition reads, with their values.
     fn slots_read(&self, node: &Node) -> String {
         let mut slots = Vec::new();
-        collect_slots(node, &mut slots);
+        node.collect_slots(&mut slots);
         slots.sort_unstable();
         slots.dedup();
         let schema: &Schema = self.set.schema();
@@ -190,39 +218,6 @@ impl Teller<'_> {
             format!("{} = {value}", schema.name(slot))
         });
         shown_slots.collect::<Vec<_>>().join(", ")
-    }
-}
-
-fn collect_slots(node: &Node, out: &mut Vec<usize>) {
-    match &node.op {
-        Op::Const(_) | Op::Local(_) | Op::Fail(_) => {}
-        Op::Slot { slot, .. } | Op::Present(slot) => out.push(*slot),
-        Op::Leaf(leaf) => out.push(leaf.slot),
-        Op::And(nodes) | Op::Or(nodes) | Op::List(nodes) | Op::Call(_, nodes) => {
-            nodes.iter().for_each(|n| collect_slots(n, out));
-        }
-        Op::Block(nodes, body) => {
-            nodes.iter().for_each(|n| collect_slots(n, out));
-            collect_slots(body, out);
-        }
-        Op::Not(n) | Op::Negate(n) | Op::Select(n, _) | Op::Has(n, _) | Op::Matches(n, _) => {
-            collect_slots(n, out)
-        }
-        Op::Maybe(n) | Op::OptSelect(n, _) => collect_slots(n, out),
-        Op::OptIndex(nodes) | Op::Bind(nodes) | Op::OptMap(nodes, _) | Op::OrElse(nodes, _) => {
-            nodes.iter().for_each(|n| collect_slots(n, out));
-        }
-        Op::Conditional(nodes) => nodes.iter().for_each(|n| collect_slots(n, out)),
-        Op::Binary(_, nodes) | Op::Index(nodes) => nodes.iter().for_each(|n| collect_slots(n, out)),
-        Op::Map(entries) => entries.iter().for_each(|(k, v)| {
-            collect_slots(k, out);
-            collect_slots(v, out);
-        }),
-        Op::Fold(fold) => {
-            collect_slots(&fold.target, out);
-            fold.filter.iter().for_each(|f| collect_slots(f, out));
-            collect_slots(&fold.body, out);
-        }
     }
 }
 

@@ -17,9 +17,10 @@
 //!
 //! let schema = Schema::new(vec![("user.credit_score".into(), Type::Int), ("order.time_slot".into(), Type::String)]);
 //! let rule = RuleSource {
-//!     id: "early".into(), name: "early".into(), priority: 1, enabled: true, valid_from_ms: None, valid_to_ms: None,
+//!     id: "early".into(), name: "early".into(), priority: 1, enabled: true,
 //!     condition: "user.credit_score >= 90 && order.time_slot == 'morning'".into(),
-//!     action: Action { kind: "assign_rider_priority".into(), value: "1".into() },
+//!     actions: vec![Action { kind: "assign_rider_priority".into(), value: "1".into() }],
+//!     ..RuleSource::default()
 //! };
 //! let set = RuleSet::compile(vec![rule], &schema, &Limits::default()).unwrap();
 //! let mut columns = set.columns();
@@ -53,15 +54,18 @@ mod matcher;
 mod names;
 mod operate;
 mod overloads;
+mod pairs;
 mod parser;
 mod pattern;
 mod program;
 mod schema;
+mod sources;
 mod symbols;
 mod tally;
 mod time;
 mod unify;
 mod value;
+mod variables;
 mod walk;
 
 pub use batch::Matches;
@@ -73,11 +77,14 @@ pub use eval::Facts;
 pub use explain::{Outcome, Verdict};
 pub use index::{Finding, Oddity};
 pub use limits::Limits;
-pub use matcher::{compile_rule, Action, Mode, Rule, RuleIndex, RuleSet, RuleSource};
+pub use matcher::{compile_rule, Mode, Rule, RuleIndex, RuleSet};
 pub use overloads::Declaration;
+pub use pairs::{Open, PairRules, Sides};
 pub use parser::{parse, parse_as};
 pub use program::{Fault, FaultKind};
 pub use schema::{Schema, SlotSize, Type};
+pub use sources::{Action, HitPolicy, Namespace, OnError, RuleSource};
 pub use tally::{RuleTally, Tally};
 pub use time::Timestamp;
 pub use value::{KeyProblem, Map, Value};
+pub use variables::Variable;

@@ -12,9 +12,10 @@ use crate::batch::Matches;
 use crate::columns::Run;
 use crate::eval::{leaf_without_value, Evaluation, Facts};
 use crate::index::CHUNK_ROWS;
-use crate::matcher::{Mode, Rule, RuleSet};
+use crate::matcher::{Mode, Rule, RuleSet, NAMESPACES_MAX};
 use crate::operate::holds;
 use crate::program::{Leaf, Node, Op, Test};
+use crate::sources::HitPolicy;
 use crate::tally::Tally;
 use crate::value::Value;
 use crate::Columns;
@@ -59,7 +60,8 @@ impl Mask {
 impl Masks {
     /// The plan of a small set; `None` for a large one.
     pub(crate) fn of(rules: &[Rule]) -> Option<Masks> {
-        if rules.len() > RULES_MAX {
+        // A variable is evaluated once for an order, whoever reads it: rule by rule that could not be.
+        if rules.len() > RULES_MAX || rules.iter().any(|rule| rule.root().has_variables()) {
             return None;
         }
         let mut leaves = Vec::new();
@@ -86,12 +88,13 @@ impl Masks {
         while from < columns.rows() {
             chunk.start(from..(from + CHUNK_ROWS).min(columns.rows()));
             let mut by_row = [0u64; CHUNK_ROWS];
-            let mut open = u64::MAX >> (CHUNK_ROWS - chunk.rows.len());
+            let all = u64::MAX >> (CHUNK_ROWS - chunk.rows.len());
+            // By namespace: the orders it still has to be asked about.
+            let mut opens = [all; NAMESPACES_MAX];
             for (rank, (rule, plan)) in set.rules().iter().zip(&self.plans).enumerate() {
-                if open == 0 {
-                    break;
-                }
-                if !active.has(rank) {
+                let space = if mode == Mode::Policy { rule.source().namespace } else { 0 };
+                let open = opens[space];
+                if open == 0 || !active.has(rank) {
                     continue;
                 }
                 let found = match plan {
@@ -100,12 +103,21 @@ impl Masks {
                 };
                 let hit = found.holds & open;
                 hits[rank] += u64::from(hit.count_ones());
-                errors[rank] += u64::from((open & !found.holds & !found.fails).count_ones());
+                let faults = open & !found.holds & !found.fails;
+                errors[rank] += u64::from(faults.count_ones());
                 for at in ones(hit) {
                     by_row[at] |= 1 << rank;
                 }
-                if mode == Mode::First {
-                    open &= !hit;
+                match mode {
+                    Mode::Collect => {}
+                    Mode::First => opens[space] &= !hit,
+                    Mode::Policy => {
+                        let counted = if set.decides(rule, false, true) { faults } else { 0 };
+                        matches.faults.extend(ones(counted).map(|at| (from + at, rank as u32)));
+                        if set.namespaces()[space].hit_policy == HitPolicy::First {
+                            opens[space] &= !(hit | counted);
+                        }
+                    }
                 }
             }
             for word in &by_row[..chunk.rows.len()] {

@@ -68,6 +68,9 @@ impl Checker<'_> {
                 let nullable = matches!(ty, Type::Nullable(_));
                 return Some((Node::new(Op::Slot { slot, nullable }, span), ty));
             }
+            if let Some(variable) = self.variables.iter().find(|v| v.name == *candidate) {
+                return Some((variable.named_at(span), variable.ty.clone()));
+            }
             TYPE_NAMES.contains(&candidate.as_str()).then(|| {
                 let value = Value::Type(Arc::from(candidate.as_str()));
                 (Node::new(Op::Const(value), span), Type::Type)
@@ -93,7 +96,8 @@ impl Checker<'_> {
             format!("it has fields: {}", fields.join(", "))
         } else {
             let locals = self.scope.iter().map(|(n, _)| n.as_str());
-            let near = self.schema.suggest(name).or_else(|| did_you_mean(name, locals));
+            let variables = self.variables.iter().map(|v| v.name.as_str());
+            let near = self.schema.suggest(name).or_else(|| did_you_mean(name, locals.chain(variables)));
             near.map_or_else(String::new, |near| format!("did you mean {near}?"))
         };
         let message = format!("nothing is called {name}");

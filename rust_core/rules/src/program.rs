@@ -8,6 +8,7 @@ use crate::ast::{BinaryOp, FoldKind};
 use crate::diagnostic::Span;
 use crate::operate::holds;
 use crate::value::Value;
+use crate::variables::VariableNode;
 
 /// A compiled expression and where it stood.
 #[derive(Clone, Debug)]
@@ -60,6 +61,8 @@ pub(crate) enum Op {
     Block(Vec<Node>, Box<Node>),
     /// `a.or(b)`, or `a.orValue(b)` when true; `b` is evaluated only when it is needed.
     OrElse(Box<[Node; 2]>, bool),
+    /// A variable of the namespace: evaluated when it is first read.
+    Variable(Arc<VariableNode>),
 }
 
 /// A macro over a list or map.
@@ -375,6 +378,54 @@ pub struct Fault {
 impl Node {
     pub(crate) fn new(op: Op, span: Span) -> Node {
         Node { op, span }
+    }
+
+    /// Calls `visit` for each part directly below; the expression of a variable is not one.
+    pub(crate) fn each_child<'n>(&'n self, visit: &mut dyn FnMut(&'n Node)) {
+        match &self.op {
+            Op::Const(_) | Op::Slot { .. } | Op::Present(_) | Op::Local(_) | Op::Fail(_) | Op::Leaf(_) => {}
+            Op::Variable(_) => {}
+            Op::And(nodes) | Op::Or(nodes) | Op::List(nodes) | Op::Call(_, nodes) => {
+                nodes.iter().for_each(visit);
+            }
+            Op::Block(nodes, body) => {
+                nodes.iter().for_each(&mut *visit);
+                visit(body);
+            }
+            Op::Not(inner) | Op::Negate(inner) | Op::Select(inner, _) | Op::Has(inner, _) => visit(inner),
+            Op::Matches(inner, _) | Op::Maybe(inner) | Op::OptSelect(inner, _) => visit(inner),
+            Op::Conditional(nodes) => nodes.iter().for_each(visit),
+            Op::Binary(_, nodes) | Op::Index(nodes) | Op::OptIndex(nodes) | Op::Bind(nodes) => {
+                nodes.iter().for_each(visit);
+            }
+            Op::OptMap(nodes, _) | Op::OrElse(nodes, _) => nodes.iter().for_each(visit),
+            Op::Map(entries) => entries.iter().for_each(|(key, value)| {
+                visit(key);
+                visit(value);
+            }),
+            Op::Fold(fold) => {
+                visit(&fold.target);
+                fold.filter.iter().for_each(&mut *visit);
+                visit(&fold.body);
+            }
+        }
+    }
+
+    /// Whether a variable is a value of its own in here.
+    pub(crate) fn has_variables(&self) -> bool {
+        let mut found = matches!(self.op, Op::Variable(_));
+        self.each_child(&mut |child| found = found || child.has_variables());
+        found
+    }
+
+    /// Adds the slots that this part reads, those of variables among them; a slot may be there more than once.
+    pub(crate) fn collect_slots(&self, out: &mut Vec<usize>) {
+        match &self.op {
+            Op::Slot { slot, .. } | Op::Present(slot) => out.push(*slot),
+            Op::Leaf(leaf) => out.push(leaf.slot),
+            Op::Variable(variable) => out.extend(&variable.slots),
+            _ => self.each_child(&mut |child| child.collect_slots(out)),
+        }
     }
 
     pub(crate) fn constant(&self) -> Option<&Value> {

@@ -208,6 +208,13 @@ impl Schema {
         }
     }
 
+    /// The first `slots` names.
+    pub(crate) fn first(&self, slots: usize) -> Schema {
+        let mut first = Schema::new(self.names[..slots.min(self.names.len())].to_vec());
+        first.sizes.copy_from_slice(&self.sizes[..first.names.len()]);
+        first
+    }
+
     /// The slot of a full dotted name.
     pub fn slot(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied()

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::index::Scratch;
-use crate::matcher::RuleSet;
+use crate::matcher::{RuleIndex, RuleSet};
 
 /// The rules that count from one instant to another.
 #[derive(Debug)]
@@ -86,6 +86,7 @@ pub struct Tally {
     pub(crate) scratch: Scratch,
     /// Memory for one answer after the other.
     pub(crate) ends: Vec<usize>,
+    pub(crate) faults: Vec<RuleIndex>,
 }
 
 impl Tally {
@@ -121,6 +122,12 @@ impl Tally {
                 errors: *errors,
             })
             .collect()
+    }
+
+    /// Rules of the order asked about last, by itself and under [`crate::Mode::Policy`], that have no value and say that
+    /// this is not to be passed over.
+    pub fn faults(&self) -> &[RuleIndex] {
+        &self.faults
     }
 
     /// Adds `other`, counted on the same set, and leaves it at zero.

@@ -27,7 +27,8 @@ fn rule(id: &str, priority: i32, condition: &str) -> RuleSource {
         valid_from_ms: None,
         valid_to_ms: None,
         condition: condition.into(),
-        action: Action { kind: "assign_rider_priority".into(), value: "1".into() },
+        actions: vec![Action { kind: "assign_rider_priority".into(), value: "1".into() }],
+        ..RuleSource::default()
     }
 }
 
@@ -254,7 +255,7 @@ fn the_digest_changes_with_anything_that_can_change_a_decision() {
     variants[1].priority = 2;
     variants[2].enabled = false;
     variants[3].valid_to_ms = Some(0);
-    variants[4].action.value = "2".into();
+    variants[4].actions[0].value = "2".into();
     for variant in variants {
         assert_ne!(set(vec![variant]).digest(), first);
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cuptime.app.core_parts import rule_tools
-from cuptime.rules.actions import ActionReader, ActionRegistry, ActionType, Kind, Parameter, built_in
+from cuptime.rules.actions import ActionReader, ActionRegistry, ActionType, Kind, Parameter
+from cuptime.rules.built_in import built_in
 from cuptime.rules.diagnostic import Diagnostic
 from cuptime.rules.yaml import read_rules
 
@@ -33,7 +34,7 @@ def read(action: str) -> tuple[list[tuple[str, str]], list[Diagnostic]]:
     registry = built_in()
     registry.register(EVERY_KIND)
     reader = ActionReader(registry, TOOLS.check_effect, file.name, source, file.faults)
-    effects = [effect for rule in file.rules for effect in reader.effects(rule.rule_id, rule.actions)]
+    effects = [effect for rule in file.rules for _, effect in reader.effects(rule.rule_id, rule.actions)]
     return effects, file.faults
 
 

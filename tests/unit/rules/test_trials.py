@@ -10,10 +10,17 @@ import pytest
 from cuptime.app.core_parts import rule_tools
 from cuptime.app.rules_check import caret
 from cuptime.rules.chinese import MEANINGS
-from cuptime.rules.compiled import build, warnings
+from cuptime.rules.compiled import Built, build
+from cuptime.rules.compiled import warnings as all_warnings
 from cuptime.rules.diagnostic import CODES, Diagnostic
 
 TOOLS = rule_tools()
+
+
+def warnings(built: Built) -> list[Diagnostic]:
+    return all_warnings(built, TOOLS.actions)
+
+
 RULES = """\
 rules:
   - name: gold

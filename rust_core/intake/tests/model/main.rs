@@ -7,7 +7,8 @@ use bytes::Bytes;
 use cuptime_intake::wire::v1;
 use cuptime_intake::wire::{ErrorInfo, Message, Status};
 use cuptime_intake::{
-    order_id_of, GroupFacts, GroupState, Kind, OrderFacts, RefuseRules, StoredOrder, StoredRefusal, Table,
+    order_id_of, GroupFacts, GroupState, Kind, OrderFacts, RefuseRules, RuleSays, StoredOrder, StoredRefusal,
+    Table,
 };
 use proptest::prelude::*;
 
@@ -26,9 +27,9 @@ const SEED: [u8; 16] = [7; 16];
 struct Rules;
 
 impl RefuseRules for Rules {
-    fn refuses(&mut self, facts: &OrderFacts<'_>) -> Option<(String, String)> {
+    fn asked(&mut self, facts: &OrderFacts<'_>) -> Option<RuleSays> {
         rule_refuses(facts.order.quantity, facts.members as usize)
-            .then(|| ("thirteen".into(), "unlucky".into()))
+            .then(|| RuleSays::Refuses { rule: "thirteen".into(), why: "unlucky".into() })
     }
 }
 

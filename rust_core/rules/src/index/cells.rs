@@ -14,6 +14,7 @@ use crate::ast::BinaryOp;
 use crate::columns::Columns;
 use crate::program::Test;
 use crate::symbols::hash;
+use crate::value::Value;
 
 /// The code of a cell without a value.
 pub(super) const ABSENT: u32 = u32::MAX;
@@ -159,6 +160,40 @@ impl Cells {
         Ranges::of(empty).complement(codes)
     }
 
+    /// A value that has this code; `None` when there is none, or none that can be made here.
+    pub(super) fn value_of(&self, code: u32) -> Option<Value> {
+        let (at, is_cut) = ((code / 2) as usize, code % 2 == 1);
+        match self {
+            Cells::Int(ints) => {
+                let cuts = ints.cuts();
+                let value = match (cuts.get(at), is_cut) {
+                    (Some(cut), true) => *cut,
+                    // Below this cut; above the last one when there is none.
+                    (Some(cut), false) => cut.checked_sub(1)?,
+                    (None, _) => cuts.last().map_or(Some(0), |last| last.checked_add(1))?,
+                };
+                (ints.code(value) == code).then_some(Value::Int(value))
+            }
+            Cells::Double(cuts) if code as usize == 2 * cuts.len() + 1 => Some(Value::Double(f64::NAN)),
+            Cells::Double(cuts) => {
+                let value = match (cuts.get(at), is_cut, at.checked_sub(1).and_then(|b| cuts.get(b))) {
+                    (Some(cut), true, _) => *cut,
+                    (Some(cut), false, Some(before)) => before + (cut - before) / 2.0,
+                    (Some(cut), false, None) => cut - 1.0,
+                    (None, _, Some(last)) => last + 1.0,
+                    (None, _, None) => 0.0,
+                };
+                (double_code(cuts, value) == code).then_some(Value::Double(value))
+            }
+            Cells::Bool => Some(Value::Bool(code == 1)),
+            Cells::Str(texts) => Some(match texts.known.get(code as usize) {
+                Some(text) => Value::Str(text.clone()),
+                None => Value::str(&texts.stranger()),
+            }),
+            Cells::Present => None,
+        }
+    }
+
     /// The codes for which a literal holds.
     pub(super) fn ranges(&self, literal: &Literal<'_>) -> Ranges {
         let codes = self.codes();
@@ -248,6 +283,16 @@ impl Texts {
             table[at] = ((hash >> 32) as u32, code as u32);
         }
         Texts { known, table }
+    }
+
+    /// A text that is none of the known ones.
+    fn stranger(&self) -> String {
+        let longest = self.known.iter().map(|text| text.len()).max().unwrap_or(0);
+        let other = "other".to_string();
+        if self.code(other.as_bytes()) as usize == self.known.len() {
+            return other;
+        }
+        "x".repeat(longest + 1)
     }
 
     /// The code of a text; that of all others is the number of known ones.

@@ -3,16 +3,16 @@
 //!
 //! Said on the same codes the index is made of, so on real intervals and sets of texts, not on the looks of a
 //! condition. Everything found is true of every order whose facts are there; what is not found may be so all the same.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 
-use super::cells::Cells;
-use super::dimension::{place, Reading};
-use super::dnf::{self, Conjunction, Literal};
-use super::ranges::Ranges;
+use super::cubes::{cells_of, covers_all, cube, implies, Cube};
+use super::dnf::{self, Conjunction};
+use super::truths::truths;
 use crate::eval::{Evaluation, Facts};
 use crate::matcher::{Rule, RuleIndex};
 use crate::program::{Node, Op};
-use crate::{parser, Limits};
+use crate::sources::{Action, HitPolicy, Namespace};
+use crate::{parser, variables, Limits};
 
 /// Pairs of rules compared; a larger set is looked at rule by rule only.
 const PAIRS_MAX: usize = 8_000_000;
@@ -28,15 +28,17 @@ pub enum Oddity {
     AlwaysTrue,
     /// An earlier rule has the same condition and the same action.
     Duplicate,
-    /// An earlier rule with the same kind of action matches whenever this one does, so where the first match of a
-    /// kind counts, this one never does.
+    /// An earlier rule matches whenever this one does, and leaves it nothing to do: in a namespace of which the first
+    /// match acts, whatever it does; else when it has the same kinds of action.
     Shadowed,
+    /// No condition and no other variable of its namespace names the variable.
+    UnusedVariable,
 }
 
-/// Something odd about one rule.
+/// Something odd about one rule, or one variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The rule's rank.
+    /// The rule's rank; for a variable its place among the variables of all namespaces.
     pub rule: RuleIndex,
     /// What it is.
     pub oddity: Oddity,
@@ -44,22 +46,14 @@ pub struct Finding {
     pub other: Option<RuleIndex>,
 }
 
-type Place = (usize, Reading);
-
-/// A conjunction as one set of codes for each place it asks about.
-struct Cube {
-    sets: BTreeMap<Place, Ranges>,
-    residual: bool,
-}
-
 /// Everything found, in rank order.
-pub(crate) fn findings(rules: &[Rule], limits: &Limits) -> Vec<Finding> {
+pub(crate) fn findings(rules: &[Rule], namespaces: &[Namespace], limits: &Limits) -> Vec<Finding> {
     let forms: Vec<Vec<Conjunction<'_>>> = rules.iter().map(|r| dnf::conjunctions(r.root())).collect();
     let cells = cells_of(&forms);
     let cubes: Vec<Vec<Cube>> =
         forms.iter().map(|form| form.iter().filter_map(|c| cube(c, &cells)).collect()).collect();
     let mut found = Vec::new();
-    let mut texts: HashMap<(String, &str, &str), usize> = HashMap::new();
+    let mut texts: HashMap<(usize, String, &[Action]), usize> = HashMap::new();
     let compares = rules.len().saturating_mul(rules.len()) / 2 <= PAIRS_MAX;
     for (rank, rule) in rules.iter().enumerate() {
         let source = rule.source();
@@ -67,11 +61,12 @@ pub(crate) fn findings(rules: &[Rule], limits: &Limits) -> Vec<Finding> {
             let other = other.map(|o| o as RuleIndex);
             found.push(Finding { rule: rank as RuleIndex, oddity, other });
         };
-        if always_faults(rule.root(), limits) {
+        let can = truths(rule.root(), limits);
+        if always_faults(rule.root(), limits) || !can.hold && !can.fail_to_hold {
             add(Oddity::AlwaysFault, None);
             continue;
         }
-        if cubes[rank].is_empty() {
+        if cubes[rank].is_empty() || !can.hold {
             add(Oddity::NeverTrue, None);
             continue;
         }
@@ -80,7 +75,7 @@ pub(crate) fn findings(rules: &[Rule], limits: &Limits) -> Vec<Finding> {
         }
         let text = parser::parse(&source.condition, limits)
             .map_or_else(|_| source.condition.clone(), |e| e.to_string());
-        let same = *texts.entry((text, &source.action.kind, &source.action.value)).or_insert(rank);
+        let same = *texts.entry((source.namespace, text, &source.actions)).or_insert(rank);
         if same != rank && is_active_whenever(&rules[same], rule) {
             add(Oddity::Duplicate, Some(same));
             continue;
@@ -89,7 +84,7 @@ pub(crate) fn findings(rules: &[Rule], limits: &Limits) -> Vec<Finding> {
             continue;
         }
         let shadow = (0..rank).find(|earlier| {
-            rules[*earlier].source().action.kind == source.action.kind
+            leaves_nothing(&rules[*earlier], rule, namespaces)
                 && is_active_whenever(&rules[*earlier], rule)
                 && cubes[rank].iter().all(|cube| cubes[*earlier].iter().any(|other| implies(cube, other)))
         });
@@ -97,6 +92,7 @@ pub(crate) fn findings(rules: &[Rule], limits: &Limits) -> Vec<Finding> {
             add(Oddity::Shadowed, Some(earlier));
         }
     }
+    found.extend(unused(rules, namespaces, limits));
     found
 }
 
@@ -143,55 +139,36 @@ fn is_faulty(node: &Node, limits: &Limits) -> bool {
     Evaluation::new(Facts::Values(&[]), limits).value(node).is_err()
 }
 
-fn cells_of(forms: &[Vec<Conjunction<'_>>]) -> HashMap<Place, Cells> {
-    let mut literals: HashMap<Place, Vec<(u32, Literal<'_>)>> = HashMap::new();
-    for literal in forms.iter().flatten().flat_map(|c| &c.literals) {
-        if let Some(place) = place(literal) {
-            literals.entry(place).or_default().push((0, *literal));
-        }
-    }
-    literals.into_iter().map(|(place, all)| (place, Cells::of(place.1, &all))).collect()
-}
-
-/// `None` when no order can be in it.
-fn cube(conjunction: &Conjunction<'_>, cells: &HashMap<Place, Cells>) -> Option<Cube> {
-    let mut cube = Cube { sets: BTreeMap::new(), residual: conjunction.residual };
-    for literal in &conjunction.literals {
-        let Some((place, cells)) = place(literal).and_then(|p| cells.get(&p).map(|c| (p, c))) else {
-            // A pattern: true of some texts.
-            cube.residual = true;
-            continue;
-        };
-        let set = cells.ranges(literal).intersect(&cells.possible());
-        let set = cube.sets.get(&place).map_or(set.clone(), |known| known.intersect(&set));
-        if set.is_empty() {
-            return None;
-        }
-        cube.sets.insert(place, set);
-    }
-    Some(cube)
-}
-
-/// Whether the cubes are all there is: one without a test, or several about one place that leave no value out.
-fn covers_all(cubes: &[Cube], cells: &HashMap<Place, Cells>) -> bool {
-    let sound: Vec<&Cube> = cubes.iter().filter(|c| !c.residual).collect();
-    if sound.iter().any(|c| c.sets.is_empty()) {
+/// Whether an earlier rule that matches too leaves a later one nothing to do.
+fn leaves_nothing(earlier: &Rule, later: &Rule, namespaces: &[Namespace]) -> bool {
+    let (a, b) = (earlier.source(), later.source());
+    let policy = |at: usize| namespaces.get(at).map_or(HitPolicy::Collect, |n| n.hit_policy);
+    if a.namespace == b.namespace && policy(a.namespace) == HitPolicy::First {
         return true;
     }
-    cells.iter().any(|(place, cells)| {
-        let alone = sound.iter().filter(|c| c.sets.len() == 1).filter_map(|c| c.sets.get(place));
-        let union = alone.fold(Ranges::whole(0), |all, set| all.union(set));
-        cells.possible().intersect(&union) == cells.possible()
-    })
+    let surely = policy(a.namespace) != HitPolicy::First;
+    surely && !b.actions.is_empty() && b.actions.iter().all(|action| a.has_action(&action.kind))
 }
 
-/// Whether every order in `cube` is in `other`.
-fn implies(cube: &Cube, other: &Cube) -> bool {
-    !other.residual
-        && other
-            .sets
-            .iter()
-            .all(|(place, wide)| cube.sets.get(place).is_some_and(|narrow| narrow.intersect(wide) == *narrow))
+fn unused(rules: &[Rule], namespaces: &[Namespace], limits: &Limits) -> Vec<Finding> {
+    let mut used: HashSet<(usize, String)> = HashSet::new();
+    let mut read = |namespace: usize, text: &str| {
+        if let Ok(expr) = parser::parse(text, limits) {
+            used.extend(variables::read_by(&expr).into_iter().map(|name| (namespace, name)));
+        }
+    };
+    for rule in rules {
+        read(rule.source().namespace, &rule.source().condition);
+    }
+    for (at, namespace) in namespaces.iter().enumerate() {
+        namespace.variables.iter().for_each(|variable| read(at, &variable.expression));
+    }
+    let all =
+        namespaces.iter().enumerate().flat_map(|(at, n)| n.variables.iter().map(move |v| (at, &v.name)));
+    all.enumerate()
+        .filter(|(_, (namespace, name))| !used.contains(&(*namespace, (*name).clone())))
+        .map(|(at, _)| Finding { rule: at as RuleIndex, oddity: Oddity::UnusedVariable, other: None })
+        .collect()
 }
 
 fn is_active_whenever(earlier: &Rule, later: &Rule) -> bool {

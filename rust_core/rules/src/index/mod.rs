@@ -26,16 +26,20 @@
 //! dimension are not looked at.
 mod bits;
 mod cells;
+mod cubes;
 mod dimension;
 mod dnf;
 mod findings;
 mod numbers;
 mod patterns;
 mod ranges;
+mod truths;
+mod unique;
 
 pub(crate) use bits::Shape;
 pub(crate) use findings::findings;
 pub use findings::{Finding, Oddity};
+pub(crate) use unique::violations;
 
 use std::ops::Range;
 

@@ -65,6 +65,11 @@ impl Ranges {
         self.0.is_empty()
     }
 
+    /// The codes in here, ascending.
+    pub(super) fn codes(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().flat_map(|(from, to)| *from..*to)
+    }
+
     /// Where membership changes, from `false` before 0.
     pub(super) fn changes(&self) -> impl Iterator<Item = u32> + '_ {
         self.0.iter().flat_map(|(from, to)| [*from, *to])

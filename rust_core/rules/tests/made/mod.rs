@@ -106,7 +106,8 @@ pub fn rule(condition: &str) -> RuleSource {
         valid_from_ms: None,
         valid_to_ms: None,
         condition: condition.into(),
-        action: Action { kind: String::new(), value: String::new() },
+        actions: vec![Action { kind: String::new(), value: String::new() }],
+        ..RuleSource::default()
     }
 }
 
