@@ -372,4 +372,4 @@ def test_every_policy_name_has_a_default_and_every_reason_a_name() -> None:
     park().decide([tuple(Order())], NOW_MS, defaults)
     names = Dispatcher.reason_names()
     assert sorted(names) == list(range(1, 15))
-    assert {case[0] for case in IMPOSSIBLE} | {"PRIORITY_OUTBID"} == set(names.values())
+    assert {case[0] for case in IMPOSSIBLE} | {"PRIORITY_OUTBID", "RULE_EXCLUDED"} == set(names.values())
