@@ -28,6 +28,35 @@ def post(served: ServedProcess, action: str, body: object, **headers: str) -> tu
         connection.close()
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "wanted", "reason", "says"),
+    [
+        (
+            "POST",
+            "/v1/cron/registre",
+            404,
+            "PATH_NOT_FOUND",
+            "/v1/cron/register, /v1/cron/update, /v1/cron/unregister",
+        ),
+        ("GET", "/v1", 404, "PATH_NOT_FOUND", "/metrics"),
+        ("GET", "/v1/cron/register", 405, "METHOD_NOT_ALLOWED", "takes POST, not GET"),
+        ("DELETE", "/v1/cron/update", 405, "METHOD_NOT_ALLOWED", "takes POST, not DELETE"),
+    ],
+)
+def test_a_wrong_path_or_method_is_refused_as_everything_else(
+    served: ServedProcess, method: str, path: str, wanted: int, reason: str, says: str
+) -> None:
+    connection = http.client.HTTPConnection(served.metrics_address, timeout=10)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    told = json.loads(answer.read())
+    connection.close()
+    assert answer.getheader("Content-Type") == "application/problem+json"
+    assert answer.getheader("Allow") == ("POST" if wanted == 405 else None)
+    assert (answer.status, told["status"], told["reason"]) == (wanted, wanted, reason)
+    assert says in told["detail"]
+
+
 async def test_a_life_over_http(served: ServedProcess, door: Door) -> None:
     asked = CRON | {
         "schedule_id": "life",

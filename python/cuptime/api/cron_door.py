@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
 
 import structlog
 from google.protobuf import json_format
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -54,6 +55,7 @@ _STATUS: Final = {
     Code.DEADLINE_EXCEEDED: 504,
 }
 _RETRY_AFTER_S: Final = 1
+PATH_CHARS_TOLD: Final = 100
 
 
 class CronDoor:
@@ -218,9 +220,27 @@ def _no_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
 
 
-def problem(error: CuptimeError) -> JSONResponse:
-    """A refusal as `application/problem+json`, with the reason and metadata that gRPC callers get."""
-    status = _STATUS.get(error.reason.code, 500)
+def elsewhere(paths: Sequence[str]) -> Callable[[Request, Exception], Response]:
+    """What answers a call that no route takes: 404, or 405 with the methods that its path takes."""
+
+    def answer(request: Request, fault: Exception) -> Response:
+        path = request.url.path[:PATH_CHARS_TOLD]
+        headers = dict(fault.headers or {}) if isinstance(fault, HTTPException) else {}
+        if "Allow" in headers:
+            refusal = CuptimeError(
+                Reason.METHOD_NOT_ALLOWED, f"{path} takes {headers['Allow']}, not {request.method}"
+            )
+            return problem(refusal, 405, headers)
+        known = ", ".join(paths)
+        return problem(CuptimeError(Reason.PATH_NOT_FOUND, f"there is no {path!r} here; there are {known}"))
+
+    return answer
+
+
+def problem(error: CuptimeError, status: int = 0, headers: dict[str, str] | None = None) -> JSONResponse:
+    """A refusal as `application/problem+json`, with the reason and metadata that gRPC callers get. The status is that
+    of the reason unless given."""
+    status = status or _STATUS.get(error.reason.code, 500)
     content = {
         "type": f"urn:cuptime:reason:{error.reason.name}",
         "title": error.reason.text,
@@ -231,5 +251,6 @@ def problem(error: CuptimeError) -> JSONResponse:
     }
     if error.field:
         content["field"] = name_of(error.field)
-    headers = {"Retry-After": str(_RETRY_AFTER_S)} if error.reason.retry and status in (429, 503) else None
+    if error.reason.retry and status in (429, 503):
+        headers = {"Retry-After": str(_RETRY_AFTER_S)}
     return JSONResponse(content, status, headers, media_type="application/problem+json")

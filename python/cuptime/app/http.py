@@ -1,4 +1,5 @@
-"""The HTTP door: /metrics, and the routes that are given to it, in the same event loop as gRPC."""
+"""The HTTP door: /metrics, and the routes that are given to it, in the same event loop as gRPC. A wrong path or method
+is refused as problem JSON, like everything else."""
 
 from __future__ import annotations
 
@@ -9,14 +10,20 @@ from collections.abc import Sequence
 import uvicorn
 from prometheus_client import CollectorRegistry, make_asgi_app
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import Mount, Route
+
+from cuptime.api.cron_door import elsewhere
 
 
 class HttpServer:
     """Serves /metrics of one registry, and some routes."""
 
-    def __init__(self, registry: CollectorRegistry, routes: Sequence[BaseRoute] = ()) -> None:
-        app = Starlette(routes=[Mount("/metrics", app=make_asgi_app(registry)), *routes])
+    def __init__(self, registry: CollectorRegistry, routes: Sequence[Route] = ()) -> None:
+        paths = ["/metrics", *(route.path for route in routes)]
+        app = Starlette(
+            routes=[Mount("/metrics", app=make_asgi_app(registry)), *routes],
+            exception_handlers={404: elsewhere(paths), 405: elsewhere(paths)},
+        )
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1

@@ -99,6 +99,8 @@ class Reason(Enum):
     TASK_NOT_FOUND = ReasonFacts(Code.NOT_FOUND, False, "No such task.")
     RULE_REVISION_NOT_FOUND = ReasonFacts(Code.NOT_FOUND, False, "No such rule revision.")
     INTERVENTION_NOT_FOUND = ReasonFacts(Code.NOT_FOUND, False, "No such open intervention.")
+    PATH_NOT_FOUND = ReasonFacts(Code.NOT_FOUND, False, "No such path on the HTTP door.")
+    METHOD_NOT_ALLOWED = ReasonFacts(Code.UNIMPLEMENTED, False, "The path takes another HTTP method.")
     GROUP_EXISTS = ReasonFacts(Code.ALREADY_EXISTS, False, "This group_id is taken.")
     SCHEDULE_EXISTS = ReasonFacts(Code.ALREADY_EXISTS, False, "This schedule_id is taken; update it instead.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import urllib.error
 import urllib.request
 
@@ -17,7 +18,7 @@ def _get(address: str, path: str) -> tuple[int, str]:
         with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
-        return error.code, ""
+        return error.code, error.read().decode()
 
 
 async def test_metrics_are_served_and_nothing_else() -> None:
@@ -30,7 +31,10 @@ async def test_metrics_are_served_and_nothing_else() -> None:
         assert code == 200
         assert "cuptime_orders_admitted_total 2.0" in text
         for path in ("/", "/admin", "/metrics-else"):
-            assert (await asyncio.to_thread(_get, address, path))[0] == 404
+            code, text = await asyncio.to_thread(_get, address, path)
+            told = json.loads(text)
+            assert (code, told["status"], told["reason"]) == (404, 404, "PATH_NOT_FOUND")
+            assert told["detail"] == f"there is no '{path}' here; there are /metrics"
         with pytest.raises(OSError, match="in use"):
             await HttpServer(metrics.registry).start(address)
     finally:
