@@ -538,6 +538,10 @@ class RuleSet:
         facts can be. A condition above 100,000, or a set above 10,000,000, does not compile (`limit_cost`)."""
 
     @property
+    def reused(self) -> int:
+        """Rules whose condition was taken over from `previous`."""
+
+    @property
     def digest(self) -> str:
         """SHA-256 in hex of schema and rules: equal digests, equal decisions."""
 

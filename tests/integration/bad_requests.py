@@ -174,6 +174,10 @@ CASES: Final[dict[str, list[Bad]]] = {
     "RuleService/PublishRules": PUBLISH,
     "RuleService/GetRevision": _REVISIONS,
     "RuleService/ListRevisions": [*page_faults(), of_another_list(), beyond("ruleRevisions")],
+    "RuleService/GetRulesStatus": [
+        Bad("it has no fields", b"\x0a\x01x", "FIELD_UNKNOWN", "#1"),
+        Bad("no message", b"\xff", "MESSAGE_MALFORMED", None),
+    ],
     "RuleService/RollBackRules": [
         *_REVISIONS,
         Bad("a long note", {"name": "ruleRevisions/1", "note": LONG}, "FIELD_INVALID", "note"),

@@ -559,6 +559,15 @@ async def test_rules_are_published_refused_with_positions_and_rolled_back(parked
     (fault,) = answer.diagnostics
     assert (fault.line, broken.splitlines()[2][fault.column - 1 :][:9]) == (3, "user.shoe")
     assert (await parked.refused("RuleService/PublishRules", source=broken)).reason == "RULES_INVALID"
+    status = await parked.call("RuleService/GetRulesStatus")
+    assert (status.revision, status.digest, status.rule_count) == (
+        second.revision,
+        second.digest,
+        second.rule_count,
+    )
+    call = next(attempt for attempt in status.attempts if attempt.origin == "call")
+    assert (call.source, call.revision, call.diagnostics[0].line) == ("PublishRules", second.revision, 3)
+    assert call.attempt_time_ms >= call.success_time_ms > 0
     active = (await parked.call("RuleService/GetRevision", name="ruleRevisions/active")).revision
     assert active.revision == second.revision
     back = (await parked.call("RuleService/RollBackRules", name=first.name)).revision

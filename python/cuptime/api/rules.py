@@ -10,6 +10,7 @@ from cuptime.api.call import Call
 from cuptime.domain.errors import required
 from cuptime.rules.book import RuleBook
 from cuptime.rules.diagnostic import Diagnostic
+from cuptime.rules.standing import Attempt
 
 _NEWEST = 2**62
 REVISIONS_READ_MAX: Final = 50
@@ -26,6 +27,22 @@ def diagnostic(value: Diagnostic) -> pb.Diagnostic:
         rule=value.rule,
         message=value.message,
         hint=value.hint,
+    )
+
+
+def attempt(value: Attempt) -> pb.RulesAttempt:
+    """An attempt as a message."""
+    return pb.RulesAttempt(
+        origin=value.origin,
+        source=value.source,
+        attempt_time_ms=value.attempted_ms,
+        success_time_ms=value.succeeded_ms,
+        revision=value.revision,
+        error=value.error,
+        diagnostics=[diagnostic(fault) for fault in value.faults],
+        rule_count=value.rule_count,
+        reused_count=value.reused_count,
+        duration_ms=value.took_ms,
     )
 
 
@@ -69,3 +86,21 @@ class RuleEndpoints:
             names.numbered("ruleRevisions", request.name), request.note, request_id=request.request_id
         )
         return pb.RollBackRulesResponse(revision=convert.rule_revision(row))
+
+    async def get_rules_status(
+        self, request: pb.GetRulesStatusRequest, call: Call
+    ) -> pb.GetRulesStatusResponse:
+        book, live = self._book, self._book.snapshot()
+        row = await book.get(live.revision) if live.revision else None
+        return pb.GetRulesStatusResponse(
+            revision=live.revision,
+            digest=live.rules.digest if live.rules is not None else "",
+            rule_count=len(live.rules) if live.rules is not None else 0,
+            create_time_ms=row.created_ms if row is not None else 0,
+            live_time_ms=book.live_ms,
+            attempts=[attempt(one) for one in book.standing.attempts()],
+            counts=[
+                pb.RuleCount(rule=rule, hits=hits, errors=errors)
+                for rule, (hits, errors) in book.counters().items()
+            ],
+        )

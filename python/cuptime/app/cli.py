@@ -444,14 +444,28 @@ def unregister_schedule(schedule_id: str, address: Address = DEFAULT_ADDRESS) ->
 def check_rules(
     paths: Annotated[list[Path], typer.Argument(help="Rule files, or folders of *.yaml.")],
     language: Annotated[str, typer.Option(help="en or zh 中文: what each code means.")] = "en",
+    strict: Annotated[bool, typer.Option(help="A warning is as bad as a fault.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check rule files as the server would, with every fault at its line and column. 检查规则。
 
-    The exit code is 0 when all are good. Example: `cuptime rules check ./rules`
+    The exit code is 0 when all are good, 1 when not, 2 when nothing could be read.
+    Example: `cuptime rules check ./rules --strict`
     """
     from cuptime.app.rules_check import check
 
-    raise typer.Exit(check(paths, chinese=language == "zh"))
+    raise typer.Exit(check(paths, chinese=language == "zh", strict=strict, as_json=as_json))
+
+
+@rules_app.command("status")
+def rules_status(address: Address = DEFAULT_ADDRESS) -> None:
+    """Show which rules are live, what was tried last from where, and what was wrong with it. 查看规则状态。
+
+    Example: `cuptime rules status`
+    """
+    from cuptime.app import client
+
+    client.show("RuleService/GetRulesStatus", address)
 
 
 @rules_app.command("test")

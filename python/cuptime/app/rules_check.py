@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
+
+from msgspec.structs import asdict
 
 from cuptime.app.core_parts import rule_tools
 from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX
@@ -15,6 +19,8 @@ from cuptime.rules.diagnostic import Diagnostic
 from cuptime.rules.nodes import Scalar
 from cuptime.rules.trials import facts_of
 
+NOTHING_READ: Final = 2
+"""The exit code when there is nothing that could be good or bad."""
 CARET_COLUMNS_MAX = 200
 """Longer lines are not shown below their fault."""
 
@@ -74,8 +80,18 @@ def _built(paths: Sequence[Path], *, chinese: bool = False) -> Built | None:
         return None
     tools = rule_tools()
     built = build(tools, sources)
-    tell(built.faults, sources, meanings)
     odd = warnings(built, tools.actions)
+    _summary(built, odd, sources, meanings)
+    return built
+
+
+def _summary(
+    built: Built,
+    odd: Sequence[Diagnostic],
+    sources: Sequence[tuple[str, str]],
+    meanings: Mapping[str, str],
+) -> None:
+    tell(built.faults, sources, meanings)
     for found in odd:
         print(f"warning: {found.told(meanings)}", file=sys.stderr)
     tests = built.trials.passed + sum(fault.code == "TEST_FAILED" for fault in built.trials.faults)
@@ -84,7 +100,6 @@ def _built(paths: Sequence[Path], *, chinese: bool = False) -> Built | None:
     print(
         f"{len(sources)} files, {built.rule_count} rules, {len(built.faults)} faults{tested}{warned}{_cost(built)}"
     )
-    return built
 
 
 def _cost(built: Built) -> str:
@@ -96,10 +111,43 @@ def _cost(built: Built) -> str:
     return f"; at most {sum(costs)} steps an order, {max(costs)} of them for {rule}"
 
 
-def check(paths: Sequence[Path], *, chinese: bool = False) -> int:
-    """0 when all files together are a good rule set; else 1, with every fault as `file:line:column: code: message`."""
-    built = _built(paths, chinese=chinese)
-    return 1 if built is None or built.faults else 0
+def check(
+    paths: Sequence[Path], *, chinese: bool = False, strict: bool = False, as_json: bool = False
+) -> int:
+    """0 when all files together are a good rule set, 1 when not, 2 when a file cannot be read or there is none; with
+    `strict` a warning is as bad as a fault. Each fault is told as `file:line:column: code: message`, or all as JSON."""
+    sources = sources_of(paths)
+    if not sources:
+        return NOTHING_READ
+    tools = rule_tools()
+    built = build(tools, sources)
+    odd = warnings(built, tools.actions)
+    if as_json:
+        print(json.dumps(_as_json(built, odd, len(sources)), ensure_ascii=False, indent=2))
+    else:
+        _summary(built, odd, sources, MEANINGS if chinese else {})
+    return 1 if built.faults or (strict and odd) else 0
+
+
+def _as_json(built: Built, odd: Sequence[Diagnostic], files: int) -> dict[str, Any]:
+    compiled = built.compiled
+    costs = dict(zip(compiled.rule_ids(), compiled.costs(), strict=True)) if compiled is not None else {}
+    return {
+        "good": compiled is not None,
+        "files": files,
+        "rules": built.rule_count,
+        "digest": compiled.digest if compiled is not None else "",
+        "faults": [_diagnostic(fault) for fault in built.faults],
+        "warnings": [_diagnostic(found) for found in odd],
+        "tests_passed": built.trials.passed,
+        "uncovered": built.trials.uncovered,
+        "cost_steps": sum(costs.values()),
+        "cost_steps_by_rule": costs,
+    }
+
+
+def _diagnostic(fault: Diagnostic) -> dict[str, Any]:
+    return {**asdict(fault), "meaning_zh": MEANINGS.get(fault.code, "")}
 
 
 def test(paths: Sequence[Path]) -> int:

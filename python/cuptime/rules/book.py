@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from msgspec import Struct
@@ -25,6 +26,7 @@ from cuptime.domain.values import Fence, RuleRevisionRow
 from cuptime.domain.writes import InsertRuleRevision
 from cuptime.rules.compiled import Built, CompiledRules, RuleTools, build
 from cuptime.rules.diagnostic import Diagnostic, summary
+from cuptime.rules.standing import Attempt, Origin, Standing
 
 COMPILED_KEPT_MAX: Final = 16
 """Older revisions kept compiled, for explanations."""
@@ -40,6 +42,14 @@ class Snapshot(Struct, frozen=True):
 
     rules: CompiledRules | None
     revision: int
+
+
+class _Coming(Struct, frozen=True):
+    """From where rules come, and since when on the monotonic clock."""
+
+    origin: Origin
+    source: str
+    began_ms: int
 
 
 class RulesInvalid(CuptimeError):
@@ -70,6 +80,8 @@ class RuleBook:
         self._tools = tools
         self._metrics = metrics
         self._live = Snapshot(None, 0)
+        self._live_ms = 0
+        self.standing = Standing(metrics)
         self._active: RuleRevisionRow | None = None
         self._publishing = asyncio.Lock()
         # One at a time: several big files at once would take the interpreter away from the calls of a burst.
@@ -124,11 +136,17 @@ class RuleBook:
         self._active = active
         rows = [active, *await self._storage.rule_revisions(before=active.revision, limit=RECOVER_TRIES_MAX)]
         for row in rows:
+            began_ms = self._clock.monotonic_ms()
             built = await self.built([("", row.source)])
             if built.compiled is not None:
-                self._live = Snapshot(built.compiled, row.revision)
+                self._make_live(built.compiled, row.revision)
+                if row is active:
+                    self._stands(Origin.START, "storage", built, row.revision, began_ms)
                 return self._live
             _log.error("rule revision %d does not compile: %s", row.revision, summary(built.faults))
+            if row is active:
+                error = f"ruleRevisions/{row.revision} does not compile any more: {summary(built.faults)}"
+                self.standing.bad(Origin.START, "storage", self._clock.now_ms(), error, built.faults)
         raise RulesInvalid(built.faults)
 
     async def validate(self, source: str) -> tuple[list[Diagnostic], int]:
@@ -145,20 +163,20 @@ class RuleBook:
         self, source: str, note: str = "", *, request_id: str = "", validate_only: bool = False
     ) -> RuleRevisionRow:
         """Makes a rule set the live revision. Raises RulesInvalid, REQUEST_ID_REUSED, LIMIT_REACHED."""
+        began_ms = self._clock.monotonic_ms()
         built = await self.built([("", source)])
-        return await self.publish_built(built, note, request_id=request_id, validate_only=validate_only)
-
-    async def publish_built(
-        self, built: Built, note: str, *, request_id: str = "", validate_only: bool = False
-    ) -> RuleRevisionRow:
-        """As `publish`, for what `built` gave."""
-        if built.compiled is None:
-            raise RulesInvalid(built.faults)
-        if len(note) > NOTE_CHARS_MAX:
-            raise invalid("note", f"at most {NOTE_CHARS_MAX} characters", note)
         if validate_only:
+            self._wanted(built, note)
             return self._row(built, note)
-        return await to_the_end(self._publish(built, note, "PublishRules", request_id))
+        with self._attempt("PublishRules"):
+            self._wanted(built, note)
+            coming = _Coming(Origin.CALL, "PublishRules", began_ms)
+            return await to_the_end(self._publish(built, note, coming, request_id))
+
+    async def publish_folder(self, built: Built, note: str, folder: str, began_ms: int) -> RuleRevisionRow:
+        """As `publish`, for what `built` gave of a folder; the folder tells `standing` of what is bad."""
+        self._wanted(built, note)
+        return await to_the_end(self._publish(built, note, _Coming(Origin.FOLDER, folder, began_ms), ""))
 
     async def get(self, revision: int | None) -> RuleRevisionRow:
         """None is the active one. Raises RULE_REVISION_NOT_FOUND."""
@@ -178,20 +196,58 @@ class RuleBook:
     async def roll_back(self, revision: int, note: str = "", *, request_id: str = "") -> RuleRevisionRow:
         """The content of an older revision, live under a new number. Raises RULE_REVISION_NOT_FOUND."""
         row = await self.get(revision)
+        began_ms = self._clock.monotonic_ms()
         built = await self.built([("", row.source)])
-        if built.compiled is None:
-            raise RulesInvalid(built.faults)
-        if len(note) > NOTE_CHARS_MAX:
-            raise invalid("note", f"at most {NOTE_CHARS_MAX} characters", note)
-        note = note or f"back to revision {revision}"
-        return await to_the_end(self._publish(built, note, "RollBackRules", request_id))
+        with self._attempt("RollBackRules"):
+            self._wanted(built, note)
+            note = note or f"back to revision {revision}"
+            coming = _Coming(Origin.CALL, "RollBackRules", began_ms)
+            return await to_the_end(self._publish(built, note, coming, request_id))
 
     @property
     def active(self) -> RuleRevisionRow | None:
         """The active revision; None before the first."""
         return self._active
 
+    @property
+    def live_ms(self) -> int:
+        """Since when this process has had the live revision live, UTC ms; 0 without one."""
+        return self._live_ms
+
     # --- inside ---------------------------------------------------------------------------------------------------
+    def _wanted(self, built: Built, note: str) -> None:
+        if built.compiled is None:
+            raise RulesInvalid(built.faults)
+        if len(note) > NOTE_CHARS_MAX:
+            raise invalid("note", f"at most {NOTE_CHARS_MAX} characters", note)
+
+    @contextmanager
+    def _attempt(self, method: str) -> Iterator[None]:
+        """A call that fails here is told by `standing`."""
+        try:
+            yield
+        except CuptimeError as refusal:
+            faults = refusal.diagnostics if isinstance(refusal, RulesInvalid) else ()
+            self.standing.bad(Origin.CALL, method, self._clock.now_ms(), refusal.message, faults)
+            raise
+
+    def _make_live(self, rules: CompiledRules, revision: int) -> None:
+        self._live = Snapshot(rules, revision)
+        self._live_ms = self._clock.now_ms()
+
+    def _stands(self, origin: Origin, source: str, built: Built, revision: int, began_ms: int) -> None:
+        self.standing.good(
+            Attempt(
+                origin,
+                source,
+                self._clock.now_ms(),
+                revision=revision,
+                rule_count=built.rule_count,
+                reused_count=built.compiled.reused if built.compiled is not None else 0,
+                took_ms=self._clock.monotonic_ms() - began_ms,
+            )
+        )
+
     def _row(self, built: Built, note: str) -> RuleRevisionRow:
         if built.compiled is None:
             raise RulesInvalid(built.faults)
@@ -208,8 +264,10 @@ class RuleBook:
             active=True,
         )
 
-    async def _publish(self, built: Built, note: str, method: str, request_id: str) -> RuleRevisionRow:
+    async def _publish(self, built: Built, note: str, coming: _Coming, request_id: str) -> RuleRevisionRow:
         """The answer kept for repeats is the revision's number."""
+        # What a folder publishes has no request id, so the method is never its path.
+        method = coming.source if coming.origin is Origin.CALL else "PublishRules"
 
         async def make() -> Made:
             row = self._row(built, note)
@@ -229,8 +287,10 @@ class RuleBook:
                 self._older[self._live.revision] = self._live.rules
                 while len(self._older) > COMPILED_KEPT_MAX:
                     self._older.popitem(last=False)
-            self._live = Snapshot(built.compiled, row.revision)
+            if built.compiled is not None:
+                self._make_live(built.compiled, row.revision)
             self._active = replace(row, active=True)
+            self._stands(coming.origin, coming.source, built, row.revision, coming.began_ms)
             _log.info(
                 "rule revision %d is live: %d rules, digest %s", row.revision, row.rule_count, row.digest
             )

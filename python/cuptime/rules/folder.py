@@ -22,6 +22,7 @@ from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError
 from cuptime.rules.book import RuleBook, RulesInvalid
 from cuptime.rules.diagnostic import Diagnostic, summary
+from cuptime.rules.standing import Attempt, Origin
 from cuptime.rules.watched import Changes, Watched, read_folder
 
 REVISIONS_LOOKED_AT_MAX: Final = 1_000
@@ -72,7 +73,7 @@ class RuleFolder:
     async def load(self, *, first: bool = False) -> FolderStatus:
         """Reads the folder and publishes it when its content is new and good."""
         async with self._loading:
-            now_ms = self._clock.now_ms()
+            now_ms, began_ms = self._clock.now_ms(), self._clock.monotonic_ms()
             try:
                 sources, faults, content = await asyncio.to_thread(read_folder, self._folder)
             except OSError as fault:
@@ -83,18 +84,32 @@ class RuleFolder:
             if not sources and not faults:
                 return self._not_good(now_ms, "there are no *.yaml files in the folder", ())
             if first and not faults and await self._published_last() == content:
+                self._book.standing.good(
+                    Attempt(
+                        Origin.FOLDER,
+                        str(self._folder),
+                        now_ms,
+                        revision=self._book.snapshot().revision,
+                        rule_count=self._book.active.rule_count if self._book.active is not None else 0,
+                    )
+                )
                 return self._good(now_ms)
-            return await self._publish(now_ms, sources, faults, content)
+            return await self._publish(now_ms, began_ms, sources, faults, content)
 
     async def _publish(
-        self, now_ms: int, sources: list[tuple[str, str]], faults: list[Diagnostic], content: str
+        self,
+        now_ms: int,
+        began_ms: int,
+        sources: list[tuple[str, str]],
+        faults: list[Diagnostic],
+        content: str,
     ) -> FolderStatus:
         built = await self._book.built(sources)
         faults = [*faults, *built.faults]
         if faults:
             return self._not_good(now_ms, summary(faults), tuple(faults))
         try:
-            await self._book.publish_built(built, NOTE + content)
+            await self._book.publish_folder(built, NOTE + content, str(self._folder), began_ms)
         except RulesInvalid as refusal:
             return self._not_good(now_ms, str(refusal), refusal.diagnostics)
         except CuptimeError as refusal:
@@ -145,4 +160,5 @@ class RuleFolder:
             error=error,
             faults=faults,
         )
+        self._book.standing.bad(Origin.FOLDER, str(self._folder), now_ms, error, faults)
         return self.status

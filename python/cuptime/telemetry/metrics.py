@@ -66,6 +66,18 @@ class PrometheusMetrics:
             "Rules asked about orders: each active rule once for each order; misses are these less hits and errors.",
             registry=at,
         )
+        self._rules_tried = Counter(
+            "scheduler_rule_loads_total", "Attempts to make rules live.", ["origin", "result"], registry=at
+        )
+        self._rules_standing = Gauge(
+            "scheduler_rule_load_good",
+            "1 when the last attempt of this origin was good.",
+            ["origin"],
+            registry=at,
+        )
+        self._rule_revision = Gauge(
+            "scheduler_rule_revision", "The live rule revision; 0 without rules.", registry=at
+        )
         self._tasks = Counter("cuptime_tasks_total", "Tasks that entered a state.", ["state"], registry=at)
         self._overlaps = Counter(
             "cuptime_overlaps_total", "Firings by what their overlap policy did.", ["effect"], registry=at
@@ -112,6 +124,12 @@ class PrometheusMetrics:
             self._rules.labels("hit", rule).inc(count)
         for rule, count in errors:
             self._rules.labels("error", rule).inc(count)
+
+    def rules_tried(self, origin: str, good: bool, revision: int) -> None:
+        self._rules_tried.labels(origin, "good" if good else "bad").inc()
+        self._rules_standing.labels(origin).set(int(good))
+        if good:
+            self._rule_revision.set(revision)
 
     def task(self, state: str, count: int) -> None:
         self._tasks.labels(state).inc(count)

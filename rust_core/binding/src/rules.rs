@@ -217,6 +217,11 @@ impl RuleSet {
     }
 
     #[getter]
+    fn reused(&self) -> usize {
+        self.inner.reused()
+    }
+
+    #[getter]
     fn digest(&self) -> &str {
         self.inner.digest()
     }

@@ -105,6 +105,8 @@ pub struct RuleSet {
     policy: Mode,
     /// How few rules are asked of many orders; `None` with an index.
     masks: Option<Arc<Masks>>,
+    /// Rules whose condition was not compiled anew.
+    reused: usize,
 }
 
 impl RuleSet {
@@ -160,6 +162,7 @@ impl RuleSet {
         let digest = digest::of_rules(&rules, &namespaces, schema);
         let mut seen = std::collections::HashSet::new();
         let mut compiled = Vec::with_capacity(rules.len());
+        let mut reused = 0;
         for (index, source) in rules.into_iter().enumerate() {
             check_envelope(&source, index, namespaces.len(), limits, &mut found);
             if !seen.insert(source.id.clone()) {
@@ -168,7 +171,10 @@ impl RuleSet {
             }
             let variables = defined.get(source.namespace).map_or(&[][..], Vec::as_slice);
             let program = match known.program(&source) {
-                Some(program) => Ok(Arc::clone(program)),
+                Some(program) => {
+                    reused += 1;
+                    Ok(Arc::clone(program))
+                }
                 None => condition(&source.condition, schema, variables, limits).map(Arc::new),
             };
             match program {
@@ -199,7 +205,8 @@ impl RuleSet {
             );
             return Err(vec![about_rule(Code::LimitCost, None, message)]);
         }
-        Ok(RuleSet::of(compiled, schema.clone(), limits.clone(), Arc::from(digest), namespaces.into()))
+        let set = RuleSet::of(compiled, schema.clone(), limits.clone(), Arc::from(digest), namespaces.into());
+        Ok(RuleSet { reused, ..set })
     }
 
     /// A set of compiled rules in rank order, indexed when there are enough.
@@ -222,7 +229,7 @@ impl RuleSet {
             _ => Mode::Collect,
         };
         let masks = if indexed { None } else { Masks::of(&rules).map(Arc::new) };
-        RuleSet { rules, schema, limits, digest, index, namespaces, policy, masks }
+        RuleSet { rules, schema, limits, digest, index, namespaces, policy, masks, reused: 0 }
     }
 
     /// The rules that `keep` says, compiled as they are: the same ranks among themselves, the same namespaces.
@@ -249,6 +256,11 @@ impl RuleSet {
     /// Rules in rank order: `rules()[index]` is the rule of a [`RuleIndex`].
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Rules whose conditions were taken over by [`RuleSet::compile_after`].
+    pub fn reused(&self) -> usize {
+        self.reused
     }
 
     /// Number of rules.

@@ -187,6 +187,77 @@ async def test_an_active_revision_that_compiles_no_more_gives_way_to_the_one_bef
     assert (await book.publish(rule("next"))).revision == 3
 
 
+async def test_it_is_told_what_is_live_and_what_was_wrong_with_what_is_not(shelf: Shelf) -> None:
+    assert shelf.book.standing.attempts() == []
+    await shelf.book.publish(rule("a") + rule("b", "true").removeprefix("rules:\n"))
+    shelf.clock.advance(500)
+    await shelf.book.publish(rule("a") + rule("c", "true").removeprefix("rules:\n"))
+    (good,) = shelf.book.standing.attempts()
+    assert (good.origin, good.source, good.revision, good.rule_count) == ("call", "PublishRules", 2, 2)
+    assert (good.attempted_ms, good.succeeded_ms, good.error) == (1_500, 1_500, "")
+    # Both conditions stood in the revision before.
+    assert good.reused_count == 2
+    assert shelf.book.live_ms == 1_500
+    shelf.clock.advance(500)
+    with pytest.raises(RulesInvalid):
+        await shelf.book.publish(rule("a", "user.teir == 'x'"))
+    (bad,) = shelf.book.standing.attempts()
+    assert (bad.attempted_ms, bad.succeeded_ms, bad.revision) == (2_000, 1_500, 2)
+    assert [(fault.code, fault.line, fault.column) for fault in bad.faults] == [("UNKNOWN_NAME", 3, 17)]
+    assert "UNKNOWN_NAME" in bad.error
+    # A mere check is no attempt.
+    await shelf.book.publish(rule("a"), validate_only=True)
+    assert shelf.book.standing.attempts() == [bad]
+    await shelf.book.roll_back(1)
+    (back,) = shelf.book.standing.attempts()
+    assert (back.source, back.revision, back.error, back.faults) == ("RollBackRules", 3, "", ())
+
+
+async def test_a_start_with_a_revision_that_is_bad_by_now_says_so(shelf: Shelf) -> None:
+    await shelf.book.publish(rule("good"))
+    await shelf.book.publish(rule("newer"))
+    stored = await shelf.storage.rule_revision(None)
+    assert stored is not None
+    broken = replace(stored, source="rules: [")
+
+    async def damaged(revision: int | None) -> RuleRevisionRow | None:
+        return broken if revision in (None, 2) else None
+
+    shelf.storage.rule_revision = damaged  # type: ignore[method-assign]
+    book = await shelf.open()
+    (start,) = book.standing.attempts()
+    assert (start.origin, start.succeeded_ms, start.faults[0].code) == ("start", 0, "YAML_SYNTAX")
+    assert "ruleRevisions/2 does not compile any more" in start.error
+    assert book.snapshot().revision == 1
+
+
+async def test_a_batch_sees_one_revision_while_others_are_published(shelf: Shelf) -> None:
+    """Revision r tags quantities above r: what a batch answers says under which revision each order was judged."""
+
+    def more_than(revision: int) -> str:
+        return rule("more", f"order.quantity > {revision}")
+
+    await shelf.book.publish(more_than(1))
+    facts: list[dict[str, object]] = [{"order.quantity": quantity} for quantity in range(200)]
+    seen: set[int] = set()
+    over = asyncio.Event()
+
+    async def judge() -> None:
+        while not over.is_set():
+            held = shelf.book.snapshot()
+            assert held.rules is not None
+            found = await asyncio.to_thread(held.rules.evaluate, facts, 0, "collect")
+            assert [bool(ranks) for ranks in found] == [q > held.revision for q in range(200)]
+            seen.add(held.revision)
+
+    judges = [asyncio.create_task(judge()) for _ in range(4)]
+    for revision in range(2, 60):
+        await shelf.book.publish(more_than(revision))
+    over.set()
+    await asyncio.gather(*judges)
+    assert len(seen) > 10
+
+
 async def test_counters_go_by_rule_and_outlive_revisions(shelf: Shelf) -> None:
     await shelf.book.publish(rule("a"))
     shelf.book.count(10, [("a", 3)], [("b", 1)])

@@ -93,6 +93,31 @@ async def test_a_revision_that_came_by_rpc_outlives_a_restart(
     assert shelf.book.snapshot().revision == 3
 
 
+async def test_a_restart_with_a_broken_folder_has_the_last_good_set_and_says_so(
+    shelf: Shelf, folder: RuleFolder, tmp_path: Path
+) -> None:
+    (tmp_path / "20-bad.yaml").write_text(rule("bad", "user.teir == 'x'"))
+    book = await shelf.open()
+    again = RuleFolder(book, tmp_path, shelf.clock)
+    await again.load(first=True)
+    assert book.snapshot().revision == 1
+    assert book.snapshot().rules is not None
+    start, from_folder = book.standing.attempts()
+    assert (start.origin, start.revision, start.error) == ("start", 1, "")
+    assert (from_folder.origin, from_folder.source) == ("folder", str(tmp_path))
+    assert (from_folder.succeeded_ms, from_folder.faults[0].file) == (0, "20-bad.yaml")
+    # A call that succeeds says nothing about the folder.
+    await book.publish(rule("by_call"))
+    assert [attempt.origin for attempt in book.standing.attempts()] == ["start", "folder", "call"]
+    assert book.standing.attempts()[1].error
+    (tmp_path / "20-bad.yaml").write_text(rule("bad", "user.tier == 'x'"))
+    await again.load()
+    mended = book.standing.attempts()[1]
+    assert (mended.error, mended.faults, mended.revision, mended.rule_count) == ("", (), 3, 2)
+    # `early` has another condition than what is live since the call: nothing is taken over but what is the same text.
+    assert mended.reused_count == 1
+
+
 async def test_a_folder_that_is_not_there_stops_nothing(shelf: Shelf, tmp_path: Path) -> None:
     await shelf.book.publish(rule())
     folder = RuleFolder(shelf.book, tmp_path / "missing", shelf.clock)
