@@ -94,7 +94,7 @@ bench-wheel: setup ## The timing wheel beside its peers, in one table; the first
 	@$(PY) benches/wheel.py $(ARGS)
 
 .PHONY: torture-wheel
-torture-wheel: ## The wheel against its oracle for ten million operations (minutes).
+torture-wheel: ## The wheel against its oracles: ten million operations, then a billion (WHEEL_OPERATIONS=, WHEEL_SEED= for more).
 	@cargo test -p cuptime-wheel --profile thorough $(if $(CI),--locked) -- --ignored --nocapture
 
 .PHONY: lint

@@ -12,14 +12,15 @@
 use crate::chunks::{Ref, CHUNK_REFS};
 use crate::placement::Placement;
 use crate::slab::{Node, TimerKey, NOWHERE, PAUSED};
-use crate::wheel::{check_columns, Wheel, WheelError, DIRECT};
+use crate::slot::DIRECT;
+use crate::wheel::{check_columns, Wheel, WheelError};
 
 /// Timers armed at once: all columns of a block stay in the second-level cache.
 const BLOCK: usize = 4_096;
 /// A batch of fewer timers than one for this many slots meets so few slots twice that counting gains nothing.
 const COUNT_MIN_SHARE: usize = 4;
 /// Keys or nodes read ahead in one pass.
-const AHEAD: usize = 64;
+const AHEAD: usize = 256;
 
 /// Where the next timer of a slot goes: the place of its ref, and in the upper half its rank, the position of its node
 /// among those taken for the block. While counting: how many timers there are.
@@ -45,7 +46,7 @@ impl Cursor {
     }
 }
 
-/// Room for a block, kept from call to call.
+/// Room for a block of timers, kept from call to call.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     /// In the caller's order: each timer's slot; one past the rings' for all that go beyond them.
@@ -54,13 +55,15 @@ pub(crate) struct Scratch {
     cursors: Vec<Cursor>,
     /// By slot: the nodes.
     indices: Vec<u32>,
+    /// Not of a batch: places of the refs that are being moved down or fired.
+    pub(crate) current: Vec<u32>,
 }
 
 impl Scratch {
     pub(crate) fn memory_bytes(&self) -> usize {
         self.slots.capacity() * size_of::<u16>()
             + self.cursors.capacity() * size_of::<Cursor>()
-            + self.indices.capacity() * size_of::<u32>()
+            + (self.indices.capacity() + self.current.capacity()) * size_of::<u32>()
     }
 }
 
@@ -98,6 +101,7 @@ impl Wheel {
             for (&place, slot) in places.iter().zip(&mut slots) {
                 *slot = if place < PAUSED { self.pool.slot_of(place) } else { 0 };
             }
+            self.slab.touch_vacancy(keys);
             for ((&key, &place), &slot) in keys.iter().zip(&places).zip(&slots) {
                 // Asked again: the same key may stand twice in a batch.
                 let armed = self.slab.find(key).is_some();

@@ -38,6 +38,7 @@ impl Bitmap {
     }
 
     /// Steps from `from` to the next set bit around the ring; 0 when `from` itself is set.
+    #[inline]
     pub(crate) fn steps_to_next(&self, from: u32) -> Option<u64> {
         let (word, shift) = (from as usize / 64, from % 64);
         let here = self.words[word] >> shift;

@@ -2,7 +2,8 @@
 
 use crate::layout::{OVERFLOW, RINGS};
 use crate::slab::PAUSED;
-use crate::wheel::{Due, Wheel, DIRECT, MOVED};
+use crate::slot::{DIRECT, MOVED};
+use crate::wheel::{Due, Wheel};
 
 /// All armed timers; see [`Wheel::iter`].
 #[derive(Debug)]

@@ -99,8 +99,7 @@ impl ChunkPool {
         loop {
             let run = left.min(CHUNK_REFS - list.end % CHUNK_REFS);
             // All lines of a block are fetched here, side by side; as stores they would wait for one another.
-            let lines = self.refs[list.end as usize..(list.end + run) as usize].iter().step_by(LINE_REFS);
-            black_box(lines.fold(0, |sum, entry| sum ^ entry.index));
+            Self::touch_lines(&self.refs[list.end as usize..(list.end + run) as usize]);
             left -= run;
             list.end += run;
             if left == 0 {
@@ -141,19 +140,19 @@ impl ChunkPool {
         (list.front, &self.refs[list.front as usize..list.front as usize + length])
     }
 
-    /// The oldest refs, at most `limit`, chunk by chunk.
-    pub(crate) fn runs(&self, list: &List, limit: usize) -> impl Iterator<Item = &[Ref]> {
+    /// The oldest refs, at most `limit`, chunk by chunk, each with the place of its first.
+    pub(crate) fn runs(&self, list: &List, limit: usize) -> impl Iterator<Item = (u32, &[Ref])> {
         let (mut list, mut left) = (*list, limit);
         std::iter::from_fn(move || {
             let (first, run) = self.run(&list, left);
             left -= run.len();
-            let last = first + run.len() as u32;
-            if last == list.end || run.is_empty() {
+            let end = first + run.len() as u32;
+            if end == list.end || run.is_empty() {
                 list = List::EMPTY;
             } else {
-                list.front = self.following(last - 1);
+                list.front = self.following(end - 1);
             }
-            (!run.is_empty()).then_some(run)
+            (!run.is_empty()).then_some((first, run))
         })
     }
 
@@ -226,6 +225,12 @@ impl ChunkPool {
     /// Brings refs into the cache; see [`crate::slab::Slab::touch`].
     pub(crate) fn touch(&self, places: impl Iterator<Item = u32>) {
         black_box(places.fold(0, |sum, place| sum ^ self.refs[place as usize].index));
+    }
+
+    /// As [`ChunkPool::touch`], for refs that lie side by side.
+    #[inline]
+    pub(crate) fn touch_lines(run: &[Ref]) {
+        black_box(run.iter().step_by(LINE_REFS).fold(0, |sum, entry| sum ^ entry.index));
     }
 
     /// Overwrites the ref at a place.

@@ -6,7 +6,8 @@
 //! the gap between the writing and the reading cursor is wiped.
 
 use crate::chunks::Ref;
-use crate::wheel::{Slot, Wheel};
+use crate::slot::Slot;
+use crate::wheel::Wheel;
 
 /// A slot is rewritten when it has more than `3 * live + SLACK` refs.
 const SLACK: u32 = 64;

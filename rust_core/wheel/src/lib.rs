@@ -116,6 +116,7 @@ mod passage;
 mod pause;
 mod placement;
 mod slab;
+mod slot;
 mod stats;
 mod vacancy;
 mod wheel;

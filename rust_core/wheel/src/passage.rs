@@ -1,8 +1,9 @@
 //! How time passes: firing, moving slots down within a budget, and knowing when to be called next.
 
-use crate::chunks::{Ref, CHUNK_REFS};
+use crate::chunks::ChunkPool;
 use crate::layout::OVERFLOW;
-use crate::wheel::{Due, Wheel, DIRECT, MOVED};
+use crate::slot::MOVED;
+use crate::wheel::{Due, Wheel};
 
 /// Refs moved down or compacted per advance even when nothing presses: about 8 us of work.
 const BUDGET_MIN: usize = 256;
@@ -10,7 +11,7 @@ const BUDGET_MIN: usize = 256;
 /// called again. A wheel that is driven regularly has nothing to force.
 const FORCED_MAX: usize = 1 << 16;
 
-/// Refs whose nodes are fetched in one go.
+/// Refs looked at in one go.
 const AHEAD: usize = 256;
 
 /// What an [`Wheel::advance`] did.
@@ -62,15 +63,15 @@ impl Wheel {
     /// A lower bound of the next firing: exact when that is less than the first ring away and no
     /// slot has to be moved down before, else the time at which the first slot may be moved down.
     pub fn next_event_ms(&self) -> Option<u64> {
-        if self.is_empty() {
+        if self.forcing {
+            return (!self.is_empty()).then_some(self.now_ms);
+        }
+        let fire = self.next_fire();
+        if fire.is_none() && self.opens == u64::MAX {
             return None;
         }
-        if self.forcing || self.present_live() > 0 {
-            return Some(self.now_ms);
-        }
-        let fire = self.earliest(0).map_or(u64::MAX, |id| self.number_of(id));
         // A slot that is open already is moved with the next tick, not at once: there is no hurry.
-        let tick = fire.min(self.opens.max(self.now_tick.saturating_add(1)));
+        let tick = fire.unwrap_or(u64::MAX).min(self.opens.max(self.now_tick.saturating_add(1)));
         Some(self.layout.tick_start_ms(tick).max(self.now_ms))
     }
 
@@ -100,6 +101,13 @@ impl Wheel {
         Some(self.layout.slot_id(level, now_number.wrapping_add(steps)))
     }
 
+    /// The first tick of the first ring that has live timers.
+    #[inline]
+    fn next_fire(&self) -> Option<u64> {
+        let steps = self.occupied[0].steps_to_next(self.layout.slot_id(0, self.now_tick))?;
+        Some(self.now_tick.saturating_add(steps))
+    }
+
     fn present_live(&self) -> u32 {
         self.slots[self.layout.slot_id(0, self.now_tick) as usize].live
     }
@@ -112,78 +120,84 @@ impl Wheel {
         }
         self.abandon_compaction(id);
         let horizon_ms = self.horizon_ms(id);
-        let mut live = [Ref::WIPED; CHUNK_REFS as usize];
-        let (mut fired, mut ahead) = (0, 0);
+        let mut current = std::mem::take(&mut self.scratch.current);
+        let mut fired = 0;
         while fired < limit {
-            if ahead == 0 {
-                ahead = self.look_ahead(id, limit - fired);
-            }
-            let (seen, count) = self.take_run(id, ahead.min(limit - fired), &mut live);
+            let (seen, count) = self.look(id, limit - fired, &mut current);
             if seen == 0 {
                 break;
             }
-            ahead -= seen;
             out.reserve(count);
-            for &entry in &live[..count] {
+            for &place in &current[..count] {
+                let entry = self.pool.read(place);
                 let deadline_ms = self.deadline_of(horizon_ms, entry);
                 let key = self.slab.remove(entry.index);
                 out.push(Due { key, payload: entry.payload, deadline_ms });
             }
             if !self.elders.is_empty() {
-                for entry in &live[..count] {
-                    self.elders.remove(&entry.index);
+                for &place in &current[..count] {
+                    self.elders.remove(&self.pool.read(place).index);
                 }
             }
             fired += count;
-            self.slots[id as usize].live -= count as u32;
-            if self.slots[id as usize].live == 0 {
-                self.empty_slot(id);
+            if self.drop_oldest(id, seen, count) {
                 break;
             }
         }
+        self.scratch.current = current;
         fired
     }
 
-    /// Takes the oldest refs of a slot, all of one chunk and at most `limit`: the moved ones first, they were
-    /// armed earlier. Says how many they were, and how many of them, now in `live`, are current.
+    /// Looks at the oldest refs of a slot, at most `limit` and at most [`AHEAD`]: the moved ones first, they were armed
+    /// earlier. Says how many they were, and how many of them are current; those are in `current`, by place.
     ///
-    /// The nodes are looked at in a pass of their own: nothing in it depends on what a node says, so their
-    /// cache misses overlap.
-    fn take_run(&mut self, id: u32, limit: usize, live: &mut [Ref; CHUNK_REFS as usize]) -> (usize, usize) {
-        let slot = &mut self.slots[id as usize];
-        let lane = if slot.lanes[MOVED].is_empty() { DIRECT } else { MOVED };
-        let (first, run) = self.pool.run(&slot.lanes[lane], limit);
-        let (seen, mut count) = (run.len(), 0);
-        for (place, &entry) in (first..).zip(run) {
-            live[count % CHUNK_REFS as usize] = entry;
-            count += usize::from(self.slab.is_at(entry.index, place));
+    /// In passes, so that cache misses overlap: all lines of refs first, then the nodes. Nothing in a pass depends on
+    /// what was loaded in it, and there is little else in it, so that many loads are under way at once.
+    fn look(&self, id: u32, limit: usize, current: &mut Vec<u32>) -> (usize, usize) {
+        current.resize(AHEAD, 0);
+        let limit = limit.min(AHEAD);
+        let (mut seen, mut count) = (0, 0);
+        for list in &self.slots[id as usize].lanes {
+            self.pool.runs(list, limit).for_each(|(_, run)| ChunkPool::touch_lines(run));
         }
-        if seen > 0 {
-            self.pool.skip(&mut slot.lanes[lane], seen);
-            slot.refs -= seen as u32;
-            self.refs -= seen;
+        for list in &self.slots[id as usize].lanes {
+            for (first, run) in self.pool.runs(list, limit - seen) {
+                for (place, entry) in (first..).zip(run) {
+                    current[count % AHEAD] = place;
+                    count += usize::from(self.slab.is_at(entry.index, place));
+                }
+                seen += run.len();
+            }
         }
         (seen, count)
     }
 
-    /// Brings the nodes of the oldest `limit` refs of a slot, but at most [`AHEAD`], into the cache; says how many refs
-    /// they are. A load that nothing waits for takes five instructions a ref, so more misses are under way at once than
-    /// while the refs are worked on.
-    fn look_ahead(&self, id: u32, limit: usize) -> usize {
-        let mut left = limit.min(AHEAD);
-        for list in &self.slots[id as usize].lanes {
-            for run in self.pool.runs(list, left) {
-                self.slab.touch(run.iter().map(|entry| entry.index));
-                left -= run.len();
+    /// Takes the oldest `seen` refs off a slot, of which `count` were of timers that have left it; says whether it
+    /// is empty now.
+    fn drop_oldest(&mut self, id: u32, seen: usize, count: usize) -> bool {
+        let slot = &mut self.slots[id as usize];
+        let mut left = seen;
+        for list in &mut slot.lanes {
+            while left > 0 && !list.is_empty() {
+                let run = self.pool.run(list, left).1.len();
+                self.pool.skip(list, run);
+                left -= run;
             }
         }
-        limit.min(AHEAD) - left
+        self.refs -= seen;
+        slot.refs -= seen as u32;
+        slot.live -= count as u32;
+        let empty = slot.live == 0;
+        if empty {
+            self.empty_slot(id);
+        }
+        empty
     }
 
     /// The next tick at which something must happen: a firing, or a slot that must have been moved down.
     fn next_stop(&self) -> Option<u64> {
         // The very last tick is one that a timer can fire at; no slot above the ticks begins there.
-        let fire = self.earliest(0).map(|id| self.number_of(id));
+        let fire = self.next_fire();
         let force = (self.forces != u64::MAX).then_some(self.forces);
         fire.into_iter().chain(force).min()
     }
@@ -250,31 +264,27 @@ impl Wheel {
         self.abandon_compaction(id);
         let level = self.slots[id as usize].level as usize - 1;
         let horizon_ms = self.horizon_ms(id);
-        let mut live = [Ref::WIPED; CHUNK_REFS as usize];
-        let (mut spent, mut ahead) = (0, 0);
+        let mut current = std::mem::take(&mut self.scratch.current);
+        let mut spent = 0;
         while spent < quota {
-            if ahead == 0 {
-                ahead = self.look_ahead(id, quota - spent);
-            }
-            let (seen, count) = self.take_run(id, ahead, &mut live);
+            let (seen, count) = self.look(id, quota - spent, &mut current);
             if seen == 0 {
                 break;
             }
-            ahead -= seen;
             spent += seen;
-            for &entry in &live[..count] {
+            for &place in &current[..count] {
+                let entry = self.pool.read(place);
                 let target = self.placement.slot_at(level, self.deadline_of(horizon_ms, entry));
                 let place = self.append(target, MOVED, entry);
                 self.slab.set_place(entry.index, place);
             }
             self.refs += count;
             self.counters.moved += count as u64;
-            self.slots[id as usize].live -= count as u32;
-            if self.slots[id as usize].live == 0 {
-                self.empty_slot(id);
+            if self.drop_oldest(id, seen, count) {
                 break;
             }
         }
+        self.scratch.current = current;
         spent
     }
 }

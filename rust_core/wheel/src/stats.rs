@@ -2,7 +2,8 @@
 
 use crate::layout::LEVELS;
 use crate::pause::Paused;
-use crate::wheel::{Slot, Wheel};
+use crate::slot::Slot;
+use crate::wheel::Wheel;
 
 /// Sums since the wheel was made.
 #[derive(Clone, Copy, Debug, Default)]

@@ -6,6 +6,8 @@
 //! of freed indices hands them back in the order of the cancels: a random line for each, when armed and again whenever
 //! the slot is read.) And it takes a bit where a stack takes four bytes.
 
+use std::hint::black_box;
+
 const WORD: usize = u64::BITS as usize;
 
 /// A set of indices, from which the next one onwards is taken.
@@ -52,6 +54,13 @@ impl Vacancy {
         if bits == 0 {
             self.note(word);
         }
+    }
+
+    /// Brings the words of some indices into the cache.
+    #[inline]
+    pub(crate) fn touch(&self, indices: impl Iterator<Item = u32>) {
+        let words = indices.filter_map(|index| self.words.get(index as usize / WORD));
+        black_box(words.fold(0, |sum, bits| sum ^ bits));
     }
 
     /// Takes the next index, onwards from the last one taken.
@@ -122,14 +131,14 @@ impl Vacancy {
     }
 
     /// A word has got its first bit.
-    #[cold]
+    #[inline]
     fn note(&mut self, word: usize) {
         self.summary[word / WORD] |= 1 << (word % WORD);
         self.top[word / WORD / WORD] |= 1 << (word / WORD % WORD);
     }
 
     /// A word has lost its last bit.
-    #[cold]
+    #[inline]
     fn forget(&mut self, word: usize) {
         self.summary[word / WORD] &= !(1 << (word % WORD));
         if self.summary[word / WORD] == 0 {

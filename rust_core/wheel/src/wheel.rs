@@ -1,23 +1,19 @@
-//! The wheel's state and its operations on one timer. Batches are in `batch.rs`, time moves in
+//! The wheel's state and its operations on one timer. Slots are in `slot.rs`, batches in `batch.rs`, time moves in
 //! `passage.rs`, garbage goes in `compaction.rs`, proofs are in `check.rs`.
 
 use std::collections::BTreeMap;
 
 use crate::batch::Scratch;
 use crate::bitmap::Bitmap;
-use crate::chunks::{ChunkPool, List, Ref};
-use crate::compaction::{is_dirty, Compaction};
+use crate::chunks::{ChunkPool, Ref};
+use crate::compaction::Compaction;
 use crate::grow::grow;
 use crate::layout::{Layout, OVERFLOW, RINGS};
 use crate::pause::Paused;
 use crate::placement::Placement;
 use crate::slab::{Slab, TimerKey, PAUSED};
+use crate::slot::{Slot, DIRECT};
 use crate::stats::Counters;
-
-/// Lane of refs moved down from the level above: armed earlier than everything in [`DIRECT`].
-pub(crate) const MOVED: usize = 0;
-/// Lane of refs put here when they were armed.
-pub(crate) const DIRECT: usize = 1;
 
 /// Deadlines further back than this are elders. A ref holds 32 bits of ms (49.7 days), of which
 /// [`AHEAD_MS`] lie ahead of the present.
@@ -84,27 +80,6 @@ pub struct Due {
     pub payload: u64,
     /// The deadline exactly as given, not rounded.
     pub deadline_ms: u64,
-}
-
-/// One slot of a ring, or one day of the overflow.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) lanes: [List; 2],
-    /// Day of an overflow bucket that is in use; a ring's slot is numbered by where the present is.
-    pub(crate) day: u64,
-    /// Refs whose timer is still armed.
-    pub(crate) live: u32,
-    /// All refs, garbage included. Zero whenever `live` is.
-    pub(crate) refs: u32,
-    pub(crate) level: u8,
-    /// Waits for compaction, or is being compacted.
-    pub(crate) queued: bool,
-}
-
-impl Slot {
-    pub(crate) fn new(level: usize) -> Self {
-        Self { lanes: [List::EMPTY; 2], day: 0, live: 0, refs: 0, level: level as u8, queued: false }
-    }
 }
 
 /// A hierarchical timing wheel. See the [crate] documentation for the contract and the picture.
@@ -280,11 +255,16 @@ impl Wheel {
         self.counters.rescheduled += 1;
         self.quit(index, place);
         let place = self.put(index, deadline_ms, payload);
-        if let Some(key) = self.slab.renew(index, place) {
-            return key;
+        match self.slab.renew(index, place) {
+            Some(key) => key,
+            None => self.move_out(index, place, deadline_ms, payload),
         }
-        // Its node has no generation left: the ref that was put is garbage, and the timer moves to another node.
-        self.quit(index, place);
+    }
+
+    /// Arms a timer in another node: its own, whose ref is at `place`, has no generation left.
+    #[cold]
+    fn move_out(&mut self, index: u32, place: u32, deadline_ms: u64, payload: u64) -> TimerKey {
+        self.disarm(index, place);
         self.arm(deadline_ms, payload)
     }
 
@@ -298,6 +278,7 @@ impl Wheel {
     }
 
     /// Puts the ref of the timer at `index` into the slot of its deadline; returns its place.
+    #[inline]
     fn put(&mut self, index: u32, deadline_ms: u64, payload: u64) -> u32 {
         let slot = self.slot_for(deadline_ms);
         let place = self.append(slot, DIRECT, Ref { payload, deadline_low: deadline_ms as u32, index });
@@ -320,6 +301,7 @@ impl Wheel {
     }
 
     /// Takes a timer out of wherever it waits; its node is the caller's.
+    #[inline]
     fn quit(&mut self, index: u32, place: u32) {
         if place == PAUSED {
             self.paused.remove(&index);
@@ -329,18 +311,6 @@ impl Wheel {
             self.elders.remove(&index);
         }
         self.leave(self.pool.slot_of(place));
-    }
-
-    /// One timer less in a slot.
-    #[inline]
-    pub(crate) fn leave(&mut self, id: u32) {
-        let slot = &mut self.slots[id as usize];
-        slot.live -= 1;
-        if slot.live == 0 {
-            self.empty_slot(id);
-        } else if is_dirty(slot) {
-            self.note_dirty(id);
-        }
     }
 
     fn payload_at(&self, index: u32, place: u32) -> u64 {
@@ -390,90 +360,6 @@ impl Wheel {
         self.slots[id as usize].day = day;
         self.overflow.insert(day, id);
         id
-    }
-
-    /// Puts a live ref at the end of a lane; returns its place. The caller counts it in `refs` of the wheel.
-    #[inline]
-    pub(crate) fn append(&mut self, id: u32, lane: usize, entry: Ref) -> u32 {
-        if self.slots[id as usize].live == 0 {
-            self.occupy(id);
-        }
-        let slot = &mut self.slots[id as usize];
-        slot.live += 1;
-        slot.refs += 1;
-        self.pool.push(&mut slot.lanes[lane], id, entry)
-    }
-
-    /// Makes room at the end of a slot for `count` timers that are armed now; returns the first one's place.
-    pub(crate) fn append_many(&mut self, id: u32, count: u32) -> u32 {
-        if self.slots[id as usize].live == 0 {
-            self.occupy(id);
-        }
-        let slot = &mut self.slots[id as usize];
-        slot.live += count;
-        slot.refs += count;
-        self.pool.lengthen(&mut slot.lanes[DIRECT], id, count)
-    }
-
-    /// Notes that a slot is about to get its first timer.
-    #[cold]
-    fn occupy(&mut self, id: u32) {
-        let level = self.slots[id as usize].level as usize;
-        if level < RINGS {
-            self.occupied[level].set(id - self.layout.slot_id(level, 0));
-        }
-        if level > 0 {
-            let number = self.number_of(id);
-            self.opens = self.opens.min(self.layout.open_at(level, number));
-            self.forces = self.forces.min(self.layout.force_at(level, number));
-        }
-    }
-
-    /// Frees a slot without live timers: whatever refs it has are garbage.
-    pub(crate) fn empty_slot(&mut self, id: u32) {
-        self.abandon_compaction(id);
-        let slot = &mut self.slots[id as usize];
-        debug_assert_eq!(slot.live, 0);
-        self.refs -= slot.refs as usize;
-        slot.refs = 0;
-        let [moved, direct] = &mut slot.lanes;
-        self.pool.release(moved);
-        self.pool.release(direct);
-        let level = slot.level as usize;
-        if level < RINGS {
-            self.occupied[level].clear(id - self.layout.slot_id(level, 0));
-        } else {
-            self.overflow.remove(&slot.day);
-            self.spare_buckets.push(id);
-        }
-        if level > 0 {
-            self.look_up();
-        }
-    }
-
-    /// Finds anew which slot above the ticks comes first.
-    #[cold]
-    fn look_up(&mut self) {
-        (self.opens, self.forces) = (u64::MAX, u64::MAX);
-        if self.is_empty() {
-            return;
-        }
-        for level in 1..=OVERFLOW {
-            if let Some(id) = self.earliest(level) {
-                let number = self.number_of(id);
-                self.opens = self.opens.min(self.layout.open_at(level, number));
-                self.forces = self.forces.min(self.layout.force_at(level, number));
-            }
-        }
-    }
-
-    /// Absolute number of an occupied slot at its level.
-    pub(crate) fn number_of(&self, id: u32) -> u64 {
-        let slot = &self.slots[id as usize];
-        match slot.level as usize {
-            OVERFLOW => slot.day,
-            level => self.placement.number_of(level, id),
-        }
     }
 
     /// An instant after all deadlines of a slot, elders' aside, and less than 2^32 ms after each.

@@ -63,7 +63,7 @@ fn step(pair: &mut Pair, dice: &mut Dice, tilt: Tilt) {
             0 => pair.advance_to_next(),
             1 => drop(pair.advance(now_ms.saturating_sub(dice.log_uniform(30)), limit)),
             2 => drop(pair.wheel.maintain(dice.below(50) as usize)),
-            _ => drop(pair.advance(now_ms + dice.log_uniform(tilt.jump_bits), limit)),
+            _ => drop(pair.advance(now_ms.saturating_add(dice.log_uniform(tilt.jump_bits)), limit)),
         }
         return;
     }

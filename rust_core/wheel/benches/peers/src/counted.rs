@@ -59,6 +59,17 @@ pub fn counted_next_event(wheel: &Wheel) {
     (0..TIMERS).for_each(|_| _ = black_box(black_box(wheel).next_event_ms()));
 }
 
+/// A day with one timer in it, passed in one call.
+#[inline(never)]
+pub fn counted_day_passed(wheel: &mut Wheel, due: &mut Vec<Due>) {
+    for _ in 0..TIMERS {
+        due.clear();
+        let to_ms = wheel.now_ms() + 24 * 60 * MINUTE_MS;
+        wheel.insert(to_ms, 1).unwrap();
+        assert!(wheel.advance(to_ms, 1, due).done && due.len() == 1);
+    }
+}
+
 pub fn run() {
     let mut dice = Dice(3);
     let mut wheel = Wheel::new(Config { tick_ms: 10, capacity: 1 << 30 }, START_MS).unwrap();
@@ -80,4 +91,5 @@ pub fn run() {
     wheel.insert_batch(&due_ms, &payloads, &mut keys).unwrap();
     counted_expire(&mut wheel, &mut Vec::with_capacity(BATCH));
     assert!(wheel.is_empty());
+    counted_day_passed(&mut wheel, &mut Vec::with_capacity(1));
 }

@@ -32,6 +32,10 @@ pub trait Peer {
     fn prepare(&mut self, _to_ms: u64) {}
     /// Appends the payloads of all that is due.
     fn advance(&mut self, to_ms: u64, due: &mut Vec<u64>);
+    /// When there is something to do; `None` for a peer that cannot say without being changed.
+    fn next_ms(&self) -> Option<u64> {
+        None
+    }
     /// Lets go of a key whose timer fired.
     fn forget(_key: Self::Key) {}
 }
@@ -82,6 +86,10 @@ impl Peer for Ours {
         self.wheel.reschedule(key, START_MS + deadline_ms).unwrap()
     }
 
+    fn next_ms(&self) -> Option<u64> {
+        self.wheel.next_event_ms()
+    }
+
     fn advance(&mut self, to_ms: u64, due: &mut Vec<u64>) {
         loop {
             let done = self.wheel.advance(START_MS + to_ms, 4096, &mut self.due).done;
@@ -124,7 +132,7 @@ impl Peer for Tokio {
 
     fn cancel(&mut self, keys: Vec<Self::Key>) {
         let _inside = self.runtime.enter();
-        keys.iter().for_each(|key| drop(self.queue.remove(key)));
+        keys.iter().for_each(|key| _ = self.queue.remove(key));
     }
 
     fn reschedule(&mut self, key: Self::Key, _: u64, deadline_ms: u64) -> Self::Key {
@@ -200,6 +208,10 @@ impl Peer for Heap {
         self.arm(deadline_ms, payload)
     }
 
+    fn next_ms(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((deadline_ms, ..))| *deadline_ms)
+    }
+
     fn advance(&mut self, to_ms: u64, due: &mut Vec<u64>) {
         while let Some(&Reverse((deadline_ms, index, generation))) = self.heap.peek() {
             if deadline_ms > to_ms {
@@ -239,6 +251,10 @@ impl Peer for Keyed {
     fn reschedule(&mut self, key: u64, _: u64, deadline_ms: u64) -> u64 {
         self.0.set_priority(&key, Reverse(deadline_ms)).unwrap();
         key
+    }
+
+    fn next_ms(&self) -> Option<u64> {
+        self.0.peek().map(|(_, deadline_ms)| deadline_ms.0)
     }
 
     fn advance(&mut self, to_ms: u64, due: &mut Vec<u64>) {
@@ -351,6 +367,10 @@ impl Peer for Nexus {
         self.wheel.reschedule(key, at)
     }
 
+    fn next_ms(&self) -> Option<u64> {
+        self.wheel.next_deadline().map(|at| at.duration_since(self.start).as_millis() as u64)
+    }
+
     fn advance(&mut self, to_ms: u64, due: &mut Vec<u64>) {
         let to = self.at(to_ms);
         self.wheel.poll_and_rebalance(to, due);
@@ -391,6 +411,10 @@ impl Peer for SlabWheel {
     fn reschedule(&mut self, key: Self::Key, payload: u64, deadline_ms: u64) -> Self::Key {
         self.wheel.remove(key).unwrap();
         self.wheel.insert(self.start + Duration::from_millis(deadline_ms), payload)
+    }
+
+    fn next_ms(&self) -> Option<u64> {
+        self.wheel.next_expiry().map(|at| at.duration_since(self.start).as_millis() as u64)
     }
 
     fn advance(&mut self, to_ms: u64, due: &mut Vec<u64>) {

@@ -2,10 +2,9 @@
 //! cancelled before they fall due. Deterministic: every exact peer fires the same timers at the same ticks, so the
 //! digest of a run must be equal for all.
 
-use std::time::Instant;
-
 use crate::dice::Dice;
 use crate::peers::{Peer, TICK_MS};
+use crate::workload::thread_ns;
 
 const IDLE: u64 = 0; // moved at every request; closes the connection
 const CLOSE: u64 = 1; // after closing: frees it
@@ -122,7 +121,7 @@ pub fn run<P: Peer>(connections: usize, seconds: u64) -> Outcome {
     let (mut fired, mut digest) = (0, 0_u64);
     let mut due = Vec::new();
     let mut opened = 0;
-    let start = Instant::now();
+    let start_ns = thread_ns();
     while server.now_ms < seconds * 1_000 {
         // They arrive over the first two seconds.
         let arrived = (connections as u64 * server.now_ms / 2_000).min(connections as u64) as usize;
@@ -143,7 +142,7 @@ pub fn run<P: Peer>(connections: usize, seconds: u64) -> Outcome {
             server.fired(payload);
         }
     }
-    let ns = start.elapsed().as_nanos() as f64;
+    let ns = (thread_ns() - start_ns) as f64;
     let operations = server.operations + fired;
     for connection in server.connections {
         connection.timers.into_iter().flatten().for_each(P::forget);

@@ -55,6 +55,7 @@ pub struct Figures {
     pub expire_ns: f64,
     pub worst_tick_us: f64,
     pub worst_idle_tick_us: f64,
+    pub next_ns: f64,
     pub bytes: f64,
 }
 
@@ -68,6 +69,7 @@ impl Figures {
             expire_ns: self.expire_ns.min(other.expire_ns),
             worst_tick_us: self.worst_tick_us.min(other.worst_tick_us),
             worst_idle_tick_us: self.worst_idle_tick_us.min(other.worst_idle_tick_us),
+            next_ns: self.next_ns.min(other.next_ns),
             bytes: self.bytes.min(other.bytes),
         }
     }
@@ -75,7 +77,8 @@ impl Figures {
     pub fn json(&self) -> String {
         format!(
             "\"insert_ns\":{:.2},\"cancel_ns\":{:.2},\"insert_again_ns\":{:.2},\"refill_ns\":{:.2},\"expire_ns\":{:.2},\
-             \"worst_tick_us\":{:.1},\"worst_idle_tick_us\":{:.1},\"bytes\":{:.2}",
+             \"worst_tick_us\":{:.1},\"worst_idle_tick_us\":{:.1},\
+             \"next_ns\":{:.2},\"bytes\":{:.2}",
             self.insert_ns,
             self.cancel_ns,
             self.insert_again_ns,
@@ -83,13 +86,14 @@ impl Figures {
             self.expire_ns,
             self.worst_tick_us,
             self.worst_idle_tick_us,
+            self.next_ns,
             self.bytes
         )
     }
 }
 
 /// Processor time of this thread: nobody is blamed for what else the machine did.
-fn thread_ns() -> u64 {
+pub fn thread_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: writes one timespec.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut now) };
@@ -157,6 +161,7 @@ pub fn run<P: Peer>(timers: usize, mix: Mix, seed: u64) -> Figures {
     figures.insert_again_ns = fill(&mut peer, &again_ms, &again, &mut keys);
     numbered.into_iter().map(|(_, key)| key).chain(keys).for_each(P::forget);
 
+    figures.next_ns = next(&peer);
     let now_ms = expire(&mut peer, mix, timers, &mut figures);
 
     // The same once more, in a peer that has had all its memory before.
@@ -165,6 +170,17 @@ pub fn run<P: Peer>(timers: usize, mix: Mix, seed: u64) -> Figures {
     figures.refill_ns = fill(&mut peer, &later_ms, &payloads, &mut keys);
     keys.into_iter().for_each(P::forget);
     figures
+}
+
+/// Asks when there is something to do, often; 0 for a peer that cannot say.
+fn next<P: Peer>(peer: &P) -> f64 {
+    const TIMES: usize = 10_000;
+    if peer.next_ms().is_none() {
+        return 0.0;
+    }
+    let start_ns = thread_ns();
+    (0..TIMES).for_each(|_| _ = black_box(black_box(peer).next_ms()));
+    (thread_ns() - start_ns) as f64 / TIMES as f64
 }
 
 /// Lets all fall due; returns the instant at which that was so.

@@ -1,0 +1,1 @@
+"""Parts of `benches/wheel.py`: a measurement in a process of its own, how busy others were, the table."""
