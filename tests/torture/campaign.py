@@ -41,6 +41,10 @@ SETTLE_S_MAX: Final = 180.0
 """From the last order to rest. What a worker had when the last kill came waits for the end of its lease (30 s), then is
 retried; a group waits for its deadline (8 s at most)."""
 PROGRESS_KILLS: Final = 10
+IMPROVED_KILLS: Final = 10
+IMPROVED_S_MAX: Final = 5.0
+"""A server that is killed twice a second never gets to improve a decision. In one of IMPROVED_KILLS lives the orders
+pause until an improvement was heard of, or so long (nothing may be left to improve), and the kill comes right then."""
 TRY_TIMEOUT_S: Final = 3.0
 TRIES_MAX: Final = 200
 GROUPS_OPEN: Final = 12
@@ -97,6 +101,8 @@ class Campaign:
         self.open_groups: list[plan.PlannedGroup] = []
         self.outcome = Outcome()
         self.stopping = False
+        self.flowing = asyncio.Event()
+        self.flowing.set()
         self.between: dict[int, Callable[[], None]] = {}
         """What else happens before the n-th kill."""
         self._channel: grpc.aio.Channel | None = None
@@ -115,6 +121,8 @@ class Campaign:
         try:
             for number in range(kills):
                 await self._until_acknowledged(acknowledged_between, [*callers, *working])
+                if number % IMPROVED_KILLS == 0:
+                    await self._until_improved(worker)
                 if number in self.between:
                     await asyncio.to_thread(self.between[number])
                 # Somewhere inside whatever is under way just then.
@@ -211,9 +219,20 @@ class Campaign:
                     raise AssertionError("a client ended early")
             await asyncio.sleep(LOOK_S)
 
+    async def _until_improved(self, worker: Worker) -> None:
+        before, began_ms = worker.counts["improved"], self.clock.monotonic_ms()
+        self.flowing.clear()
+        while (
+            worker.counts["improved"] == before
+            and self.clock.monotonic_ms() - began_ms < IMPROVED_S_MAX * 1_000
+        ):
+            await asyncio.sleep(LOOK_S)
+        self.flowing.set()
+
     # --- the load --------------------------------------------------------------------------------------------
     async def _caller(self) -> None:
         while not self.stopping:
+            await self.flowing.wait()
             planned = await self._a_group()
             request = self.campus.order(planned.group_id, self.clock.now_ms())
             wanted = "" if self.rng.random() > 0.08 else self.campus.spoil(request)

@@ -107,6 +107,7 @@ class Worker:
                 latency_ms = now_ms - decision.complete_time_ms
                 outcome = dispatch_pb.Decision.Outcome.Name(decision.outcome).removeprefix("OUTCOME_")
                 self.counts[outcome] += 1
+                self.counts["improved"] += decision.supersedes > 0
                 if decision.attempt == 1 and len(self.latency_ms) < SAMPLES_MAX:
                     self.latency_ms.append(latency_ms)
                 order = decision.name.removesuffix("/decision")
