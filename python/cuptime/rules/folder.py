@@ -62,8 +62,8 @@ class RuleFolder:
     async def start(self) -> FolderStatus:
         """Loads once, then watches. Content that is bad, or a folder that is not there, is in the status: the revision
         that storage has stays live."""
-        async with self._watched.begin():
-            await self.load(first=True)
+        await self.load(first=True)
+        self._watched.start()
         return self.status
 
     async def close(self) -> None:

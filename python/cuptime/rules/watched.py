@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ DEBOUNCE_MS: Final = 100
 """Changes within this time are one change."""
 LOOK_AGAIN_S: Final = 1.0
 """A folder that is not there is looked for so often."""
+SETTLE_TRIES_MAX: Final = 50
+"""Of DEBOUNCE_MS each: somebody who writes without a pause is read all the same, five seconds later."""
 
 _log = logging.getLogger(__name__)
 
@@ -76,12 +79,9 @@ class Watched:
         self.fault = ""
         """Why it is not watched any more."""
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[None]:
-        """Load once inside; what changes from the beginning on is seen."""
-        seen = _identity(self._folder)
-        yield
-        self._watching = asyncio.get_running_loop().create_task(self._watch(seen))
+    def start(self) -> None:
+        """After the first load. What changed since then is seen."""
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
 
     async def close(self) -> None:
         self._stop.set()
@@ -95,19 +95,14 @@ class Watched:
         is_file = self._path.suffix in SUFFIXES and not self._path.is_dir()
         return self._path.parent if is_file else self._path
 
-    async def _watch(self, seen: tuple[int, int] | None) -> None:
-        """Again and again: a folder that was removed and made anew has to be watched anew. `seen`: the one that is
-        loaded."""
+    async def _watch(self) -> None:
+        """Again and again: a folder that was removed and made anew has to be watched anew."""
         while not self._stop.is_set():
             watched = _identity(self._folder)
             if watched is None:
-                seen = None
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), LOOK_AGAIN_S)
                 continue
-            if watched != seen:
-                seen = watched
-                await self._load()
             try:
                 await self._follow(watched)
             except FileNotFoundError:
@@ -123,8 +118,9 @@ class Watched:
             first = asyncio.ensure_future(anext(changes, None))
             try:
                 # The first step of the generator sets the watch up. What changed before it, since the last load, nobody
-                # would tell.
+                # would tell; and a file that is being written just now must not be read half.
                 await asyncio.sleep(0)
+                await self._settled()
                 await self._load()
                 changed = await first
             finally:
@@ -137,6 +133,27 @@ class Watched:
                 if removed or _identity(self._folder) != watched:
                     return
                 changed = await anext(changes, None)
+
+    async def _settled(self) -> None:
+        """Returns when nothing has changed for DEBOUNCE_MS, as a change that is told waits for too."""
+        seen = await asyncio.to_thread(_stamps, self._folder)
+        for _ in range(SETTLE_TRIES_MAX):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), DEBOUNCE_MS / 1_000)
+            before, seen = seen, await asyncio.to_thread(_stamps, self._folder)
+            if seen == before or self._stop.is_set():
+                return
+
+
+def _stamps(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """(inode, size, time of change) of what is in the folder; what goes meanwhile, or cannot be read, has none."""
+    stamps: dict[str, tuple[int, int, int]] = {}
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                found = entry.stat()
+                stamps[entry.name] = found.st_ino, found.st_size, found.st_mtime_ns
+    return stamps
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

@@ -79,8 +79,8 @@ class ScheduleFolder:
     async def start(self) -> ScheduleFolderStatus:
         """Loads once, then watches. From now on callers may not change what the folder registered."""
         self._registry.folder_owns = True
-        async with self._watched.begin():
-            await self.load()
+        await self.load()
+        self._watched.start()
         return self.status
 
     async def close(self) -> None:
