@@ -479,6 +479,15 @@ async def test_a_preview_shows_local_times_through_a_change_of_the_clock(door: D
     assert first == 1_804_896_000_000 + (14 * 60 + 30) * 60_000, "09:30 EST is 14:30 UTC"
     assert second - first == 23 * campus.HOUR_MS, "the night that is an hour short"
     assert third - second == 24 * campus.HOUR_MS
+    assert [firing.fire_time_ms for firing in answer.firings] == [first, second, third]
+    assert answer.firings[1].local_time == "2027-03-14T09:30:00-04:00"
+    said["timing"]["cron"] = "30 2 * * *"
+    moved = await door.call("ScheduleService/PreviewSchedule", **said, after_time_ms=1_804_896_000_000)
+    assert [list(firing.marks) for firing in moved.firings] == [
+        [],
+        [schedules_pb.FIRING_MARK_CLOCK_MOVED],
+        [],
+    ]
 
 
 @pytest.mark.parametrize("count", [0, 1, 1_000])

@@ -41,6 +41,7 @@ from cuptime.domain.values import (
 )
 from cuptime.groups.life import check_group as check_new_group
 from cuptime.schedules.answers import Backfill
+from cuptime.schedules.marks import MarkedOf
 from cuptime.schedules.policies import check_label
 from cuptime.schedules.registry import NOTE_CHARS_MAX, NewSchedule, Registry, ScheduleChange
 from cuptime.schedules.spoken import cron_of, told
@@ -270,9 +271,15 @@ class ScheduleEndpoints:
     """The methods of ScheduleService. Changes answer bytes: what is kept with the request_id, as it was kept."""
 
     def __init__(
-        self, registry: Registry, clock: Clock, known_group: KnownGroup, folder: ScheduleFolder | None
+        self,
+        registry: Registry,
+        clock: Clock,
+        known_group: KnownGroup,
+        folder: ScheduleFolder | None,
+        marked_of: MarkedOf,
     ) -> None:
         self._registry = registry
+        self._marked_of = marked_of
         self._folder = folder
         self._clock = clock
         self._known_group = known_group
@@ -442,6 +449,14 @@ class ScheduleEndpoints:
         said = told(timing)
         return pb.PreviewScheduleResponse(
             fire_times_ms=times,
+            firings=[
+                pb.PreviewedFiring(
+                    fire_time_ms=one.at_ms,
+                    local_time=one.local,
+                    marks=[int(mark) for mark in one.marks],  # type: ignore[misc]
+                )
+                for one in self._marked_of(timing, times, request.calendar)
+            ],
             cron=said.cron,
             text_zh=said.chinese,
             text_en=said.english,

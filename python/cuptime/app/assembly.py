@@ -64,6 +64,7 @@ from cuptime.rules.book import RuleBook
 from cuptime.schedules.calendars import Calendars
 from cuptime.schedules.desk import Desk
 from cuptime.schedules.engine import CoreCronEngine
+from cuptime.schedules.marks import MarkedOf
 from cuptime.schedules.planner import Planner
 from cuptime.schedules.registry import Registry
 from cuptime.storage.sqlite.storage import SqliteStorage
@@ -115,6 +116,7 @@ class _Schedules(Struct, frozen=True):
     planner: Planner
     registry: Registry
     folder: ScheduleFolder | None
+    marked: MarkedOf
 
 
 class Adapters:
@@ -307,7 +309,7 @@ class Node:
             entries = Entries(self._clock, _known_group(base.storage))
             folder = ScheduleFolder(registry, entries, self._settings.schedules, self._clock)
         self._metrics.depth("schedule_folder_faults", lambda: len(folder.status.faults) if folder else 0)
-        return _Schedules(desk, planner, registry, folder)
+        return _Schedules(desk, planner, registry, folder, engine.marked)
 
     # --- start ----------------------------------------------------------------------------------------------------
     async def _recover(
@@ -388,7 +390,7 @@ class Node:
         interventions = Interventions(line, dispatch.releases, base.bodies, base.requests)
         schedule_ids = ScheduleIds(storage.schedule_by_seq)
         schedule_endpoints = ScheduleEndpoints(
-            schedules.registry, self._clock, _known_group(storage), schedules.folder
+            schedules.registry, self._clock, _known_group(storage), schedules.folder, schedules.marked
         )
         endpoints = {
             "GroupService": GroupEndpoints(groups.room, groups.intake, groups.cancellations),

@@ -154,11 +154,23 @@ def show_changes(address: str, name: str, limit: int, as_json: bool) -> None:
             print(f"    {change.detail}")
 
 
+_MARKS: Final = {
+    schedule_service_pb2.FIRING_MARK_CLOCK_MOVED: "the clock skips its time 时钟跳过此刻",
+    schedule_service_pb2.FIRING_MARK_CLOCK_FIRST: "shown twice, the first 重复时刻，第一次",
+    schedule_service_pb2.FIRING_MARK_CLOCK_SECOND: "shown twice, the second 重复时刻，第二次",
+    schedule_service_pb2.FIRING_MARK_HOLIDAY: "a holiday 节假日",
+    schedule_service_pb2.FIRING_MARK_MAKE_UP_WORKDAY: "a make-up work day 调休上班",
+    schedule_service_pb2.FIRING_MARK_YEAR_UNKNOWN: "no calendar for the year 该年无日历",
+}
+
+
 def show_preview(address: str, zone: str, **fields: Any) -> None:
     answer = call("ScheduleService/PreviewSchedule", address, **fields)
     for line in (answer.cron, answer.text_zh, answer.text_en):
         if line:
             print(line)
-    for at_ms in answer.fire_times_ms:
-        shown = _instant(at_ms)
-        print(shown if zone == "UTC" else f"{shown}   {_instant(at_ms, zone)}")
+    for firing in answer.firings:
+        local = _instant(firing.fire_time_ms, zone)
+        marks = [_MARKS[mark] for mark in firing.marks if mark in _MARKS]
+        zoned = [] if zone == "UTC" else [local]
+        print("   ".join([_instant(firing.fire_time_ms), *zoned, *marks]))

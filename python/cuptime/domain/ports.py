@@ -308,7 +308,7 @@ class Gate(Protocol):
 
 
 class CronEngine(Protocol):
-    """Computes firings. Today `croniter` does; the Rust engine will fill this port."""
+    """Computes firings."""
 
     def check(self, timing: Timing) -> None:
         """Raises CRON_INVALID, CRON_NEVER_FIRES or TIME_ZONE_UNKNOWN naming the field."""

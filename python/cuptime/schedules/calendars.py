@@ -37,12 +37,14 @@ class CalendarError(ValueError):
 
 
 class CalendarFile(Struct, frozen=True):
-    """A calendar as read. `known` are the years with data, `digest` is of the file's bytes."""
+    """A calendar as read. `week` are the work days of a plain week (0 is Sunday), `known` the years with data, `digest`
+    is of the file's bytes."""
 
     name: str
     version: str
     source: str
     calendar: CronCalendar
+    week: frozenset[int]
     known: frozenset[int]
     open_ended: bool
     digest: bytes
@@ -129,7 +131,9 @@ def read_calendar(raw: bytes, stem: str) -> CalendarFile:
     calendar = CronCalendar(mask, open_ended, rows)
     known = frozenset(year for year, _, _ in rows)
     digest = hashlib.blake2b(raw, digest_size=16).digest()
-    return CalendarFile(name, version, str(fields.get("source", "")), calendar, known, open_ended, digest)
+    return CalendarFile(
+        name, version, str(fields.get("source", "")), calendar, frozenset(week), known, open_ended, digest
+    )
 
 
 def _year(text: str, days: Any) -> tuple[int, list[int], list[int]]:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import calendar
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
-from cuptime.core import Cron, CronCalendar, CronParseError, CronYearUnknown
+from cuptime.core import Cron, CronCalendar, CronParseError, CronYearUnknown, CronZone
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.limits import CRON_CHARS_MAX, EVERY_MIN_MS, TASK_DUE_AHEAD_MAX_MS
@@ -22,6 +23,7 @@ from cuptime.domain.values import DstPolicy, Timing, TimingKind
 from cuptime.schedules import every
 from cuptime.schedules.calendars import CalendarFile, Calendars
 from cuptime.schedules.cron_text import CronText, read_text
+from cuptime.schedules.marks import CHINA, DAY_S, Marked, marked
 from cuptime.schedules.zone_files import ZoneError, zone_of
 
 COMPILED_MAX: Final = 65_536
@@ -101,6 +103,34 @@ class CoreCronEngine:
             self._note_held(timing, unknown.args[1])
             found = max(after_ms + 1, _beginning_ms(unknown.args[1]))
         return found if found is not None and found <= min(last_ms, INSTANT_MAX_MS) else 0
+
+    def marked(self, timing: Timing, times_ms: Sequence[int], days_of: str = "") -> list[Marked]:
+        """What is remarkable about these firings of a timing that was checked. `days_of` names the calendar whose
+        holidays are marked; empty is the timing's own, and `cn` in the zones of China. Raises FIELD_INVALID for one
+        that does not exist."""
+        text = _text(timing.expression, timing.dst) if timing.kind is TimingKind.CRON else None
+        zone_name = (text.time_zone if text else "") or timing.time_zone or "UTC"
+        name = days_of or (text.calendar if text and text.needs_calendar else "")
+        name = name or ("cn" if zone_name in CHINA else "")
+        try:
+            file = self._calendars.get(name) if name else None
+        except KeyError:
+            known = ", ".join(self._calendars.names())
+            raise invalid("calendar", f"one of {known}", days_of) from None
+        zone = zone_of(zone_name)
+
+        def plainly(at_ms: int, offset_s: int) -> bool:
+            days = self._calendar(timing.expression, text).calendar if text and text.needs_calendar else None
+            return _built(timing.expression, CronZone.fixed(offset_s), timing.dst, days).fires_at(at_ms)
+
+        on_clock = text is not None and self._compiled(timing).every() is None
+        found = []
+        for at_ms in times_ms:
+            at_s = at_ms // 1_000
+            changes = zone.changes(at_s - DAY_S, at_s + DAY_S)
+            plain = partial(plainly, at_ms) if on_clock else None
+            found.append(marked(at_ms, zone.local_s(at_s), changes, file, plain))
+        return found
 
     def _check_cron(self, timing: Timing) -> None:
         expression = timing.expression
@@ -195,10 +225,15 @@ def _text(expression: str, dst: DstPolicy) -> CronText:
 def _cron(expression: str, time_zone: str, dst: DstPolicy, days: CronCalendar | None) -> Cron:
     text = _text(expression, dst)
     _check_zone(text.time_zone or time_zone)
+    return _built(expression, zone_of(text.time_zone or time_zone), dst, days)
+
+
+def _built(expression: str, zone: CronZone, dst: DstPolicy, days: CronCalendar | None) -> Cron:
+    text = _text(expression, dst)
     try:
         return Cron(
             text.body,
-            zone_of(text.time_zone or time_zone),
+            zone,
             dialect=text.dialect,
             dst=text.dst,
             seed=text.seed.encode() or None,
