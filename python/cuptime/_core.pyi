@@ -390,6 +390,10 @@ def rule_effects() -> list[tuple[str, str, str]]:
 def check_effect(kind: str, value: str) -> str:
     """ "" when the service can have this effect, else what is wrong with it."""
 
+def canonical_condition(text: str) -> str | None:
+    """The condition on one line, with single spaces, single quotes and the fewest parentheses: the same tree, and
+    canonical already. None when nothing may stand in its place: it does not parse, or it has a comment."""
+
 def project(origin: tuple[float, float], places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """(latitude, longitude) in degrees to (x_m east, y_m north) in planar metres around `origin`, equirectangular on a
     sphere. A distance is off by at most |dlat| * tan(|lat| + |dlat|) (0.4 % at 20 km from an origin at 52 degrees), and

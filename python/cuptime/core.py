@@ -16,6 +16,7 @@ from cuptime._core import RuleCompileError as RuleCompileError
 from cuptime._core import RuleSet as RuleSet
 from cuptime._core import SkuCodes as SkuCodes
 from cuptime._core import Timers as Timers
+from cuptime._core import canonical_condition as canonical_condition
 from cuptime._core import cel_eval as cel_eval
 from cuptime._core import check_effect as check_effect
 from cuptime._core import cron_firings_many as cron_firings_many

@@ -481,6 +481,21 @@ def test_rules(
     raise typer.Exit(test(paths))
 
 
+@rules_app.command("fmt")
+def format_rules(
+    paths: Annotated[list[Path], typer.Argument(help="Rule files, or folders of *.yaml.")],
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; say what would change.")] = False,
+) -> None:
+    """Write rule files in their canonical form; comments stay, and the rules mean the same. 格式化规则。
+
+    Nothing is written when anything is wrong with the rules. The exit code is 0 when all files are canonical (now), 1
+    when not, 2 when nothing could be read. Example: `cuptime rules fmt ./rules --check`
+    """
+    from cuptime.app.rules_format import fmt
+
+    raise typer.Exit(fmt(paths, check=check))
+
+
 @rules_app.command("schema")
 def rule_schema() -> None:
     """Print the JSON schema of rule files, for editors. 输出规则文件的 JSON Schema。

@@ -30,6 +30,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     error.setattr("diagnostics", PyList::empty(m.py()))?;
     m.add("RuleCompileError", error)?;
     m.add_class::<RuleSet>()?;
+    m.add_function(wrap_pyfunction!(canonical_condition, m)?)?;
     m.add_function(wrap_pyfunction!(cel_eval, m)?)
 }
 
@@ -376,6 +377,12 @@ fn verdict_tuple(verdict: core::Verdict, id: &impl Fn(core::RuleIndex) -> String
         core::Outcome::Inactive => (rank, "inactive", String::new(), 0, String::new(), String::new()),
         core::Outcome::Shadowed { by } => (rank, "shadowed", id(by), 0, String::new(), String::new()),
     }
+}
+
+/// A condition in its canonical text; see `_core.pyi`.
+#[pyfunction]
+fn canonical_condition(text: &str) -> Option<String> {
+    core::canonical(text, &core::Limits::default())
 }
 
 // ---- the language by itself, for conformance suites ---------------------------------------------------------------

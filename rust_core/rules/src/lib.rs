@@ -34,6 +34,7 @@
 pub mod ast;
 mod batch;
 mod calls;
+mod canonical;
 mod check;
 mod check_macros;
 mod columns;
@@ -69,6 +70,7 @@ mod variables;
 mod walk;
 
 pub use batch::Matches;
+pub use canonical::canonical;
 pub use check::{compile, Options, Program};
 pub use columns::{Columns, Interned, SlotKind};
 pub use cost::Cost;

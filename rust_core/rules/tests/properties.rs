@@ -1,8 +1,8 @@
 //! Properties: printing and parsing are inverse, nothing panics, leaves agree with the general evaluator.
 use cuptime_rules::ast::{BinaryOp, Bind, Expr, ExprKind, Fold, FoldKind, Literal};
 use cuptime_rules::{
-    compile, compile_rule, parse, Facts, Limits, Mode, Options, Outcome, RuleSet, SlotSize, Span, Tally,
-    Value,
+    canonical, compile, compile_rule, parse, Facts, Limits, Mode, Options, Outcome, RuleSet, SlotSize, Span,
+    Tally, Value,
 };
 use proptest::prelude::*;
 
@@ -244,6 +244,16 @@ proptest! {
         let again = parse(&text, &limits).map_err(|d| TestCaseError::fail(format!("{text}: {d:?}")))?;
         prop_assert_eq!(&again, &tree, "{}", text);
         prop_assert_eq!(again.to_string(), text);
+    }
+
+    #[test]
+    fn what_a_formatter_writes_is_the_same_tree_and_stays(text in prop_oneof![conditions(), soup()]) {
+        let limits = Limits::default();
+        if let Some(written) = canonical(&text, &limits) {
+            prop_assert_eq!(parse(&written, &limits).unwrap(), parse(&text, &limits).unwrap(), "{}", written);
+            prop_assert!(!written.contains('\n'));
+            prop_assert_eq!(canonical(&written, &limits), Some(written));
+        }
     }
 
     #[test]
