@@ -556,12 +556,13 @@ class RuleSet:
         wrong type. For tests, previews and the command line: orders on the hot path never become dicts."""
 
     def evaluate_columns(
-        self, columns: dict[str, object], rows: int, now_ms: int, mode: str
+        self, columns: dict[str, object], rows: int, now_ms: int, mode: str, scan: bool = False
     ) -> tuple[bytes, bytes]:
         """A whole batch in one call, the GIL released. A column is packed in the machine's byte order: `int` 8 bytes a
         row, `double` 8, `bool` 1; `string` is (4 bytes a row, list of texts), each number a position in the list and
         any beyond it absent. Slots left out are absent. Returns (starts, ranks), both packed unsigned 32-bit: the ranks
-        that match row i are `ranks[starts[i]:starts[i + 1]]`. Raises `ValueError`, `TypeError`."""
+        that match row i are `ranks[starts[i]:starts[i + 1]]`. With `scan` every active rule is asked in turn and
+        nothing is counted: the same answers, to compare with. Raises `ValueError`, `TypeError`."""
 
     def explain(self, row: dict[str, object], now_ms: int) -> list[tuple[int, str, str, int, str, str]]:
         """What every rule says, by rank: (rank, outcome, text, byte offset, found, wanted). Outcome is `matched`,

@@ -496,6 +496,22 @@ def format_rules(
     raise typer.Exit(fmt(paths, check=check))
 
 
+@rules_app.command("bench")
+def bench_rules(
+    paths: Annotated[list[Path], typer.Argument(help="Rule files, or folders of *.yaml.")],
+    orders: Annotated[int, typer.Option(min=1, max=10_000, help="How many are generated.")] = 1_000,
+    seed: Annotated[int, typer.Option(help="The same seed, the same orders.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what an order costs against the rules, with the index and asking every rule. 测量规则的开销。
+
+    Orders are generated from the values that the rules name. Example: `cuptime rules bench ./rules`
+    """
+    from cuptime.app.rules_bench import bench
+
+    raise typer.Exit(bench(paths, orders=orders, seed=seed, as_json=as_json))
+
+
 @rules_app.command("schema")
 def rule_schema() -> None:
     """Print the JSON schema of rule files, for editors. 输出规则文件的 JSON Schema。

@@ -247,7 +247,9 @@ impl RuleSet {
         }))
     }
 
-    /// A whole batch by columns: (starts, ranks) as packed `u32`, the GIL released.
+    /// A whole batch by columns: (starts, ranks) as packed `u32`, the GIL released. With `scan` every active rule is
+    /// asked in turn.
+    #[pyo3(signature = (columns, rows, now_ms, mode, scan = false))]
     fn evaluate_columns<'py>(
         &self,
         py: Python<'py>,
@@ -255,6 +257,7 @@ impl RuleSet {
         rows: usize,
         now_ms: i64,
         mode: &str,
+        scan: bool,
     ) -> PyResult<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
         let mode = mode_of(mode)?;
         let mut batch = self.inner.columns();
@@ -271,6 +274,9 @@ impl RuleSet {
                     view.push(&mut batch, *slot, row);
                 }
                 batch.end_row();
+            }
+            if scan {
+                return packed::scanned(&self.inner, &batch, now_ms, mode);
             }
             let mut matches = core::Matches::default();
             self.ask(&batch, now_ms, mode, &mut matches);

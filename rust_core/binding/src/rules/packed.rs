@@ -99,3 +99,19 @@ impl View<'_> {
 fn cell<const N: usize>(bytes: &[u8], row: usize) -> Option<[u8; N]> {
     bytes.get(row * N..(row + 1) * N)?.try_into().ok()
 }
+
+/// (starts, ranks) packed, by the plain twin of the index; nothing is counted.
+pub(super) fn scanned(
+    set: &core::RuleSet,
+    columns: &core::Columns,
+    now_ms: i64,
+    mode: core::Mode,
+) -> (Vec<u8>, Vec<u8>) {
+    let (mut ranks, mut tally) = (Vec::new(), core::Tally::new(set));
+    let mut starts = 0u32.to_ne_bytes().to_vec();
+    for row in 0..columns.rows() {
+        set.scan(columns, row, now_ms, mode, &mut ranks, &mut tally);
+        starts.extend((ranks.len() as u32).to_ne_bytes());
+    }
+    (starts, ranks.iter().flat_map(|rank| rank.to_ne_bytes()).collect())
+}
