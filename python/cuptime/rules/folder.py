@@ -58,6 +58,8 @@ class RuleFolder:
         self._watched = Watched(folder, self.load, changes)
         self._loading = asyncio.Lock()
         self.status = FolderStatus(str(folder))
+        self._when_readable: FolderStatus | None = None
+        """How it stood before it could not be read."""
 
     async def start(self) -> FolderStatus:
         """Loads once, then watches. Content that is bad, or a folder that is not there, is in the status: the revision
@@ -77,23 +79,20 @@ class RuleFolder:
             try:
                 sources, faults, content = await asyncio.to_thread(read_folder, self._folder)
             except OSError as fault:
+                self._when_readable = self._when_readable or self.status
                 return self._not_good(now_ms, f"the folder cannot be read: {fault.strerror or fault}", ())
+            came_back = self._when_readable is not None
+            if self._when_readable is not None:
+                self.status, self._when_readable = self._when_readable, None
             if content == self.status.content:
+                if came_back and not self.status.error:
+                    return self._live_already(now_ms)
                 return self.status
             self.status = replace(self.status, content=content, files=len(sources))
             if not sources and not faults:
                 return self._not_good(now_ms, "there are no *.yaml files in the folder", ())
             if first and not faults and await self._published_last() == content:
-                self._book.standing.good(
-                    Attempt(
-                        Origin.FOLDER,
-                        str(self._folder),
-                        now_ms,
-                        revision=self._book.snapshot().revision,
-                        rule_count=self._book.active.rule_count if self._book.active is not None else 0,
-                    )
-                )
-                return self._good(now_ms)
+                return self._live_already(now_ms)
             return await self._publish(now_ms, began_ms, sources, faults, content)
 
     async def _publish(
@@ -130,6 +129,20 @@ class RuleFolder:
                 break
             before, looked_at = rows[-1].revision, looked_at + len(rows)
         return ""
+
+    def _live_already(self, now_ms: int) -> FolderStatus:
+        """An attempt that was good and had nothing to publish."""
+        active = self._book.active
+        self._book.standing.good(
+            Attempt(
+                Origin.FOLDER,
+                str(self._folder),
+                now_ms,
+                revision=self._book.snapshot().revision,
+                rule_count=active.rule_count if active is not None else 0,
+            )
+        )
+        return self._good(now_ms)
 
     def _good(self, now_ms: int) -> FolderStatus:
         active = self._book.active

@@ -2,7 +2,8 @@
 
 What counts is the content of all of it, not which file changed: an editor that writes twice, or a mounted volume that
 swaps a link, is one change. A single file is watched through its folder, because most editors put a new file in its
-place."""
+place. inotify tells nothing of what is behind a link, nor of a link to the folder that is turned to another: once a
+second everything in it is looked at, too."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ SUFFIXES: Final = (".yaml", ".yml")
 DEBOUNCE_MS: Final = 100
 """Changes within this time are one change."""
 LOOK_AGAIN_S: Final = 1.0
-"""A folder that is not there is looked for so often."""
+"""A folder that is not there is looked for so often, and one that is there is looked at."""
 SETTLE_TRIES_MAX: Final = 50
 """Of DEBOUNCE_MS each: somebody who writes without a pause is read all the same, five seconds later."""
 
@@ -36,19 +37,26 @@ Changes = Callable[[Path, asyncio.Event], AsyncGenerator[Any, None]]
 
 def read_folder(folder: Path) -> tuple[list[tuple[str, str]], list[Diagnostic], str]:
     """(name, text) of every YAML file in the folder by name, what cannot be read, and the hash of all of it. `folder`
-    may be one file, whatever its suffix. Blocks; raises OSError."""
-    if folder.is_dir():
-        paths = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
-    else:
-        paths = [folder]
+    may be one file, whatever its suffix. Blocks; raises OSError when the folder, or that file, cannot be read."""
+    in_folder = folder.is_dir()
+    paths = sorted(path for path in folder.iterdir() if _is_meant(path)) if in_folder else [folder]
     sources: list[tuple[str, str]] = []
     faults: list[Diagnostic] = []
     digest = hashlib.blake2b(digest_size=16)
     if len(paths) > FILES_MAX:
         faults.append(Diagnostic("LIMIT_RULES", "", 1, 1, "", f"{len(paths)} files, at most {FILES_MAX}"))
     for path in paths[:FILES_MAX]:
-        with path.open("rb") as file:
-            content = file.read(RULE_SOURCE_BYTES_MAX + 1)
+        try:
+            with path.open("rb") as file:
+                content = file.read(RULE_SOURCE_BYTES_MAX + 1)
+        except OSError as fault:
+            if not in_folder:
+                raise
+            # Without it the folder would say less than is meant.
+            message = f"the file cannot be read: {fault.strerror or fault}"
+            faults.append(Diagnostic("CANNOT_READ", path.name, 1, 1, "", message))
+            digest.update(f"{path.name}: {message}".encode())
+            continue
         for part in (path.name.encode(), content):
             digest.update(len(part).to_bytes(8, "little"))
             digest.update(part)
@@ -63,6 +71,14 @@ def read_folder(folder: Path) -> tuple[list[tuple[str, str]], list[Diagnostic], 
         else:
             sources.append((path.name, text))
     return sources, faults, digest.hexdigest()
+
+
+def _is_meant(path: Path) -> bool:
+    """Is it a file to be read? A link to nothing is, and then a fault; but not the hidden one by which an editor locks
+    a file."""
+    if path.suffix not in SUFFIXES:
+        return False
+    return path.is_file() or (path.is_symlink() and not path.exists() and not path.name.startswith("."))
 
 
 class Watched:
@@ -115,6 +131,7 @@ class Watched:
     async def _follow(self, watched: tuple[int, int]) -> None:
         """Loads after each change, until another folder, or none, has its name."""
         async with aclosing(self._changes(self._folder, self._stop)) as changes:
+            seen = await asyncio.to_thread(_stamps, self._folder)
             first = asyncio.ensure_future(anext(changes, None))
             try:
                 # The first step of the generator sets the watch up. What changed before it, since the last load, nobody
@@ -127,7 +144,11 @@ class Watched:
                 first.cancel()
                 await asyncio.wait([first])
             while changed is not None:
-                await self._load()
+                before, seen = seen, await asyncio.to_thread(_stamps, self._folder)
+                if not changed and seen != before:
+                    await self._settled()
+                if changed or seen != before:
+                    await self._load()
                 # The number of a folder that was removed may be given to the next one.
                 removed = (Change.deleted, str(self._folder)) in changed
                 if removed or _identity(self._folder) != watched:
@@ -166,4 +187,14 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 
 def _inotify(folder: Path, stop: asyncio.Event) -> AsyncGenerator[Any, None]:
-    return awatch(folder, watch_filter=None, debounce=DEBOUNCE_MS, step=20, stop_event=stop, recursive=False)
+    """What changed; nothing, once in LOOK_AGAIN_S."""
+    return awatch(
+        folder,
+        watch_filter=None,
+        debounce=DEBOUNCE_MS,
+        step=20,
+        stop_event=stop,
+        rust_timeout=int(LOOK_AGAIN_S * 1_000),
+        yield_on_timeout=True,
+        recursive=False,
+    )

@@ -161,3 +161,49 @@ async def test_a_folder_made_anew_is_watched_anew(
     (place / "20-last.yaml").write_text(rule("last"))
     await wait_until(lambda: folder.status.rule_count == 2, 10, why="and watched")
     await folder.close()
+
+
+async def test_what_is_behind_links_is_watched_too(
+    shelf: Shelf, tmp_path: Path, wait_until: WaitUntil
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "10.yaml").write_text(rule(name))
+    current, next_one = tmp_path / "current", tmp_path / "next"
+    current.symlink_to("one")
+    folder = RuleFolder(shelf.book, current, shelf.clock)
+    await folder.start()
+    next_one.symlink_to("two")
+    next_one.rename(current)
+    await wait_until(lambda: folder.status.revision == 2, 10, why="the link to the folder was turned")
+    outside = tmp_path / "outside"
+    outside.write_text(rule("late"))
+    (tmp_path / "two" / "20.yaml").symlink_to(outside)
+    await wait_until(lambda: folder.status.rule_count == 2, 10, why="a link to a file was put there")
+    outside.write_text(rule("late") + rule("later").partition("\n")[2])
+    await wait_until(lambda: folder.status.rule_count == 3, 10, why="the file behind the link was written")
+    await folder.close()
+
+
+async def test_a_link_to_nothing_is_a_fault_and_replaces_nothing(
+    shelf: Shelf, folder: RuleFolder, tmp_path: Path
+) -> None:
+    (tmp_path / ".#10-early.yaml").symlink_to("somebody@machine.1:2")  # An editor's lock.
+    (tmp_path / "10-early.yaml").rename(tmp_path / "elsewhere")
+    (tmp_path / "10-early.yaml").symlink_to("nowhere")
+    (tmp_path / "20-late.yaml").write_text(rule("late"))
+    await folder.load()
+    assert [(fault.file, fault.code) for fault in folder.status.faults] == [("10-early.yaml", "CANNOT_READ")]
+    assert shelf.book.snapshot().revision == 1
+
+
+async def test_a_folder_that_comes_back_as_it_was_is_no_fault_any_more(
+    shelf: Shelf, folder: RuleFolder, tmp_path: Path
+) -> None:
+    away = tmp_path.with_name("away")
+    shutil.move(tmp_path, away)
+    assert "cannot be read" in (await folder.load()).error
+    shutil.move(away, tmp_path)
+    assert (await folder.load()).error == ""
+    assert shelf.book.snapshot().revision == 1
+    assert [attempt.error for attempt in shelf.book.standing.attempts()] == [""]
