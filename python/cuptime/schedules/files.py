@@ -163,6 +163,11 @@ async def _read_entry(found: ReadFiles, name: str, text: str, node: Mapping, por
         found.entries[schedule_id] = Entry(name, node, text, new)
 
 
+def digest_of(source: str) -> str:
+    """The digest of the entry in the source of a schedule, without its file."""
+    return source.rpartition("#")[2]
+
+
 def _digest(body: dict[str, Any]) -> str:
     """Of what is written, not of what it means: words for a time mean another cron text on another day."""
     told = sorted(

@@ -6,7 +6,8 @@
 What a call registered is never touched: an entry with its id is a conflict, and then nothing of the folder is
 applied. Each schedule of the folder keeps `source`, the file and a digest of its entry. So applying is idempotent, a
 restart in the middle goes on where it was, and an entry that did not change leaves its schedule alone: paused, or
-finished, it stays so. Each change is a transaction and an entry of the audit by itself."""
+finished, it stays so, also when its file has another name now. Each change is a transaction and an entry of the
+audit by itself."""
 
 from __future__ import annotations
 
@@ -23,7 +24,16 @@ from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.values import Caller, Schedule
 from cuptime.rules.diagnostic import DIAGNOSTICS_MAX, Diagnostic, summary
 from cuptime.rules.watched import Changes, Watched, read_folder
-from cuptime.schedules.files import Entry, EntryPort, ReadFiles, conflict_of, fault_of, is_past, read_files
+from cuptime.schedules.files import (
+    Entry,
+    EntryPort,
+    ReadFiles,
+    conflict_of,
+    digest_of,
+    fault_of,
+    is_past,
+    read_files,
+)
 from cuptime.schedules.registry import Registry, ScheduleChange
 
 APPLY_TRIES_MAX: Final = 5
@@ -58,6 +68,8 @@ class _Plan(Struct, frozen=True):
 
     register: list[Entry]
     update: list[Entry]
+    moved: list[Entry]
+    """To another file, as they are."""
     unregister: list[str]
 
 
@@ -75,6 +87,8 @@ class ScheduleFolder:
         self._loading = asyncio.Lock()
         self._closed = asyncio.Event()
         self.status = ScheduleFolderStatus(str(folder))
+        self._when_readable: ScheduleFolderStatus | None = None
+        """How it stood before it could not be read."""
 
     async def start(self) -> ScheduleFolderStatus:
         """Loads once, then watches. From now on callers may not change what the folder registered."""
@@ -95,7 +109,10 @@ class ScheduleFolder:
             try:
                 sources, faults, content = await asyncio.to_thread(read_folder, self._folder)
             except OSError as fault:
+                self._when_readable = self._when_readable or self.status
                 return self._not_good(now_ms, f"{self._folder} cannot be read: {fault.strerror or fault}", ())
+            if self._when_readable is not None:
+                self.status, self._when_readable = self._when_readable, None
             if content == self.status.content:
                 return self.status
             self.status = replace(self.status, content=content, files=len(sources))
@@ -131,7 +148,7 @@ class ScheduleFolder:
             self.status,
             schedules=len(read.entries),
             registered=len(plan.register),
-            updated=len(plan.update),
+            updated=len(plan.update) + len(plan.moved),
             unregistered=len(plan.unregister),
             attempted_ms=now_ms,
             succeeded_ms=self._clock.now_ms(),
@@ -141,11 +158,14 @@ class ScheduleFolder:
         return None
 
     async def _planned(self, read: ReadFiles, owned: dict[str, Schedule]) -> tuple[_Plan, list[Diagnostic]]:
-        plan = _Plan([], [], [one for one in owned if one not in read.entries])
+        plan = _Plan([], [], [], [one for one in owned if one not in read.entries])
         faults = list(read.faults)
         for schedule_id, entry in read.entries.items():
             held = owned.get(schedule_id)
             if held is not None and held.source == entry.new.source:
+                continue
+            if held is not None and digest_of(held.source) == digest_of(entry.new.source):
+                plan.moved.append(entry)
                 continue
             await asyncio.sleep(0)
             try:
@@ -169,6 +189,8 @@ class ScheduleFolder:
         by = Caller("folder", str(self._folder))
         for schedule_id in plan.unregister:
             await self._registry.unregister(schedule_id, by=by, folder=True)
+        for entry in plan.moved:
+            await self._registry.update(entry.schedule_id, ScheduleChange(source=entry.new.source), by=by)
         for entry in plan.update:
             new = entry.new
             change = ScheduleChange(new.timing, new.target, new.note, new.policy, new.labels, new.source)

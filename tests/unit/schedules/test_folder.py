@@ -3,6 +3,7 @@ theirs."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -120,6 +121,37 @@ async def test_loading_again_changes_nothing_and_leaves_alone_what_people_did(
     (tmp_path / "20.yaml").unlink()
     await again.load()
     assert await live(rig) == {"open-park": "10-open.yaml"}, "what is finished goes too"
+
+
+async def test_a_file_with_another_name_fires_nothing_again(
+    rig: ScheduleRig, folder: ScheduleFolder, tmp_path: Path
+) -> None:
+    await folder.close()
+    once = "  - {schedule_id: once, after_ms: 1000, queue: once}\n"
+    at = f"  - {{schedule_id: at, at_time_ms: {START_MS + MINUTE}, queue: once}}\n"
+    (tmp_path / "20.yaml").write_text(written(once, at))
+    await folder.load()
+    await rig.pass_ms(2 * MINUTE)
+    worker = rig.worker("once")
+    await rig.pass_ms(1)
+    assert len(worker.take(10, 1 << 40)) == 2
+    (tmp_path / "20.yaml").rename(tmp_path / "30.yaml")
+    status = await folder.load()
+    assert (status.error, status.updated) == ("", 2)
+    assert await live(rig) == {"open-park": "10-open.yaml", "once": "30.yaml", "at": "30.yaml"}
+    await rig.pass_ms(2 * MINUTE)
+    assert worker.take(10, 1 << 40) == []
+    assert (await rig.registry.get("once")).state is ScheduleState.FINISHED
+
+
+async def test_a_folder_that_comes_back_as_it_was_is_no_fault_any_more(
+    folder: ScheduleFolder, tmp_path: Path
+) -> None:
+    away = tmp_path.with_name("away")
+    shutil.move(tmp_path, away)
+    assert "cannot be read" in (await folder.load()).error
+    shutil.move(away, tmp_path)
+    assert (await folder.load()).error == ""
 
 
 async def test_what_a_call_registered_is_a_conflict_and_is_never_touched(
