@@ -81,9 +81,7 @@ rules-campaign: setup $(STAMPS)/test ## A million pairs of rule and order: index
 
 .PHONY: bench-rules
 bench-rules: setup $(STAMPS)/test $(STAMPS)/bench ## What an order costs against 1 to 100,000 rules, native and from Python, beside peers.
-	@mkdir -p benches/out
-	@CUPTIME_BENCH_JSON=$(CURDIR)/benches/out/rules_native.json cargo bench --quiet -p cuptime-rules --bench rules
-	@PYTHONPATH=. $(PY) benches/rules_peers.py $(ARGS)
+	@PYTHONPATH=. $(PY) benches/rules.py $(ARGS)
 
 .PHONY: bench
 bench: setup $(STAMPS)/test $(STAMPS)/bench ## All benches, ours beside the peers; figures as JSON in benches/out.

@@ -127,8 +127,14 @@ fn measure(shape: &str, count: usize, json: &mut String) {
     let slices = if count > 1_000 { SLICES_LARGE } else { SLICES };
     let compile_us = best(2, || drop(RuleSet::compile(rules(shape, count), &schema, &limits))) / 1e3;
     let Ok(set) = RuleSet::compile(rules(shape, count), &schema, &limits) else { return };
+    let reload = best(2, || {
+        let mut changed = rules(shape, count);
+        changed[0].condition.push_str(" && user.credit_score != 7");
+        drop(RuleSet::compile_after(Some(&set), changed, &schema, &limits));
+    }) / 1e6;
     let mut columns = set.columns();
     fill(&mut columns);
+    let filled = best(3, || fill(&mut columns)) / ROWS as f64;
     let (mut tally, mut matches, mut hits) = (Tally::new(&set), Matches::default(), 0);
     let per_row = ROWS as f64;
     let first = best(slices, || {
@@ -140,13 +146,13 @@ fn measure(shape: &str, count: usize, json: &mut String) {
     let (hits, compile) = (hits as f64 / per_row, compile_us / count as f64);
     let index_kb = set.index_bytes() as f64 / 1024.0;
     println!(
-        "{shape:<9}{count:>8}{first:>10.0}{collect:>12.0}{hits:>12.2}{compile:>13.2}{:>12.1}{index_kb:>10.0}{explain:>12.0}",
+        "{shape:<9}{count:>8}{first:>10.0}{collect:>12.0}{hits:>12.2}{compile:>13.2}{:>12.1}{reload:>11.1}{index_kb:>10.0}{explain:>12.0}",
         compile_us / 1e3
     );
     let _ = writeln!(
         json,
         "{{\"shape\":\"{shape}\",\"rules\":{count},\"first_ns\":{first:.1},\"collect_ns\":{collect:.1},\"hits\":{hits:.3},\
-         \"compile_us_per_rule\":{compile:.3},\"load_ms\":{:.3},\"index_kb\":{index_kb:.1},\"explain_us\":{explain:.1}}}",
+         \"compile_us_per_rule\":{compile:.3},\"load_ms\":{:.3},\"reload_one_changed_ms\":{reload:.3},\"fill_ns\":{filled:.1},\"index_kb\":{index_kb:.1},\"explain_us\":{explain:.1}}}",
         compile_us / 1e3
     );
 }
@@ -173,7 +179,7 @@ fn main() {
         return count(&wanted);
     }
     println!(
-        "{:<9}{:>8}{:>10}{:>12}{:>12}{:>13}{:>12}{:>10}{:>12}",
+        "{:<9}{:>8}{:>10}{:>12}{:>12}{:>13}{:>12}{:>11}{:>10}{:>12}",
         "shape",
         "rules",
         "first ns",
@@ -181,6 +187,7 @@ fn main() {
         "hits/order",
         "us per rule",
         "load ms",
+        "reload ms",
         "index KB",
         "explain us"
     );
