@@ -68,16 +68,17 @@ class Buckets:
             bucket = self._buckets.get(key)
             if bucket is None:
                 bucket = self._buckets[key] = _Bucket(due_ms)
-                later[key] = None
             elif due_ms > bucket.due_ms:
                 bucket.due_ms = due_ms
+                self._wheel.forget(bucket.name)
+                bucket.name = 0
+            if not bucket.name:
+                # New, later than before, or left without a wait by a wheel that was full.
                 later[key] = None
             bucket.members.append(task_id)
         self._members += len(members)
         for key in later:
             bucket = self._buckets[key]
-            if bucket.name:
-                self._wheel.forget(bucket.name)
             bucket.name = self._wheel.at(bucket.due_ms, partial(self._over, key))
 
     def leave(self, task: Task) -> None:

@@ -131,8 +131,8 @@ class Wheel:
     def at(self, due_ms: int, call: Callable[[], None]) -> int:
         """Calls `call` in the event loop at `due_ms`, not durable. Returns a name for :meth:`forget`."""
         name = CALLS_FROM - next(self._names)
-        self._calls[name] = call
         self._arm_one(name, due_ms)
+        self._calls[name] = call
         self._woken_for(due_ms)
         return name
 

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from cuptime.core import Timers
+from cuptime.domain.clock import ManualClock
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.limits import BUCKET_BYTES_MAX, BUCKET_MS, BUCKET_TASKS_MAX, TASK_PAYLOAD_BYTES_MAX
 from cuptime.domain.values import Task, TaskState
+from cuptime.tasks.buckets import Buckets
 from cuptime.tasks.form import NewTask
+from cuptime.tasks.wheel import ManualWheel
 from cuptime.tasks.workers import Lease, WorkerSession
 from tests.unit.tasks.rig import START_MS, Rig, taken
 from tests.unit.tasks.test_leases import crash
@@ -45,6 +49,23 @@ def messages(session: WorkerSession) -> list[list[Lease]]:
     while leases := session.take(512, 2 * 1024 * 1024):
         found.append(leases)
     return found
+
+
+def test_a_bucket_that_found_the_wheel_full_gets_its_wait_with_the_next_member() -> None:
+    clock = ManualClock(START_MS)
+    wheel = ManualWheel(Timers(1, START_MS, 1), clock)
+    buckets = Buckets(wheel)
+    due: list[int] = []
+    buckets.connect(due.extend)
+    in_the_way = wheel.at(START_MS + 1, lambda: None)
+    with pytest.raises(CuptimeError) as full:
+        buckets.arm([(1, "sheets", MINUTE_MS + 5, BUCKET_MS)])
+    assert full.value.reason is Reason.LIMIT_REACHED
+    wheel.forget(in_the_way)
+    buckets.arm([(2, "sheets", MINUTE_MS + 3, BUCKET_MS)])
+    clock.advance(MINUTE_MS + 5 - clock.now_ms())
+    wheel.pump()
+    assert due == [1, 2]
 
 
 async def test_a_bucket_is_one_wait_one_transaction_one_delivery_when_its_last_is_due(rig: Rig) -> None:
