@@ -152,7 +152,7 @@ def _logic(rule: Rule) -> dict[str, Any]:
     return every[0] if len(every) == 1 else {"or": every}
 
 
-class CommonExpression(_Loop):
+class RustCel(_Loop):
     """The Rust crate `cel` through its wheel."""
 
     def __init__(self, rules: list[Rule]) -> None:
@@ -187,7 +187,7 @@ ENGINES: dict[str, Callable[[list[Rule]], Engine]] = {
     "ours, dicts": OursFromDicts,
     "zen": Zen,
     "datalogic": Datalogic,
-    "cel (Rust)": CommonExpression,
+    "cel (Rust)": RustCel,
     "cel (C++)": Google,
 }
 LINEAR = ("datalogic", "cel (Rust)", "cel (C++)")
