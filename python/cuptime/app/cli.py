@@ -191,8 +191,8 @@ def _timing(
     chosen = {name: value for name, value in given.items() if value is not None}
     if len(chosen) != 1:
         raise typer.BadParameter("give exactly one of --cron, --text, --every, --at, --after")
-    policy = {"dst_policy": f"DST_POLICY_{dst.upper()}"} if dst else {}
-    return {**chosen, **policy, "time_zone": zone}
+    names = ("vixie", "skip_once", "shift_all", "croner", "wall_both")
+    return {**chosen, "dst_policy": _one_of("--dst", "DST_POLICY", dst, names), "time_zone": zone}
 
 
 def _labels(given: list[str] | None) -> dict[str, str]:
@@ -202,8 +202,19 @@ def _labels(given: list[str] | None) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
+def _one_of(option: str, prefix: str, given: str, names: tuple[str, ...]) -> str | int:
+    """What the field of the proto is called for one of its names; nothing given is the server's default."""
+    if not given:
+        return 0
+    if given.lower() not in names:
+        raise typer.BadParameter(f"{option} is one of {', '.join(names)}, not {given!r}")
+    return f"{prefix}_{given.upper()}"
+
+
 def _overlap(given: str) -> str | int:
-    return f"OVERLAP_{given.upper()}" if given else 0
+    return _one_of(
+        "--overlap", "OVERLAP", given, ("allow_all", "skip", "buffer_one", "buffer_all", "cancel_other")
+    )
 
 
 Overlap = Annotated[str, typer.Option(help="Instead of the schedule's own overlap policy. 重叠策略。")]
@@ -267,7 +278,7 @@ def register_schedule(
         "policy": {
             "max_runs": max_runs,
             "jitter_ms": jitter,
-            "catch_up": f"CATCH_UP_{catch_up.upper()}" if catch_up else 0,
+            "catch_up": _one_of("--catch-up", "CATCH_UP", catch_up, ("all", "latest", "none", "bounded")),
             "catch_up_window_ms": catch_up_window,
             "catch_up_limit": catch_up_limit,
             "overlap": _overlap(overlap),
@@ -309,7 +320,9 @@ def preview_schedule(
     every: Every = None,
     at: At = None,
     after: After = None,
-    zone: Zone = "UTC",
+    zone: Annotated[
+        str | None, typer.Option(help="IANA time zone; without it the schedule's own, or UTC. 时区。")
+    ] = None,
     dst: Dst = "",
     address: Address = DEFAULT_ADDRESS,
 ) -> None:
@@ -320,12 +333,13 @@ def preview_schedule(
     """
     from cuptime.app import client
 
-    if schedule_id is not None:
-        client.show_preview(address, zone, name=f"schedules/{schedule_id}", count=count)
-    else:
-        client.show_preview(
-            address, zone, timing=_timing(cron, text, every, at, after, zone, dst), count=count
-        )
+    if schedule_id is None:
+        timing = _timing(cron, text, every, at, after, zone or "UTC", dst)
+        client.show_preview(address, zone or "UTC", timing=timing, count=count)
+        return
+    if dst or any(given is not None for given in (cron, text, every, at, after)):
+        raise typer.BadParameter("give the id of a registered schedule or a timing, not both")
+    client.show_preview_of(address, f"schedules/{schedule_id}", zone, count)
 
 
 @schedules_app.command("pause")
@@ -399,10 +413,13 @@ def check_schedules(
 
 @schedules_app.command("folder")
 def schedule_folder(address: Address = DEFAULT_ADDRESS) -> None:
-    """Show how the watched folder of the server stands. 查看计划文件夹的状态。"""
+    """Show how the watched folder of the server stands. 查看计划文件夹的状态。
+
+    Example: `cuptime schedules folder`
+    """
     from cuptime.app import client
 
-    client.show("ScheduleService/GetScheduleFolder", address)
+    client.show_folder(address)
 
 
 @schedules_app.command("changes")
@@ -465,7 +482,7 @@ def rules_status(address: Address = DEFAULT_ADDRESS) -> None:
     """
     from cuptime.app import client
 
-    client.show("RuleService/GetRulesStatus", address)
+    client.show_rules_status(address)
 
 
 @rules_app.command("test")

@@ -10,14 +10,19 @@ from zoneinfo import ZoneInfo
 
 import grpc
 import typer
-from google.protobuf import descriptor_pool, json_format, message_factory
+from google.protobuf import json_format, message_factory
 from google.rpc import error_details_pb2, status_pb2
 from rich.console import Console
 from rich.table import Table
 
-from cuptime._gen.cuptime.v1 import schedule_service_pb2, task_service_pb2
+from cuptime._gen.cuptime.v1 import rule_service_pb2, schedule_service_pb2, task_service_pb2
 from cuptime.domain.clock import SystemClock
 
+SERVICES: Final = {
+    service.full_name: service
+    for file in (rule_service_pb2, schedule_service_pb2, task_service_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+}
 TIMEOUT_S: Final = 10.0
 PAGE: Final = 200
 
@@ -29,9 +34,11 @@ def fresh_id() -> str:
 def call(method: str, address: str, **fields: Any) -> Any:
     """One unary call. A refusal is printed for people and ends the program with code 1."""
     service_name, _, method_name = method.partition("/")
-    service = descriptor_pool.Default().FindServiceByName(f"cuptime.v1.{service_name}")
-    found = service.methods_by_name[method_name]
-    request = message_factory.GetMessageClass(found.input_type)(**fields)
+    found = SERVICES[f"cuptime.v1.{service_name}"].methods_by_name[method_name]
+    try:
+        request = message_factory.GetMessageClass(found.input_type)(**fields)
+    except ValueError as error:  # A number that the field cannot hold.
+        raise typer.BadParameter(str(error)) from None
     response_type = message_factory.GetMessageClass(found.output_type)
     with grpc.insecure_channel(address) as channel:
         stub: Any = channel.unary_unary(
@@ -162,6 +169,26 @@ _MARKS: Final = {
     schedule_service_pb2.FIRING_MARK_MAKE_UP_WORKDAY: "a make-up work day 调休上班",
     schedule_service_pb2.FIRING_MARK_YEAR_UNKNOWN: "no calendar for the year 该年无日历",
 }
+
+
+def show_rules_status(address: str) -> None:
+    answer = call("RuleService/GetRulesStatus", address)
+    if not answer.ListFields():
+        print("no rules are live and none were tried; start the server with --rules PATH", file=sys.stderr)
+    print(_json(answer))
+
+
+def show_folder(address: str) -> None:
+    answer = call("ScheduleService/GetScheduleFolder", address)
+    if not answer.folder:
+        print("no folder is watched; start the server with --schedules PATH", file=sys.stderr)
+    print(_json(answer))
+
+
+def show_preview_of(address: str, name: str, zone: str | None, count: int) -> None:
+    """Of a registered schedule, in its own zone unless another is asked for."""
+    timing = call("ScheduleService/GetSchedule", address, name=name).schedule.timing
+    show_preview(address, zone or timing.time_zone or "UTC", name=name, count=count)
 
 
 def show_preview(address: str, zone: str, **fields: Any) -> None:
