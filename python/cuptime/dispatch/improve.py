@@ -1,6 +1,7 @@
 """Re-optimisation: what is not committed is solved anew together, and a better assignment takes the place of a worse.
 
-    timer -> choose (soonest committed first) -> [ quiet: solve (core) -> room? (gate) -> persist -> gate -> publish ]
+    timer -> choose (last chances, then the least looked at)
+      -> [ quiet: solve (core) -> room? (gate) -> persist -> gate -> publish ]
 
 A decision is provisional until its commit time. While anything is, a pass comes every `every_ms`; with nothing
 provisional there is no timer and no wake-up. One pass is one commit: for each order that moves, the RELEASED row of
@@ -131,8 +132,9 @@ class Improver:
     # --- one pass -------------------------------------------------------------------------------------------------
     async def improve(self) -> int:
         """One pass; how many orders moved. Raises what gate and storage raise, with nothing changed."""
-        self._book.prune(self._line.means.clock.now_ms())
-        chosen = self._book.soonest(IMPROVE_ORDERS_MAX)
+        now_ms = self._line.means.clock.now_ms()
+        self._book.prune(now_ms)
+        chosen = self._book.choose(IMPROVE_ORDERS_MAX, now_ms + self._every_ms)
         await self._read(chosen)
         async with self._line.quiet():
             groups = {group_seq_of(entry.row.order_id) for entry in chosen}

@@ -22,6 +22,8 @@ class Provisional(Struct):
     commit_ms: int
     group: Group | None = None
     order: bytes | None = None
+    looked: int = 0
+    """Passes that looked at it and left it as it was."""
 
 
 class ProvisionalBook:
@@ -77,12 +79,19 @@ class ProvisionalBook:
         for order_id in [i for i, entry in self._entries.items() if entry.commit_ms < now_ms]:
             del self._entries[order_id]
 
-    def soonest(self, limit: int) -> list[Provisional]:
-        """Those that are committed first, by order id."""
-        first = heapq.nsmallest(
-            limit, self._entries.values(), key=lambda entry: (entry.commit_ms, entry.row.order_id)
-        )
-        return sorted(first, key=lambda entry: entry.row.order_id)
+    def choose(self, limit: int, before_ms: int) -> list[Provisional]:
+        """Whom a pass looks at, by order id: first those that are committed before `before_ms`, when the next pass
+        comes, then those that passes looked at least; the soonest committed of equals. Were it the soonest alone, the
+        same would be looked at again and again while there are more than `limit`, and the others never."""
+
+        def rank(entry: Provisional) -> tuple[int, int, int]:
+            looked = entry.looked + 1 if entry.commit_ms >= before_ms else 0
+            return looked, entry.commit_ms, entry.row.order_id
+
+        chosen = heapq.nsmallest(limit, self._entries.values(), key=rank)
+        for entry in chosen:
+            entry.looked += 1
+        return sorted(chosen, key=lambda entry: entry.row.order_id)
 
     def _note(self, row: DecisionRow, group: Group | None, order: bytes | None) -> None:
         commit_ms = self._bodies.provisional_until_ms(row.body)
