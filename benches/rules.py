@@ -78,7 +78,7 @@ def measured(name: str, shape: str, count: int, rows: list[Row], before: Figure 
     try:
         rules = made_rules(shape, count)
         engine, load_ms = timed_ms(lambda: ENGINES[name](rules))
-        _compare(engine, rules, rows)
+        _compare(engine, (shape, count), rows)
         figure |= {"load_ms": load_ms, "orders": len(some)}
         figure["collect_ns"] = best_ns(lambda: engine.collect(some), len(some))
         figure["first_ns"] = best_ns(lambda: engine.first(some), len(some))
@@ -89,13 +89,13 @@ def measured(name: str, shape: str, count: int, rows: list[Row], before: Figure 
     return figure
 
 
-_ours: dict[tuple[int, str], list[list[int]]] = {}
+_ours: dict[tuple[str, int], list[list[int]]] = {}
+"""What ours matched, by shape and number of rules."""
 
 
-def _compare(engine: Engine, rules: Sequence[Any], rows: list[Row]) -> None:
-    known = (len(rules), str(rules[-1]))
+def _compare(engine: Engine, rules: tuple[str, int], rows: list[Row]) -> None:
     found = [engine.matches(row) for row in rows[:COMPARED]]
-    if _ours.setdefault(known, found) != found:
+    if _ours.setdefault(rules, found) != found:
         raise ValueError("its matches are not ours")
 
 
@@ -221,9 +221,10 @@ def behind(every: list[Figure], counts: Sequence[int], program: Path | None) -> 
             f"{figure['one_changed_ms']:>19.1f}"
         )
     loads = [figure for figure in every if figure["shape"] == "mixed" and figure["rules"] == 1_000]
-    print("loading 1,000 mixed rules, ms: " + ", ".join(
-        f"{figure['engine']} {figure['load_ms']:,.1f}" for figure in loads if "load_ms" in figure
-    ))  # fmt: skip
+    if loads:
+        print("loading 1,000 mixed rules, ms: " + ", ".join(
+            f"{figure['engine']} {figure['load_ms']:,.1f}" for figure in loads if "load_ms" in figure
+        ))  # fmt: skip
     told["memory_kb"] = memories()
     held = ", ".join(
         f"{name} {kb if isinstance(kb, str) else f'{kb:,}'}" for name, kb in told["memory_kb"].items()
