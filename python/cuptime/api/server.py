@@ -96,7 +96,13 @@ class GrpcServer:
 
     async def start(self, address: str) -> int:
         """Begins to serve; the port bound (for `:0`). Raises RuntimeError when the address is taken."""
-        port = self._server.add_insecure_port(address)
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError:
+            raise RuntimeError(
+                f"{address} cannot be listened on: it is taken, or not an address of this machine. Give another by"
+                " --listen or CUPTIME_LISTEN; port 0 takes a free one"
+            ) from None
         await self._server.start()
         for name in self._names:
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)

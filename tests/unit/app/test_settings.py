@@ -11,7 +11,12 @@ from cuptime.app.settings import Settings, SettingsError, read
 
 @pytest.mark.parametrize("name", ["listen", "metrics"])
 @pytest.mark.parametrize(
-    "address", ["127.0.0.1:99999", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "host:-1"]
+    "address",
+    [
+        *("127.0.0.1:99999", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "host:-1"),
+        *(":7000", "::1:7000", "a host:7000", "unix:/tmp/x:1", "127.0.0.1:７０００", "127.0.0.1:7000\n"),
+        "127.0.0.1:" + "0" * 5_000,
+    ],
 )
 def test_what_is_no_address_is_refused(name: str, address: str) -> None:
     with pytest.raises(SettingsError, match="not an address; give host:port"):
@@ -35,7 +40,8 @@ def test_a_tick_that_the_wheel_cannot_have_is_named(tick_ms: int) -> None:
 
 @pytest.mark.parametrize("name", ["retain_days", "retain_tasks_days"])
 @pytest.mark.parametrize(
-    ("days", "told"), [("-1", ">= 0"), ("3651", "<= 3650"), ("x", "`int`"), ("1.5", "`int`"), ("", "`int`")]
+    ("days", "told"),
+    [("-1", ">= 0"), ("3651", "<= 3650"), ("x", "whole"), ("1.5", "whole"), ("", "whole"), ("1e3", "whole")],
 )
 def test_days_that_retention_cannot_have_are_named(name: str, days: str, told: str) -> None:
     with pytest.raises(SettingsError, match=f"setting {name}: .*{told}"):
@@ -77,6 +83,21 @@ def test_text_becomes_what_the_setting_is(name: str, said: str, value: object) -
         ("credit_min", "-1"),
         ("credit_min", "many"),
         ("credit_min", "1.5"),
+        ("credit_min", "1e2"),
+        ("credit_min", " 90"),
+        ("credit_min", "９０"),
+        ("radius_m", "5.0"),
+        ("radius_m", "1" + "0" * 17),
+        ("delivery_radius_m", "9" * 30),
+        ("improve_gain_min_m", "20000001"),
+        ("node", ""),
+        ("node", "a node"),
+        ("redis", " "),
+        ("redis", "127.0.0.1:6379"),
+        ("redis", "http://127.0.0.1:6379"),
+        ("redis", "redis://127.0.0.1:99999/0"),
+        ("redis", "redis://127.0.0.1/zero"),
+        ("redis", "redis://127.0.0.1?db=x"),
         ("purchase_limit", "null"),
         ("drain_grace_s", "inf"),
         ("origin_latitude", "nan"),
@@ -97,6 +118,47 @@ def test_all_faults_are_told_at_once_and_nothing_unknown_is_taken() -> None:
     with pytest.raises(SettingsError) as refused:
         read({"colour": "red", "tick_ms": "7"}, {"CUPTIME_RADIUS_M": "0"})
     assert {fault.name for fault in refused.value.faults} == {"colour", "tick_ms", "radius_m"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://127.0.0.1:6379/0", "rediss://u:p@redis.campus:6380", "redis://[::1]/1"),
+        "unix:///run/redis.sock",
+    ],
+)
+def test_the_url_of_a_redis_is_taken_as_it_is(url: str) -> None:
+    assert read({}, {"CUPTIME_REDIS": url}).redis == url
+
+
+def test_a_fault_shows_neither_a_password_nor_all_of_a_long_text() -> None:
+    with pytest.raises(SettingsError) as refused:
+        read({}, {"CUPTIME_REDIS": "redis://me:secret@h:99999", "CUPTIME_RULES": "x" * 100_000})
+    told = str(refused.value)
+    assert "secret" not in told
+    assert len(told) < 1_000
+    assert {fault.name for fault in refused.value.faults} == {"redis", "rules"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("CUPTIME_RETAIN_DAY", "CUPTIME_RETAIN_DAYS"),
+        ("CUPTIME_RETAN_DAYS", "CUPTIME_RETAIN_DAYS"),
+        ("Cuptime_Retain_Days", "CUPTIME_RETAIN_DAYS"),
+        ("CUPTIME_REOPTIMIZE_EVERY_S", "CUPTIME_REOPTIMISE_EVERY_S"),
+        ("CUPTIME_LISTENS", "CUPTIME_LISTEN"),
+    ],
+)
+def test_a_variable_that_is_mistyped_is_not_passed_over(variable: str, meant: str) -> None:
+    with pytest.raises(SettingsError, match=f"setting {variable}: no such setting; {meant} is one"):
+        read({}, {variable: "365"})
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    """The last three are made by Kubernetes for a service named cuptime."""
+    others = ("ADDRESS", "HOME", "PORT", "SERVICE_HOST", "PORT_7000_TCP_ADDR")
+    assert read({}, {f"CUPTIME_{name}": "x" for name in others} | {"LISTEN": "x"}) == Settings()
 
 
 @pytest.mark.parametrize("name", ["rules", "calendars"])
