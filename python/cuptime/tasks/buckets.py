@@ -12,6 +12,7 @@ the wheel it is rebuilt from the rows. A member that was cancelled is found out 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -36,6 +37,26 @@ class _Bucket(Struct):
     name: int = 0
     """Of its wait in the wheel."""
     members: array[int] = field(default_factory=lambda: array("q"))
+    """Ascending, each once: ids are given in that order, so that one joins at the end but for a retry, and is found
+    by bisection among hundreds of thousands."""
+
+    def join(self, task_id: int) -> bool:
+        """False for one that is there already."""
+        at = len(self.members)
+        if at and task_id <= self.members[-1]:
+            at = bisect_left(self.members, task_id)
+            if self.members[at] == task_id:
+                return False
+        self.members.insert(at, task_id)
+        return True
+
+    def leave(self, task_id: int) -> bool:
+        """False for one that is not there."""
+        at = bisect_left(self.members, task_id)
+        if at == len(self.members) or self.members[at] != task_id:
+            return False
+        del self.members[at]
+        return True
 
 
 class Buckets:
@@ -75,8 +96,7 @@ class Buckets:
             if not bucket.name:
                 # New, later than before, or left without a wait by a wheel that was full.
                 later[key] = None
-            bucket.members.append(task_id)
-        self._members += len(members)
+            self._members += bucket.join(task_id)
         for key in later:
             bucket = self._buckets[key]
             bucket.name = self._wheel.at(bucket.due_ms, partial(self._over, key))
@@ -86,8 +106,7 @@ class Buckets:
         if not task.bucket_ms:
             return
         bucket = self._buckets.get(key_of(task))
-        if bucket is not None and task.task_id in bucket.members:
-            bucket.members.remove(task.task_id)
+        if bucket is not None and bucket.leave(task.task_id):
             self._members -= 1
             if not bucket.members:
                 self._wheel.forget(bucket.name)
@@ -96,7 +115,7 @@ class Buckets:
     def _over(self, key: Key) -> None:
         bucket = self._buckets.pop(key)
         self._members -= len(bucket.members)
-        self._due(list(dict.fromkeys(bucket.members)))
+        self._due(bucket.members.tolist())
 
 
 def start_of(due_ms: int, bucket_ms: int) -> int:

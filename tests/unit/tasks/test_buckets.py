@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from cuptime.core import Timers
 from cuptime.domain.clock import ManualClock
@@ -17,6 +18,7 @@ from cuptime.tasks.buckets import Buckets
 from cuptime.tasks.form import NewTask
 from cuptime.tasks.wheel import ManualWheel
 from cuptime.tasks.workers import Lease, WorkerSession
+from tests.contract import rows
 from tests.unit.tasks.rig import START_MS, Rig, taken
 from tests.unit.tasks.test_leases import crash
 
@@ -66,6 +68,31 @@ def test_a_bucket_that_found_the_wheel_full_gets_its_wait_with_the_next_member()
     clock.advance(MINUTE_MS + 5 - clock.now_ms())
     wheel.pump()
     assert due == [1, 2]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_who_joins_and_leaves_in_any_order_is_told_once_in_the_order_of_ids(seed: int) -> None:
+    draw = random.Random(seed)
+    clock = ManualClock(START_MS)
+    wheel = ManualWheel(Timers(1, START_MS, 100), clock)
+    buckets = Buckets(wheel)
+    due: list[int] = []
+    buckets.connect(due.extend)
+    member = rows.task(1, due_ms=MINUTE_MS + 5, bucket_ms=BUCKET_MS)
+    inside: set[int] = set()
+    for _ in range(200):
+        task_id = draw.randrange(1, 40)
+        if draw.random() < 0.6:
+            buckets.arm([(task_id, member.queue, member.due_ms, BUCKET_MS)])
+            inside.add(task_id)
+        else:
+            buckets.leave(replace(member, task_id=task_id))
+            inside.discard(task_id)
+        assert (buckets.member_count, len(buckets), len(wheel)) == (len(inside), *([min(len(inside), 1)] * 2))
+    clock.advance(member.due_ms - clock.now_ms())
+    wheel.pump()
+    assert due == sorted(inside)
+    assert (buckets.member_count, len(buckets)) == (0, 0)
 
 
 async def test_a_bucket_is_one_wait_one_transaction_one_delivery_when_its_last_is_due(rig: Rig) -> None:
