@@ -92,7 +92,13 @@ async def test_lists_of_tasks(shard: Shard) -> None:
     assert await ids(schedule_seq=5) == [3, 4]
     assert await ids(schedule_seq=5, after=3) == [4]
     assert await ids(schedule_seq=5, queue="a") == [3]
+    assert await ids(schedule_seq=5, state=TaskState.SCHEDULED) == [3]
+    assert await ids(schedule_seq=5, state=TaskState.SCHEDULED, queue="b") == []
+    assert await ids(schedule_seq=5, state=TaskState.SCHEDULED, after=3) == []
+    assert await ids(schedule_seq=5, state=TaskState.SCHEDULED, due_until_ms=1_002) == []
+    assert await ids(schedule_seq=5, state=TaskState.EXECUTED) == [4]
     assert await ids(schedule_seq=0) == []
+    assert await ids(schedule_seq=0, state=TaskState.SCHEDULED) == []
     assert await ids(due_from_ms=1_002, due_until_ms=1_004) == [2, 3, 4]
     assert await ids(due_from_ms=1_004, schedule_seq=5) == [4]
 

@@ -31,6 +31,7 @@ from cuptime.domain.values import (
     ShopRow,
     StockRow,
     Task,
+    TaskState,
 )
 from cuptime.domain.writes import Write
 from cuptime.storage.sqlite import migrate
@@ -256,7 +257,9 @@ class SqliteStorage:
         bindings = (after, limit, state, where.queue, where.due_from_ms, where.due_until_ms)
         if where.schedule_seq is None:
             return await self._readers.rows("tasks_where", bindings, task_of)
-        return await self._readers.rows("tasks_of_schedule_where", (*bindings, where.schedule_seq), task_of)
+        lives = where.state is not None and where.state < TaskState.EXECUTED
+        name = "live_firings_where" if lives else "tasks_of_schedule_where"
+        return await self._readers.rows(name, (*bindings, where.schedule_seq), task_of)
 
     async def waiting_tasks(self, *, after: int, limit: int) -> list[tuple[int, int, int, int, int]]:
         def read(connection: apsw.Connection) -> list[tuple[int, int, int, int, int]]:

@@ -83,10 +83,11 @@ SET ({task_columns}, epoch) = (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12
     ended_ms = iif(?8 > 3, max(?10, 1), 0)
 WHERE task_id = ?1 AND (1 << state) & ?37 AND (?38 IS NULL OR execution_id = ?38);
 
--- The condition `schedule_seq > 0` lets the planner use the partial index.
+-- By the partial index of what lives, so that a change reads none of the firings that are kept.
 -- name: cancel_tasks_of_schedule
-UPDATE tasks SET state = 6, updated_ms = ?3, ended_ms = max(?3, 1), epoch = ?4
-WHERE schedule_seq = ?1 AND schedule_seq > 0 AND generation < ?2 AND state IN (1, 2)
+UPDATE tasks INDEXED BY firings_live
+SET state = 6, updated_ms = ?3, ended_ms = max(?3, 1), epoch = ?4
+WHERE schedule_seq = ?1 AND schedule_seq > 0 AND ended_ms = 0 AND generation < ?2 AND state IN (1, 2)
 RETURNING task_id;
 
 -- name: skip_firings
@@ -132,6 +133,14 @@ ORDER BY task_id LIMIT ?2;
 SELECT {task_columns} FROM tasks INDEXED BY tasks_of_schedules
 WHERE schedule_seq = ?7 AND schedule_seq > 0
     AND task_id > ?1 AND (?3 IS NULL OR state = ?3) AND (?4 IS NULL OR queue = ?4)
+    AND (?5 IS NULL OR due_ms >= ?5) AND (?6 IS NULL OR due_ms <= ?6)
+ORDER BY task_id LIMIT ?2;
+
+-- As before, for a state before the end.
+-- name: live_firings_where
+SELECT {task_columns} FROM tasks INDEXED BY firings_live
+WHERE schedule_seq = ?7 AND schedule_seq > 0 AND ended_ms = 0
+    AND task_id > ?1 AND state = ?3 AND (?4 IS NULL OR queue = ?4)
     AND (?5 IS NULL OR due_ms >= ?5) AND (?6 IS NULL OR due_ms <= ?6)
 ORDER BY task_id LIMIT ?2;
 
