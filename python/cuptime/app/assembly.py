@@ -334,6 +334,8 @@ class Node:
         undecided = await dispatch.line.start()
         stack.push_async_callback(dispatch.line.close)
         stack.push_async_callback(dispatch.improver.close)
+        # What schedules missed is dropped, and what their policies did so far is known, before anything is triggered.
+        await schedules.desk.recover()
         waiting = await tasks.start()
         stack.push_async_callback(tasks.close)
         housekeeping = Housekeeping(base.storage, base.fence, self._clock, tasks.wheel, groups.intake)
@@ -345,7 +347,6 @@ class Node:
         )  # fmt: skip
         retention.start()
         stack.push_async_callback(retention.close)
-        await schedules.desk.recover()
         schedules.planner.start()
         stack.push_async_callback(schedules.planner.stop)
         _log.info(
