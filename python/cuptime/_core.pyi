@@ -1,11 +1,20 @@
 """The contract of the Rust extension `cuptime._core`; proved against the built module by stubtest."""
 
 from collections.abc import Sequence
-from typing import Any, Self, final
+from typing import Any, Self, TypeAlias, final
 
 from typing_extensions import Buffer
 
 # --- dispatch -------------------------------------------------------------------------------------------------------
+
+# The fields are named at `Dispatcher`.
+_Order: TypeAlias = tuple[
+    int, int, float, float, int, int, int, int, int, int, int, int, int, list[int], list[tuple[int, int]]
+]  # fmt: skip
+_Decision: TypeAlias = tuple[
+    int, int, int, int, int, int, int, int, int,
+    list[tuple[int, int, int, int, int, int]], list[tuple[int, int, int]],
+]  # fmt: skip
 
 @final
 class Dispatcher:
@@ -62,48 +71,10 @@ class Dispatcher:
 
     def decide(
         self,
-        orders: list[
-            tuple[
-                int,
-                int,
-                float,
-                float,
-                int,
-                int,
-                int,
-                int,
-                int,
-                int,
-                int,
-                int,
-                int,
-                list[int],
-                list[tuple[int, int]],
-            ]
-        ],
+        orders: list[_Order],
         now_ms: int,
         policy: dict[str, float] | None = None,
-    ) -> tuple[
-        list[
-            tuple[
-                int,
-                int,
-                int,
-                int,
-                int,
-                int,
-                int,
-                int,
-                int,
-                list[tuple[int, int, int, int, int, int]],
-                list[tuple[int, int, int]],
-            ]
-        ],
-        int,
-        int,
-        int,
-        int,
-    ]:
+    ) -> tuple[list[_Decision], int, int, int, int]:
         """Returns (decisions in the sequence of the orders, total_cost, gap_bound, nodes, truncated).
 
         `total_cost` counts the price of what is left unassigned; `gap_bound` 0 means proved optimal over the
@@ -114,25 +85,7 @@ class Dispatcher:
 
     def validate(
         self,
-        orders: list[
-            tuple[
-                int,
-                int,
-                float,
-                float,
-                int,
-                int,
-                int,
-                int,
-                int,
-                int,
-                int,
-                int,
-                int,
-                list[int],
-                list[tuple[int, int]],
-            ]
-        ],
+        orders: list[_Order],
         now_ms: int,
         policy: dict[str, float] | None = None,
     ) -> list[str]:
@@ -280,7 +233,7 @@ class Intake:
     def open_groups(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Rows in the field order of `domain.values.Group`, read up to `state`; member counts come from
         `restore_orders`. Groups FAILED or DECIDED are only remembered as closed. A group that is here already stays as
-        it is. Call it before the group's commit is answered; `remove_group` when that commit fails."""
+        it is. Call it before the group's commit is answered."""
 
     def restore_orders(self, rows: Sequence[tuple[int, int, str, int, int, int, int, bytes]]) -> None:
         """Rows (order_id, user_id, request_id, fingerprint, created_ms, rule_revision, state, body), in any order; one
@@ -308,9 +261,6 @@ class Intake:
 
     def forget_group(self, group_seq: int) -> bool:
         """Drops a group and its orders; orders for it are from now on refused with GROUP_NOT_OPEN. Settle first."""
-
-    def remove_group(self, group_seq: int) -> bool:
-        """Takes `open_groups` back for a group that could not be stored."""
 
     def cancel_order(self, order_id: int) -> bool:
         """In an open group the seat and the cups are free again; in a completed one settle its cups if it had no

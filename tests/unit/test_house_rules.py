@@ -23,7 +23,7 @@ REPO = Path(__file__).resolve().parent.parent.parent
 PACKAGE = REPO / "python" / "cuptime"
 THIS = Path(__file__).resolve()
 
-# Each of these means three things in three places, so it means nothing here (ARCHITECTURE.md, "Words").
+# Each of these means three things in three places, so it means nothing here (docs/words.md).
 BANNED_WORDS = frozenset(
     (
         *("job", "jobs", "event", "events", "manager", "handler", "handlers", "processor"),

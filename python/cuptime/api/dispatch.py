@@ -13,7 +13,7 @@ from cuptime.dispatch.interventions import Interventions, Resolution
 from cuptime.dispatch.reading import Decisions
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.ports import Storage
-from cuptime.domain.values import DecisionRow, Group, InterventionRow, OrderRow, group_seq_of, order_id_of
+from cuptime.domain.values import DecisionRow, Group, InterventionRow, group_seq_of, order_id_of
 
 # The column of a DecisionRow without sequence that has the message.
 _BODY: Final = -1
@@ -179,13 +179,3 @@ class DispatchEndpoints:
     async def _group_seq(self, parent: str) -> int | None:
         group_id = names.group_or_all(parent)
         return None if group_id is None else (await group_named(self._storage, group_id)).group_seq
-
-
-async def order_named(storage: Storage, name: str, field: str = "name") -> tuple[OrderRow, int]:
-    """The order and its group_id. Raises GROUP_NOT_FOUND, ORDER_NOT_FOUND."""
-    group_id, number = names.order(name, field)
-    group = await group_named(storage, group_id)
-    order = await storage.order(order_id_of(group.group_seq, number))
-    if order is None:
-        raise CuptimeError(Reason.ORDER_NOT_FOUND, f"there is no {name}", metadata={"order": name})
-    return order, group_id

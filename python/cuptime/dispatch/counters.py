@@ -174,11 +174,6 @@ class Counters:
         await self._resync(key for held in given_back for key in self.keys_of(held))
         return given_back
 
-    async def resync(self, keys: Iterable[str]) -> None:
-        """Sets the dispatcher's counters of these keys to what the gate has."""
-        async with self.lock:
-            await self._resync(keys)
-
     def keys_of(self, held: Reservation) -> list[str]:
         return [
             capacity_key(held.shop_id, held.day or self.calendar.day(held.pack_out_ms).name),
@@ -188,7 +183,7 @@ class Counters:
         ]
 
     async def _resync(self, keys: Iterable[str]) -> None:
-        """Under the lock."""
+        """Under the lock: sets the dispatcher's counters of these keys to what the gate has."""
         shops: set[int] = set()
         stock: set[tuple[int, str]] = set()
         riders: set[int] = set()

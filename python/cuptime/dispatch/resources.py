@@ -101,14 +101,6 @@ class Resources:
     def origin(self) -> Place:
         return self._origin or (0.0, 0.0)
 
-    @property
-    def shop_count(self) -> int:
-        return len(self.shops)
-
-    @property
-    def rider_count(self) -> int:
-        return len(self.riders)
-
     async def recover(self) -> Recovered:
         """Rebuilds memory, gate and dispatcher from storage. Nobody may decide meanwhile; whoever changes something by
         hand waits for the lock, and finds what it took."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -262,9 +262,9 @@ class Gate(Protocol):
     Counter keys: `capacity/{shop_id}/{yyyymmdd of pack-out}`, `fridge/{shop_id}`, `load/{rider_id}`,
     `stock/{shop_id}/{sku}`. Reserve is all-or-nothing for one reservation; a reservation that is neither committed nor
     released by its deadline is released by `expire`. A fridge slot is free again at `pickup_ms`, the load at
-    `load_until_ms`. A release leaves a
-    tombstone that refuses a reserve that comes after it and was sent (`now_ms`) before it, or for an order that had
-    nothing to release also in the same millisecond; one sent later is new and goes through.
+    `load_until_ms`. A release leaves a tombstone that refuses a reserve that comes after it and was sent (`now_ms`)
+    before it, or for an order that had nothing to release also in the same millisecond; one sent later is new and goes
+    through.
     """
 
     async def open(self) -> None: ...
@@ -394,6 +394,3 @@ class TaskQueue(Protocol):
     def internal(self, queue: str, run: InternalTaskRunner) -> None:
         """Who runs the internal tasks of a queue. Running must be idempotent by the task's id."""
         ...
-
-
-DecisionStream = AsyncIterator[list[DecisionRow]]

@@ -1,10 +1,8 @@
 """Calendars of work days and holidays: versioned files, read at start and again whenever they change.
 
-A calendar is a JSON file, `<name>.json`: the days of a plain work week (0 is Sunday), and for each year the
-holidays and the
-days that are worked nevertheless, as `MM-DD` or `MM-DD..MM-DD`. `cn` comes with the package (the legal
-holidays of China);
-a folder of the operator's own adds to it and may replace it, with a newer year for example. A bad file
+A calendar is a JSON file, `<name>.json`: the days of a plain work week (0 is Sunday), and for each year the holidays
+and the days that are worked nevertheless, as `MM-DD` or `MM-DD..MM-DD`. `cn` comes with the package (the legal holidays
+of China); a folder of the operator's own adds to it and may replace it, with a newer year for example. A bad file
 replaces nothing.
 """
 
@@ -54,8 +52,7 @@ class Calendars:
     """All calendars, by name. `revision` grows when any of them changes."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Reads the package's own calendars and then the folder's. Raises CalendarError when the package's
-        are bad."""
+        """Reads the package's own calendars and then the folder's. What is bad is in `faults`."""
         self._folder = folder
         self._files: dict[str, CalendarFile] = {}
         self.revision = 0

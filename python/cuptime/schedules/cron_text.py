@@ -2,12 +2,10 @@
 
     CRON_TZ=Asia/Shanghai DST=skip_once DIALECT=quartz SEED=report-7 0 H 9 ? * MON-FRI
 
-`CRON_TZ` (or `TZ`) overrides the zone of the schedule; `DIALECT` and `DST` name one of `cron_names()`;
-`SEED` decides what `H`
-becomes. `DAYS` (workday, restday, holiday, not_holiday), `ROLL` (before, after) and `SHIFT` (work days) ask
-the `CALENDAR` (cn); in a
-year without data `UNKNOWN_YEAR` decides (error, weekday_fallback, hold). The rest of the text is the
-expression itself.
+`CRON_TZ` (or `TZ`) overrides the zone of the schedule; `DIALECT` and `DST` name one of `cron_names()`; `SEED` decides
+what `H` becomes. `DAYS` (workday, restday, holiday, not_holiday), `ROLL` (before, after) and `SHIFT` (work days) ask
+the `CALENDAR` (cn); in a year without data `UNKNOWN_YEAR` decides (error, weekday_fallback, hold). The rest of the text
+is the expression itself.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The cron engine of the service: the Rust core behind the port :class:`cuptime.domain.ports.CronEngine`.
 
-A cron text may begin with settings, `NAME=value` each: see :mod:`cuptime.schedules.cron_text`. Compiled
-schedules are kept, so
-the same text is read once. croniter gives a second opinion at registration; a difference is logged with both
+A cron text may begin with settings, `NAME=value` each: see :mod:`cuptime.schedules.cron_text`. Compiled schedules are
+kept, so the same text is read once. croniter gives a second opinion at registration; a difference is logged with both
 answers.
 """
 

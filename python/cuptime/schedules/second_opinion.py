@@ -1,10 +1,8 @@
 """croniter's answer beside ours, asked once when a schedule is registered.
 
-Only what both read: 5 or 6 fields of the default dialect without macros, hashed values and the marks that
-croniter reads
-otherwise or not at all. A difference is expected around changes of the clock (croniter has a policy of its
-own) and is
-then not a difference: the comparison runs in UTC.
+Only what both read: 5 or 6 fields of the default dialect without macros, hashed values and the marks that croniter
+reads otherwise or not at all. A difference is expected around changes of the clock (croniter has a policy of its own)
+and is then not a difference: the comparison runs in UTC.
 """
 
 from __future__ import annotations

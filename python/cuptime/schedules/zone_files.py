@@ -1,9 +1,7 @@
-"""Time zones for the cron engine: TZif bytes from the `tzdata` package, or from the system where it is
-absent.
+"""Time zones for the cron engine: TZif bytes from the `tzdata` package, or from the system where it is absent.
 
-(`zoneinfo` looks the other way round, at the system first.) The Rust core takes the bytes; Python only finds
-them. The version is that of the IANA database. A newer `tzdata` is used after
-:func:`forget` (or a restart), without a new build.
+(`zoneinfo` looks the other way round, at the system first.) The Rust core takes the bytes; Python only finds them. The
+version is that of the IANA database. A newer `tzdata` is used after :func:`forget` (or a restart), without a new build.
 """
 
 from __future__ import annotations

@@ -29,7 +29,6 @@ ALLOWED: Final[dict[TaskState, frozenset[TaskState]]] = {
     TaskState.FAILED: frozenset({TaskState.SCHEDULED}),
     TaskState.CANCELLED: frozenset(),
 }
-CANCELLABLE: Final = (TaskState.PENDING, TaskState.SCHEDULED, TaskState.TRIGGERED)
 RESTING: Final = frozenset({TaskState.EXECUTED, TaskState.FAILED, TaskState.CANCELLED})
 
 INTERNAL_PREFIX: Final = "cuptime."

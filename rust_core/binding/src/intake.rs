@@ -220,10 +220,6 @@ impl Intake {
         self.briefly(py, |table| table.forget_group(group_seq))
     }
 
-    fn remove_group(&self, py: Python<'_>, group_seq: i64) -> PyResult<bool> {
-        self.briefly(py, |table| table.remove_group(group_seq))
-    }
-
     fn cancel_order(&self, py: Python<'_>, order_id: i64) -> PyResult<bool> {
         self.briefly(py, |table| table.cancel_order(order_id))
     }

@@ -437,12 +437,6 @@ impl Table {
         true
     }
 
-    /// Drops a group that was opened and then not stored. False when it is not here.
-    pub fn remove_group(&mut self, group_seq: i64) -> bool {
-        let Some(group_id) = self.id_of_seq.remove(&group_seq) else { return false };
-        self.groups.remove(&group_id).is_some()
-    }
-
     /// A group in the table.
     pub fn group(&self, group_id: i64) -> Option<&Group> {
         self.groups.get(&group_id)

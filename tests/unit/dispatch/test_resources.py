@@ -37,7 +37,7 @@ async def test_one_bad_shop_keeps_all_out(morning: Morning, change: dict[str, An
         await morning.shops.upsert([shop(7), shop(values.pop("shop_id"), **values)])
     assert refusal.value.field == field
     assert await morning.storage.counts() == before
-    assert morning.resources.shop_count == 3
+    assert len(morning.resources.shops) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,10 @@
-"""Plain words to a cron text and back, in Chinese and English: closed grammars, no model, the same answer
-every time.
+"""Plain words to a cron text and back, in Chinese and English: closed grammars, no model, the same answer every time.
 
     words_to_cron("每周三10:00", today)             -> "0 10 * * 3"
     words_to_cron("every weekday at 9am", today)    -> "0 9 * * 1-5"
 
-What is not understood is refused with the nearest form that is. `today` (a wall clock date) anchors what
-counts in weeks or
-days, like 「隔周三」.
+What is not understood is refused with the nearest form that is. `today` (a wall clock date) anchors what counts in
+weeks or days, like 「隔周三」.
 """
 
 from __future__ import annotations
