@@ -428,11 +428,15 @@ def explain(
     rules: RuleSet,
     group: tuple[int, int, str, int, int, float, float, int, int, int],
     order: bytes,
+    decision: bytes,
     now_ms: int,
-) -> list[tuple[str, int, str, str, str, str]]:
+) -> tuple[
+    list[tuple[str, int, str, str, str, str]], list[tuple[str, list[tuple[str, int, str, str, str, str]]]]
+]:
     """(rule, verdict, condition, value, wanted, error) for each rule by rank; `verdict` is a RuleVerdict.Verdict: 1
-    matched, 2 not matched, 3 error, 4 inactive, 5 shadowed, 6 for pairs. `group` as in `decide`; `now_ms` is when it
-    was decided."""
+    matched, 2 not matched, 3 error, 4 inactive, 5 shadowed, 6 for pairs, 7 for submission. Then the same of the rules
+    about pairs, for each `riders/ID` and `shops/ID` that `decision`, a `cuptime.v1.Decision`, has recorded. `group` as
+    in `decide`; `now_ms` is when it was decided, for a decision that has not recorded when its rules were asked."""
 
 # --- rules ----------------------------------------------------------------------------------------------------------
 

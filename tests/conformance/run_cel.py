@@ -2,8 +2,8 @@
 
 A suite is JSON lines in the form of the conformance folder's README: `expr`, `env`, `bindings`, `container`,
 `disable_check`, `disable_macros`, `check_only`, and `expect`. A path is a file or a folder (all its `*.jsonl` with
-expressions). Prints one row per suite file and ends with `N passed, N failed`. What is not supported counts as failed.
-`--failures` lists every case that did not pass, with why.
+expressions). Prints every case that did not pass by its id, with why, one row per suite file, and ends with `N passed,
+N failed`. What is not supported counts as failed.
 """
 
 from __future__ import annotations
@@ -189,16 +189,14 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-    parser.add_argument("--failures", action="store_true", help="list every case that did not pass")
     arguments = parser.parse_args()
     missing = [str(path) for path in arguments.paths if not path.exists()]
     if missing:
         sys.stderr.write(f"no such suite: {', '.join(missing)}\n")
         return 2
     results = [run_case(case) for case in read_cases(arguments.paths)]
-    lines = table(results)
-    if arguments.failures:
-        lines = [f"{r.verdict:<12}{r.case_id}: {r.why}" for r in results if r.verdict != "passed"] + lines
+    failures = [f"{r.verdict:<12}{r.case_id}: {r.why}" for r in results if r.verdict != "passed"]
+    lines = [*failures, *table(results)]
     passed = sum(result.verdict == "passed" for result in results)
     lines.append(f"{passed} passed, {len(results) - passed} failed")
     sys.stdout.write("\n".join(lines) + "\n")

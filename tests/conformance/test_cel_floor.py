@@ -5,11 +5,13 @@ What would be allowed to differ is listed here, each with its argument; today no
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conformance.run_cel import CaseResult, read_cases, run_case, same_value, type_text
+from tests.conformance.run_cel import CaseResult, main, read_cases, run_case, same_value, type_text
 
 # Case id -> why another answer is right here.
 ARGUED: dict[str, str] = {}
@@ -51,3 +53,25 @@ def test_the_runner_itself_tells_right_from_wrong() -> None:
     assert not same_value({"double": 0.0}, {"double": "-0.0"})
     assert same_value({"double": float("nan")}, {"double": "nan"})
     assert type_text({"map": ["STRING", {"list": "DYN"}]}) == "map(string, list(dyn))"
+
+
+def test_the_runner_names_every_failure_and_ends_with_the_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = [
+        {"id": "own/good", "file": "own", "expr": "1 + 1", "expect": {"value": {"int": "2"}}},
+        {"id": "own/bad", "file": "own", "expr": "1 + 1", "expect": {"value": {"int": "3"}}},
+        {"id": "own/none", "file": "other", "expr": "Order{}", "expect": {"value": {"int": "3"}}},
+    ]
+    suite = tmp_path / "own.jsonl"
+    suite.write_text("".join(json.dumps(case) + "\n" for case in cases), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["run_cel.py", str(suite)])
+    assert main() == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "wrong       own/bad: value {'int': 2}"
+    assert lines[1].startswith("unsupported own/none: ")
+    assert [line.split() for line in lines[3:5]] == [
+        ["other", "1", "0", "1", "0"],
+        ["own", "2", "1", "0", "1"],
+    ]
+    assert lines[-1] == "1 passed, 2 failed"

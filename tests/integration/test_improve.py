@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest_asyncio
 
 from cuptime._gen.cuptime.v1 import dispatch_service_pb2 as pb
 from cuptime.app.served import ServedProcess
+from tests.conftest import WaitUntil
 from tests.integration.campus import PLACE, group, now_ms, rider, shop, submission
 from tests.integration.door import Door, Tables
 
@@ -96,10 +98,78 @@ async def test_a_committed_order_stays(door: Door) -> None:
     assert latest == first
 
 
-async def decided_later(door: Door) -> None:
+async def decided_later(door: Door, carrier: str = "") -> None:
     await door.call("GroupService/CreateGroup", group=group(30_003, capacity=1))
     await door.call("GroupService/SubmitOrder", **submission(30_003))
-    await heard(door, 30_003, 0, 1)
+    (decision,) = await heard(door, 30_003, 0, 1)
+    assert carrier in decision.rider
+
+
+async def test_a_better_assignment_is_explained_with_the_rules_of_the_decision_before(
+    door: Door, wait_until: WaitUntil
+) -> None:
+    """A rule that is over by the time of the improvement was asked before, and said yes."""
+    over_ms = now_ms() + 1_500
+    over = datetime.fromtimestamp(over_ms / 1_000, UTC).isoformat()
+    await door.call(
+        "RuleService/PublishRules",
+        source=f"""rules:
+  - {{name: brief, condition: 'true', action: 'assign_rider_priority: 7', valid_to: "{over}"}}
+""",
+    )
+    first = await decided(door, 30_005)
+    assert (first.priority, first.decide_time_ms < over_ms) == (7, True)
+
+    async def is_over() -> bool:
+        return now_ms() > over_ms
+
+    await wait_until(is_over, why="the end of the rule")
+    await door.call("RiderService/BatchUpsertRiders", riders=[rider(2)])
+    released, better = await heard(door, 30_005, first.sequence, 2)
+    assert better.decide_time_ms >= over_ms
+    for decision in (first, released, better):
+        answer = await door.call(
+            "DispatchService/ExplainDecision", name=decision.name, sequence=decision.sequence
+        )
+        assert answer.decision == decision
+        assert [(said.rule, said.verdict) for said in answer.rules] == [
+            ("brief", pb.RuleVerdict.VERDICT_MATCHED)
+        ]
+
+
+async def test_what_rules_bind_is_never_moved(door: Door) -> None:
+    """Each kind of rule that has a say in who has an order. The one without moves to the nearer rider and shop."""
+    await door.call(
+        "RuleService/PublishRules",
+        source="""rules:
+  - {name: not_2, condition: "order.quantity == 2", action: {restrict_riders: {except: [2]}}}
+  - {name: only_1, condition: "order.quantity == 3", action: "restrict_shops: 1"}
+  - {name: dear, condition: "order.quantity == 4", action: "weight: 2"}
+  - {name: apart, condition: "order.quantity == 5 && rider.rider_id == 2", action: "exclude: no"}
+  - {name: cheap, condition: "order.quantity == 6 && rider.rider_id == 1", action: "weight: 0.1"}
+  - {name: closed, condition: "order.quantity == 7 && shop.shop_id == 2", action: "exclude: no"}
+  - {name: cold, condition: "order.quantity == 8", action: "temperature_class: AMBIENT"}
+""",
+    )
+    await decided(door, 30_006)
+    bound = []
+    for quantity in range(2, 9):
+        group_id = 30_010 + quantity
+        await door.call("GroupService/CreateGroup", group=group(group_id, capacity=1))
+        await door.call("GroupService/SubmitOrder", **submission(group_id, quantity=quantity))
+        (first,) = await heard(door, group_id, 0, 1)
+        assert (first.rider, first.bound_by_rules) == ("riders/1", True)
+        bound.append(first)
+    await door.call("ShopService/BatchUpsertShops", shops=[shop(2)])
+    await door.call("RiderService/BatchUpsertRiders", riders=[rider(2)])
+    # Two passes that moved something: each looked at everything.
+    assert [d.rider for d in await heard(door, 30_006, 0, 3)] == ["riders/1", "riders/1", "riders/2"]
+    await decided_later(door, "riders/2")
+    await door.call("RiderService/BatchUpsertRiders", riders=[rider(3), rider(2, location=FAR)])
+    await heard(door, 30_003, 0, 3)
+    for first in bound:
+        latest = (await door.call("DispatchService/GetDecision", name=first.name)).decision
+        assert latest == first
 
 
 async def test_what_is_provisional_is_improved_after_a_kill(door: Door, served: ServedProcess) -> None:

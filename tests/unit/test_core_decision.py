@@ -256,7 +256,8 @@ def test_explain_says_what_each_rule_found() -> None:
     matched, missed, error = (
         dpb.RuleVerdict.VERDICT_MATCHED, dpb.RuleVerdict.VERDICT_NOT_MATCHED, dpb.RuleVerdict.VERDICT_ERROR,
     )  # fmt: skip
-    early, north, broken = _core.explain(rules, group(), body(), NOW_MS)
+    (early, north, broken), pairs = _core.explain(rules, group(), body(), b"", NOW_MS)
+    assert pairs == []
     assert early[:3] == ("early", missed, "user.credit_score >= 95")
     assert "93" in early[3]
     assert "95" in early[4]
@@ -264,7 +265,9 @@ def test_explain_says_what_each_rule_found() -> None:
     assert broken[:2] == ("broken", error)
     assert broken[5]
     with pytest.raises(ValueError, match="not an Order"):
-        _core.explain(rules, group(), b"\xff", NOW_MS)
+        _core.explain(rules, group(), b"\xff", b"", NOW_MS)
+    with pytest.raises(ValueError, match="not a Decision"):
+        _core.explain(rules, group(), body(), b"\xff", NOW_MS)
 
 
 def test_sku_codes_are_names_both_ways() -> None:

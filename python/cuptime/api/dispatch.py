@@ -10,6 +10,7 @@ from cuptime.api import convert, names, pages
 from cuptime.api.call import Call
 from cuptime.dispatch.feed import DecisionFeed
 from cuptime.dispatch.interventions import Interventions, Resolution
+from cuptime.dispatch.ports import RuleVerdict
 from cuptime.dispatch.reading import Decisions
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 from cuptime.domain.ports import Storage
@@ -25,6 +26,18 @@ def _blame(subject: str, index: int) -> NoReturn:
     field = f"orders[{index}]{subject.removeprefix('order')}"
     raise CuptimeError(
         Reason.FIELD_INVALID, f"{field} is missing or has a value that no order may have", field=field
+    )
+
+
+def _verdict(columns: RuleVerdict) -> pb.RuleVerdict:
+    rule, verdict, condition, value, wanted, error = columns
+    return pb.RuleVerdict(
+        rule=rule,
+        verdict=verdict,  # type: ignore[arg-type]
+        condition=condition,
+        value=value,
+        wanted=wanted,
+        error=error,
     )
 
 
@@ -87,22 +100,17 @@ class DispatchEndpoints:
         self, request: pb.ExplainDecisionRequest, call: Call
     ) -> pb.ExplainDecisionResponse:
         group_id, _ = names.decision(request.name)
-        explanation = await self._decisions.explain(await self._order_id(request.name))
-        verdicts = [
-            pb.RuleVerdict(
-                rule=rule,
-                verdict=verdict,  # type: ignore[arg-type]
-                condition=condition,
-                value=value,
-                wanted=wanted,
-                error=error,
-            )
-            for rule, verdict, condition, value, wanted, error in explanation.verdicts
-        ]
+        if request.sequence < 0:
+            raise invalid("sequence", "0 (the latest), or the sequence of a decision", request.sequence)
+        explanation = await self._decisions.explain(await self._order_id(request.name), request.sequence)
         return pb.ExplainDecisionResponse(
             decision=convert.decision(explanation.decision),
             order=convert.order(explanation.order, group_id),
-            rules=verdicts,
+            rules=[_verdict(columns) for columns in explanation.verdicts],
+            pairs=[
+                pb.PairVerdicts(subject=subject, rules=[_verdict(columns) for columns in verdicts])
+                for subject, verdicts in explanation.pairs
+            ],
         )
 
     async def preview_decision(

@@ -28,7 +28,9 @@ ReservationColumns = tuple[int, int, int, str, int, bool, int, int, int]
 """(order_id, shop_id, rider_id, sku, quantity, cold, pack_out_ms, pickup_ms, dropoff_ms)."""
 RuleVerdict = tuple[str, int, str, str, str, str]
 """(rule, verdict, condition, value, wanted, error); verdict 1 matched, 2 not matched, 3 error, 4 inactive,
-5 shadowed, 6 for pairs."""
+5 shadowed, 6 for pairs, 7 for submission."""
+PairVerdicts = tuple[str, list[RuleVerdict]]
+"""(`riders/ID` or `shops/ID`, what the rules about pairs say of it)."""
 Tally = Sequence[tuple[str, int]]
 """(rule id, times)."""
 
@@ -95,7 +97,9 @@ class Core(Protocol):
         lost: list[Lost] | None = None,
     ) -> Decided: ...
 
-    def explain(self, rules: Any, group: GroupColumns, order: bytes, now_ms: int) -> list[RuleVerdict]: ...
+    def explain(
+        self, rules: Any, group: GroupColumns, order: bytes, decision: bytes, now_ms: int
+    ) -> tuple[list[RuleVerdict], list[PairVerdicts]]: ...
 
     def project(self, origin: Place, places: list[Place]) -> list[tuple[float, float]]: ...
 

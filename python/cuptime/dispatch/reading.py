@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cuptime.dispatch.line import DecisionLine
-from cuptime.dispatch.ports import DecisionColumns, RuleVerdict
+from cuptime.dispatch.ports import DecisionColumns, PairVerdicts, RuleVerdict
 from cuptime.dispatch.queue import group_columns
 from cuptime.dispatch.values import check_count
 from cuptime.domain.errors import CuptimeError, Reason
@@ -21,6 +21,7 @@ class Explanation(Struct, frozen=True):
     decision: DecisionRow
     order: OrderRow
     verdicts: list[RuleVerdict]
+    pairs: list[PairVerdicts]
 
 
 class Decisions:
@@ -42,20 +43,23 @@ class Decisions:
         """By sequence, from `after` (exclusive) on."""
         return await self._storage.decisions(after=after, limit=limit, group_seq=group_seq)
 
-    async def explain(self, order_id: int) -> Explanation:
-        """Judges the recorded input again under the decision's own rule revision. Raises ORDER_NOT_FOUND,
-        DECISION_NOT_FOUND, RULE_REVISION_NOT_FOUND."""
-        decision = await self.get(order_id)
+    async def explain(self, order_id: int, sequence: int = 0) -> Explanation:
+        """Judges the recorded input again under the decision's own rule revision; of the latest decision, or of that
+        with this sequence. Raises ORDER_NOT_FOUND, DECISION_NOT_FOUND, RULE_REVISION_NOT_FOUND, and RULES_INVALID for
+        a revision that does not compile any more."""
+        decision = await (self._of_sequence(order_id, sequence) if sequence else self.get(order_id))
         order = await self._order(order_id)
         group = await self._storage.group_by_seq(group_seq_of(order_id))
         if group is None:
             raise CuptimeError(Reason.GROUP_NOT_FOUND)
         rules = await self._line.means.rules.compiled(decision.rule_revision)
-        verdicts: list[RuleVerdict] = []
-        if rules is not None:
-            columns = group_columns(group, decision.decided_ms)
-            verdicts = self._line.means.core.explain(rules, columns, order.body, decision.decided_ms)
-        return Explanation(decision, order, verdicts)
+        if rules is None:
+            return Explanation(decision, order, [], [])
+        columns = group_columns(group, decision.decided_ms)
+        verdicts, pairs = self._line.means.core.explain(
+            rules, columns, order.body, decision.body, decision.decided_ms
+        )
+        return Explanation(decision, order, verdicts, pairs)
 
     async def preview(self, group_id: int, bodies: Sequence[bytes]) -> list[DecisionColumns]:
         """What would be decided for these orders if the group completed now; in their order. Nothing is reserved, and
@@ -89,6 +93,19 @@ class Decisions:
             metadata = {"group": f"groups/{group_id}"}
             raise CuptimeError(Reason.GROUP_NOT_FOUND, f"there is no groups/{group_id}", metadata=metadata)
         return group
+
+    async def _of_sequence(self, order_id: int, sequence: int) -> DecisionRow:
+        """Raises DECISION_NOT_FOUND, also when it is another order's."""
+        found = await self.page(after=sequence - 1, limit=1, group_seq=group_seq_of(order_id))
+        for decision in found:
+            if decision.sequence == sequence and decision.order_id == order_id:
+                return decision
+        metadata = {"sequence": str(sequence)}
+        raise CuptimeError(
+            Reason.DECISION_NOT_FOUND,
+            f"this order has no decision with sequence {sequence}",
+            metadata=metadata,
+        )
 
     async def _order(self, order_id: int) -> OrderRow:
         order = await self._storage.order(order_id)

@@ -5,6 +5,8 @@
 //! ```
 //! The cases between arguments and rows are in `cases`.
 mod cases;
+mod explaining;
+mod facts;
 mod judging;
 
 use std::collections::HashMap;
@@ -12,9 +14,9 @@ use std::sync::{Arc, Mutex};
 
 use cuptime_dispatch::{Decisions, Judge, Lost, NoJudge, Policy};
 use cuptime_intake::effects::{self, Effect};
-use cuptime_intake::facts::{all_names, Slots};
-use cuptime_intake::phases::{level_of, Level, Phases, RuleCounts};
-use cuptime_intake::wire::v1::{self, decision::Outcome};
+use cuptime_intake::facts::all_names;
+use cuptime_intake::phases::{Phases, RuleCounts};
+use cuptime_intake::wire::v1::decision::Outcome;
 use cuptime_intake::wire::Message;
 use cuptime_intake::{group_seq_of, project as to_metres, Bytes};
 use cuptime_rules::RuleSet as Rules;
@@ -40,7 +42,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(check_effect, m)?)?;
     m.add_function(wrap_pyfunction!(project, m)?)?;
     m.add_function(wrap_pyfunction!(decide, m)?)?;
-    m.add_function(wrap_pyfunction!(explain, m)?)
+    explaining::register(m)
 }
 
 /// Orders of one call, at most.
@@ -54,9 +56,6 @@ const SKU_UNKNOWN: u32 = u32::MAX;
 
 /// (order_id, shop_id, rider_id, sku, quantity, cold, pack_out_ms, pickup_ms, dropoff_ms)
 type ReservationColumns = (i64, i64, i64, String, i32, bool, i64, i64, i64);
-
-/// (rule, verdict, condition, value, wanted, error)
-type VerdictColumns = (String, i32, String, String, String, String);
 
 /// Every name a condition may use, with its type.
 #[pyfunction]
@@ -360,60 +359,5 @@ impl Decided {
             gap_bound: decisions.gap_bound,
             delayed,
         })
-    }
-}
-
-/// What every rule says about one order. See `_core.pyi` for the contract.
-#[pyfunction]
-fn explain(
-    py: Python<'_>,
-    rules: &Bound<'_, RuleSet>,
-    group: GroupColumns,
-    order: PyBackedBytes,
-    now_ms: i64,
-) -> PyResult<Vec<VerdictColumns>> {
-    let (rules, phases) = (rules.get().inner(), rules.get().phases(py));
-    let group = Group::read(group)?;
-    let order =
-        v1::Order::decode(&*order).map_err(|e| PyValueError::new_err(format!("not an Order: {e}")))?;
-    Ok(py.detach(|| {
-        let mut columns = rules.columns();
-        Slots::of(rules.schema()).fill(&mut columns, &order, &group.view());
-        rules
-            .explain(&columns, 0, now_ms)
-            .into_iter()
-            .map(|verdict| verdict_columns(&rules, &phases, verdict))
-            .collect()
-    }))
-}
-
-fn verdict_columns(rules: &Rules, phases: &Phases, verdict: cuptime_rules::Verdict) -> VerdictColumns {
-    use cuptime_rules::Outcome as Said;
-    use v1::rule_verdict::Verdict as Code;
-    let name =
-        |rank: u32| rules.rules().get(rank as usize).map_or_else(String::new, |r| r.source().id.clone());
-    let id = name(verdict.rule);
-    let none = String::new;
-    let pairs = phases.pairs.as_ref();
-    if pairs.is_some_and(|pairs| pairs.whole_ranks.contains(&verdict.rule)) {
-        if verdict.outcome == Said::Inactive {
-            return (id, Code::Inactive as i32, none(), none(), none(), none());
-        }
-        let of = match rules.rules().get(verdict.rule as usize).map(|rule| level_of(rules, rule)) {
-            Some(Level::Shop) => "each shop",
-            _ => "each rider",
-        };
-        return (id, Code::ForPairs as i32, of.to_string(), none(), none(), none());
-    }
-    match verdict.outcome {
-        Said::Matched => (id, Code::Matched as i32, none(), none(), none(), none()),
-        Said::NotMatched { leaf, value, wanted, .. } => {
-            (id, Code::NotMatched as i32, leaf, value, wanted, none())
-        }
-        Said::Error { kind, message, .. } => {
-            (id, Code::Error as i32, none(), none(), none(), format!("{kind}: {message}"))
-        }
-        Said::Inactive => (id, Code::Inactive as i32, none(), none(), none(), none()),
-        Said::Shadowed { by } => (id, Code::Shadowed as i32, none(), name(by), none(), none()),
     }
 }

@@ -69,7 +69,12 @@ impl Verdict {
     }
 }
 
-pub(crate) fn explain(set: &RuleSet, facts: Facts<'_>, now_ms: i64) -> Vec<Verdict> {
+pub(crate) fn explain(
+    set: &RuleSet,
+    facts: Facts<'_>,
+    now_ms: i64,
+    speaks: impl Fn(RuleIndex) -> bool,
+) -> Vec<Verdict> {
     // By namespace, the rule that decides it where the first match does.
     let mut deciding: Vec<Option<RuleIndex>> = vec![None; set.namespaces().len()];
     let told = set.rules().iter().enumerate().map(|(rank, rule)| {
@@ -85,8 +90,8 @@ pub(crate) fn explain(set: &RuleSet, facts: Facts<'_>, now_ms: i64) -> Vec<Verdi
         if decides && set.namespaces()[source.namespace].hit_policy == HitPolicy::First {
             match deciding[source.namespace] {
                 Some(by) if outcome == Outcome::Matched => outcome = Outcome::Shadowed { by },
-                Some(_) => {}
-                None => deciding[source.namespace] = Some(rank),
+                None if speaks(rank) => deciding[source.namespace] = Some(rank),
+                _ => {}
             }
         }
         Verdict { rule: rank, outcome }

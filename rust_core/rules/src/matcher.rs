@@ -404,7 +404,18 @@ impl RuleSet {
     /// For every rule, in rank order, what it says about one row and why. Lazily computed: this is the slow,
     /// talkative twin of [`RuleSet::evaluate`] and agrees with it in [`Mode::Policy`].
     pub fn explain(&self, columns: &Columns, row: usize, now_ms: i64) -> Vec<Verdict> {
-        explain::explain(self, Facts::Row { columns, row }, now_ms)
+        self.explain_facts(Facts::Row { columns, row }, now_ms, |_| true)
+    }
+
+    /// The same of any facts. Where the first match decides, only a rule that `speaks` can: the others were asked at
+    /// another moment, or of something else.
+    pub fn explain_facts(
+        &self,
+        facts: Facts<'_>,
+        now_ms: i64,
+        speaks: impl Fn(RuleIndex) -> bool,
+    ) -> Vec<Verdict> {
+        explain::explain(self, facts, now_ms, speaks)
     }
 }
 

@@ -328,6 +328,13 @@ pub(super) struct Word<'a> {
     pub(super) judge: Option<&'a RuleJudge<'a>>,
 }
 
+/// What the rules were asked about, as far as it changes afterwards.
+fn judged(group: &Group, word: Option<&Word<'_>>, round: &Round) -> v1::JudgedFacts {
+    let seen = word.and_then(|word| Some(word.judge?.seen(word.class, word.decision)));
+    let (riders, shops) = seen.unwrap_or_default();
+    v1::JudgedFacts { judge_time_ms: round.now_ms, member_count: group.member_count, riders, shops }
+}
+
 /// The message that is stored for a case; `word` is `None` when it never got to the dispatcher. `rules` is the whole
 /// set, by whose ranks rules are known.
 pub(super) fn told(
@@ -353,6 +360,7 @@ pub(super) fn told(
         gap_bound: round.gap_bound,
         actions: case.applied.clone(),
         bound_by_rules: case.class.is_some() || word.is_some_and(|word| word.class != 0),
+        judged: rules.map(|_| judged(group, word, round)),
         ..Default::default()
     };
     if let Some((field, _)) = &case.invalid {

@@ -4,13 +4,18 @@
 //! difference between them. A pair is asked about once for each class, and only when it is a candidate.
 use std::cell::RefCell;
 
-use cuptime_dispatch::{Judge, Rider, Said, Shop, AS_IT_IS, PERCENT_MAX, PERCENT_MIN};
+use cuptime_dispatch::{
+    Decision, Judge, ReasonCode, Rider, Said, Shop, AS_IT_IS, NOBODY, PERCENT_MAX, PERCENT_MIN,
+};
 use cuptime_intake::effects::Effect;
 use cuptime_intake::facts::NAMES;
 use cuptime_intake::phases::{Level, Phase, Phases, RuleCounts};
 use cuptime_intake::unproject;
+use cuptime_intake::wire::v1;
 use cuptime_rules::{Columns, OnError, Open, PairRules, RuleIndex, Sides};
 use rustc_hash::FxHashMap;
+
+use super::facts;
 
 /// What rules about the order say of its shops and riders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -128,6 +133,40 @@ impl<'a> RuleJudge<'a> {
         of(Level::Shop, shop_id).into_iter().chain(of(Level::Rider, rider_id)).collect()
     }
 
+    /// The facts of riders and shops that the decision of an order of this class turned on, as its rules about pairs
+    /// were asked about them: those chosen, and those of the reasons `RULE_EXCLUDED`, which are bounded.
+    pub(super) fn seen(&self, class: u32, decision: &Decision) -> (Vec<v1::RiderFacts>, Vec<v1::ShopFacts>) {
+        let asked = self.asked.borrow();
+        let class = self.classes.get((class as usize).wrapping_sub(1));
+        if class.is_none_or(|class| class.open.is_empty()) {
+            return (Vec::new(), Vec::new());
+        }
+        let chosen = decision.assignment.iter().map(|chosen| (chosen.shop_id, chosen.rider_id));
+        // A reason that names a rider shuts out the rider, at that shop; one that names only a shop shuts out the shop.
+        let against =
+            decision.reasons.iter().filter(|reason| reason.code == ReasonCode::RuleExcluded).map(|reason| {
+                match reason.rider_id {
+                    NOBODY => (reason.shop_id, NOBODY),
+                    rider_id => (NOBODY, rider_id),
+                }
+            });
+        let (mut riders, mut shops) = (Vec::<v1::RiderFacts>::new(), Vec::<v1::ShopFacts>::new());
+        for (shop_id, rider_id) in chosen.chain(against) {
+            let row = |level, id| asked.rows.get(&(level, id)).map(|row| (&asked.others, *row));
+            if let Some(row) = row(Level::Rider, rider_id) {
+                if riders.iter().all(|known| known.rider_id != rider_id) {
+                    riders.push(facts::rider(row));
+                }
+            }
+            if let Some(row) = row(Level::Shop, shop_id) {
+                if shops.iter().all(|known| known.shop_id != shop_id) {
+                    shops.push(facts::shop(row));
+                }
+            }
+        }
+        (riders, shops)
+    }
+
     /// How the rules about pairs fared: every pair that was asked about counts.
     pub(super) fn count(&self, counts: &mut RuleCounts) {
         let Some((phase, _)) = &self.pairs else { return };
@@ -212,39 +251,39 @@ impl<'a> RuleJudge<'a> {
         let percent = own * weighed.map_or(100, |(_, percent)| percent) / 100;
         Judged { said: Said::May(percent.clamp(PERCENT_MIN, PERCENT_MAX)), weighed }
     }
-
-    fn put_place(&self, columns: &mut Columns, first: usize, x_m: f64, y_m: f64) {
-        let (latitude, longitude) = unproject(self.origin, (x_m, y_m));
-        columns.push_double(first, latitude);
-        columns.push_double(first + 1, longitude);
-    }
 }
-
-/// Where the facts of riders and shops begin; in the order of `PAIR_NAMES`.
-const RIDER: usize = NAMES.len();
-const SHOP: usize = NAMES.len() + 9;
 
 impl Judge for RuleJudge<'_> {
     fn of_shop(&self, class: u32, shop: &Shop) -> Said {
         self.judge(class, Level::Shop, shop.id, |columns| {
-            columns.push_int(SHOP, shop.id);
-            self.put_place(columns, SHOP + 1, shop.x_m, shop.y_m);
-            columns.push_int(SHOP + 3, i64::from(shop.capacity_free));
-            columns.push_int(SHOP + 4, i64::from(shop.fridge_free));
-            columns.push_int(SHOP + 5, shop.open_until_ms);
+            let (latitude, longitude) = unproject(self.origin, (shop.x_m, shop.y_m));
+            let seen = v1::ShopFacts {
+                shop_id: shop.id,
+                latitude,
+                longitude,
+                capacity_free: i64::from(shop.capacity_free),
+                fridge_free: i64::from(shop.fridge_free),
+                open_until_ms: shop.open_until_ms,
+            };
+            facts::put_shop(columns, &seen);
         })
     }
 
     fn of_rider(&self, class: u32, rider: &Rider) -> Said {
         self.judge(class, Level::Rider, rider.id, |columns| {
-            columns.push_int(RIDER, rider.id);
-            self.put_place(columns, RIDER + 1, rider.x_m, rider.y_m);
-            columns.push_int(RIDER + 3, i64::from(rider.load_free));
-            columns.push_int(RIDER + 4, i64::from(rider.min_c));
-            columns.push_int(RIDER + 5, i64::from(rider.max_c));
-            columns.push_double(RIDER + 6, rider.speed_m_per_min);
-            columns.push_int(RIDER + 7, rider.available_from_ms);
-            columns.push_int(RIDER + 8, rider.available_until_ms);
+            let (latitude, longitude) = unproject(self.origin, (rider.x_m, rider.y_m));
+            let seen = v1::RiderFacts {
+                rider_id: rider.id,
+                latitude,
+                longitude,
+                load_free: i64::from(rider.load_free),
+                min_temperature_c: i64::from(rider.min_c),
+                max_temperature_c: i64::from(rider.max_c),
+                speed_m_per_min: rider.speed_m_per_min,
+                available_from_ms: rider.available_from_ms,
+                available_until_ms: rider.available_until_ms,
+            };
+            facts::put_rider(columns, &seen);
         })
     }
 }
