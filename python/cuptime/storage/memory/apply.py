@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
@@ -16,23 +15,12 @@ from cuptime.domain.values import (
     OrderRow,
     OrderState,
     Outcome,
-    Overlap,
-    OverlapEffect,
     RefusalRow,
-    Schedule,
-    ScheduleState,
-    Task,
-    TaskState,
     group_seq_of,
 )
 from cuptime.domain.writes import (
-    AdvanceSchedules,
-    CancelTasksOfSchedule,
-    ExecuteTasks,
-    ExtendLeases,
     ForgetGroups,
     ForgetRequests,
-    ForgetScheduleChanges,
     ForgetSchedules,
     ForgetTasks,
     InsertDecisions,
@@ -40,31 +28,24 @@ from cuptime.domain.writes import (
     InsertOrders,
     InsertRefusals,
     InsertRuleRevision,
-    InsertSchedule,
-    InsertTasks,
-    LeaseTasks,
     MoveGroups,
     MoveOrder,
-    MoveTasks,
     OpenInterventions,
-    OverlapFirings,
     PutRiders,
     PutShops,
     PutStock,
-    RecordScheduleChange,
     ReleaseOrders,
     RememberRequest,
-    ReplaceSchedule,
-    ReplaceTask,
     ResolveIntervention,
     RetireAssignments,
     Row,
     SetMemberCounts,
-    TriggerTasks,
     Write,
 )
+from cuptime.storage.memory.apply_schedules import SCHEDULES
+from cuptime.storage.memory.apply_tasks import TASKS
 from cuptime.storage.memory.retention import forget_groups, forget_schedules, forget_tasks
-from cuptime.storage.memory.tables import Tables
+from cuptime.storage.memory.tables import ByKind, Tables
 
 _NONE: tuple[int, ...] = ()
 
@@ -255,242 +236,6 @@ def _put_riders(tables: Tables, write: PutRiders) -> tuple[int, ...]:
     return _NONE
 
 
-# --- tasks --------------------------------------------------------------------------------------------------------
-def _firing(task: Task) -> tuple[int, int, int] | None:
-    return (task.schedule_seq, task.generation, task.nominal_ms) if task.schedule_seq > 0 else None
-
-
-def _insert_tasks(tables: Tables, write: InsertTasks) -> tuple[int, ...]:
-    for task in write.tasks:
-        firing = _firing(task)
-        if firing is not None:
-            if tables.firings.get(firing) is not None:
-                continue
-            tables.firings.insert(firing, task.task_id)
-        tables.tasks.insert(task.task_id, task)
-    return _NONE
-
-
-def _moved_task(task: Task, write: MoveTasks) -> Task:
-    at_ms = write.at_ms
-    if write.to == TaskState.TRIGGERED:
-        return replace(
-            task, state=TaskState.TRIGGERED, updated_ms=at_ms, trigger_ms=at_ms, trigger_id=write.trigger_id,
-            execution_id="", lease_until_ms=0, worker="",
-        )  # fmt: skip
-    if write.to == TaskState.SCHEDULED:
-        return replace(task, state=TaskState.SCHEDULED, updated_ms=at_ms, scheduled_ms=at_ms)
-    if write.to == TaskState.CANCELLED:
-        return replace(task, state=TaskState.CANCELLED, updated_ms=at_ms)
-    raise CuptimeError(Reason.INTERNAL, f"MoveTasks does not move to {write.to.name}")
-
-
-def _move_tasks(tables: Tables, write: MoveTasks) -> tuple[int, ...]:
-    moved = []
-    for task_id, due_ms in write.rows:
-        task = tables.tasks.get(task_id)
-        if task is not None and task.due_ms == due_ms and task.state in write.allowed:
-            tables.tasks.put(task_id, _moved_task(task, write))
-            moved.append(task_id)
-    return tuple(sorted(set(moved)))
-
-
-def _trigger_tasks(tables: Tables, write: TriggerTasks) -> tuple[int, ...]:
-    moved = []
-    for task_id, due_ms, execution_id, lease_until_ms, attempt, worker in write.rows:
-        task = tables.tasks.get(task_id)
-        if task is not None and task.due_ms == due_ms and task.state == TaskState.SCHEDULED:
-            fired = replace(
-                task, state=TaskState.TRIGGERED, updated_ms=write.at_ms, trigger_ms=write.at_ms,
-                trigger_id=write.trigger_id, execution_id=execution_id, lease_until_ms=lease_until_ms,
-                attempt=attempt, worker=worker,
-            )  # fmt: skip
-            tables.tasks.put(task_id, fired)
-            moved.append(task_id)
-    return tuple(sorted(moved))
-
-
-def _execute_tasks(tables: Tables, write: ExecuteTasks) -> tuple[int, ...]:
-    moved = []
-    for task_id, execution_id, result in write.rows:
-        task = tables.tasks.get(task_id)
-        if task is not None and task.state == TaskState.TRIGGERED and task.execution_id == execution_id:
-            done = replace(
-                task, state=TaskState.EXECUTED, updated_ms=write.at_ms, lease_until_ms=0, result=result,
-                failed_input=b"",
-            )  # fmt: skip
-            tables.tasks.put(task_id, done)
-            moved.append(task_id)
-    return tuple(sorted(moved))
-
-
-def _lease_tasks(tables: Tables, write: LeaseTasks) -> tuple[int, ...]:
-    leased = []
-    for task_id, execution_id, lease_until_ms, attempt in write.rows:
-        task = tables.tasks.get(task_id)
-        if task is not None and task.state == TaskState.TRIGGERED:
-            held = replace(
-                task, execution_id=execution_id, lease_until_ms=lease_until_ms, attempt=attempt,
-                worker=write.worker, updated_ms=write.at_ms,
-            )  # fmt: skip
-            tables.tasks.put(task_id, held)
-            leased.append(task_id)
-    return tuple(sorted(set(leased)))
-
-
-def _extend_leases(tables: Tables, write: ExtendLeases) -> tuple[int, ...]:
-    extended = []
-    for task_id, execution_id, lease_until_ms in write.rows:
-        task = tables.tasks.get(task_id)
-        if task is not None and task.state == TaskState.TRIGGERED and task.execution_id == execution_id:
-            tables.tasks.put(task_id, replace(task, lease_until_ms=lease_until_ms))
-            extended.append(task_id)
-    return tuple(sorted(set(extended)))
-
-
-def _replace_task(tables: Tables, write: ReplaceTask) -> tuple[int, ...]:
-    stored = tables.tasks.get(write.task.task_id)
-    wanted = write.expected_execution_id
-    if (
-        stored is None
-        or stored.state not in write.expected
-        or (wanted is not None and stored.execution_id != wanted)
-    ):
-        metadata = {
-            "task_id": str(write.task.task_id),
-            "expected": "|".join(state.name for state in write.expected),
-        }
-        raise CuptimeError(Reason.STATE_CONFLICT, metadata=metadata)
-    before, now = _firing(stored), _firing(write.task)
-    if before != now:
-        if before is not None:
-            tables.firings.drop(before)
-        if now is not None:
-            tables.firings.insert(now, write.task.task_id)
-    tables.tasks.put(write.task.task_id, write.task)
-    return _NONE
-
-
-def _cancel_tasks_of_schedule(tables: Tables, write: CancelTasksOfSchedule) -> tuple[int, ...]:
-    if write.schedule_seq <= 0:
-        return _NONE
-    cancelled = []
-    for task in list(tables.tasks.values()):
-        if (
-            task.schedule_seq == write.schedule_seq
-            and task.generation < write.generation
-            and task.state in (TaskState.PENDING, TaskState.SCHEDULED)
-        ):
-            tables.tasks.put(task.task_id, replace(task, state=TaskState.CANCELLED, updated_ms=write.at_ms))
-            cancelled.append(task.task_id)
-    return tuple(sorted(cancelled))
-
-
-def _overlap_firings(tables: Tables, write: OverlapFirings) -> tuple[int, ...]:
-    changed = []
-    for task_id in write.task_ids:
-        task = tables.tasks.get(task_id)
-        if task is None or task.overlap is Overlap.ALLOW_ALL or not _takes(task, write.effect):
-            continue
-        if write.effect is OverlapEffect.BUFFERED:
-            now = replace(task, buffered_ms=write.at_ms)
-        else:
-            now = replace(
-                task, state=TaskState.CANCELLED, updated_ms=write.at_ms, lease_until_ms=0,
-                error_code=f"OVERLAP_{write.effect.name}",
-            )  # fmt: skip
-        tables.tasks.put(task_id, now)
-        _count_overlap(tables, task.schedule_seq, write.effect)
-        changed.append(task_id)
-    return tuple(sorted(changed))
-
-
-def _takes(task: Task, effect: OverlapEffect) -> bool:
-    if effect is OverlapEffect.CANCELLED:
-        return task.state in (TaskState.SCHEDULED, TaskState.TRIGGERED)
-    return task.state is TaskState.SCHEDULED and (effect is OverlapEffect.SKIPPED or not task.buffered_ms)
-
-
-def _count_overlap(tables: Tables, schedule_seq: int, effect: OverlapEffect) -> None:
-    schedule = tables.schedules.get(schedule_seq)
-    if schedule is not None:
-        counted = replace(
-            schedule,
-            skipped_count=schedule.skipped_count + (effect is OverlapEffect.SKIPPED),
-            buffered_count=schedule.buffered_count + (effect is OverlapEffect.BUFFERED),
-            cancelled_count=schedule.cancelled_count + (effect is OverlapEffect.CANCELLED),
-        )
-        tables.schedules.put(schedule_seq, counted)
-
-
-# --- schedules ----------------------------------------------------------------------------------------------------
-def _must_be_free(tables: Tables, schedule: Schedule, itself: int) -> None:
-    """Its schedule_id is not in use, but by the row `itself`."""
-    if schedule.state == ScheduleState.UNREGISTERED:
-        return
-    for other in tables.schedules.values():
-        if (
-            other.schedule_id == schedule.schedule_id
-            and other.state != ScheduleState.UNREGISTERED
-            and other.schedule_seq != itself
-        ):
-            raise CuptimeError(Reason.SCHEDULE_EXISTS, metadata={"schedule_id": schedule.schedule_id})
-
-
-def _insert_schedule(tables: Tables, write: InsertSchedule) -> tuple[int, ...]:
-    _must_be_free(tables, write.schedule, 0)
-    tables.schedules.insert(write.schedule.schedule_seq, write.schedule)
-    return _NONE
-
-
-def _replace_schedule(tables: Tables, write: ReplaceSchedule) -> tuple[int, ...]:
-    stored = tables.schedules.get(write.schedule.schedule_seq)
-    if stored is None or stored.generation != write.expected_generation:
-        metadata = {"expected_generation": str(write.expected_generation)}
-        raise CuptimeError(Reason.ETAG_MISMATCH, metadata=metadata)
-    _must_be_free(tables, write.schedule, stored.schedule_seq)
-    kept = replace(
-        write.schedule,
-        skipped_count=stored.skipped_count,
-        buffered_count=stored.buffered_count,
-        cancelled_count=stored.cancelled_count,
-    )
-    tables.schedules.put(write.schedule.schedule_seq, kept)
-    return _NONE
-
-
-def _advance_schedules(tables: Tables, write: AdvanceSchedules) -> tuple[int, ...]:
-    for schedule_seq, generation, planned_until_ms, next_ms, fired, state, missed in write.rows:
-        stored = tables.schedules.get(schedule_seq)
-        if stored is not None and stored.generation == generation:
-            advanced = replace(
-                stored, planned_until_ms=planned_until_ms, next_ms=next_ms,
-                fire_count=stored.fire_count + fired, state=ScheduleState(state),
-                run_count=stored.run_count + fired, missed_count=stored.missed_count + missed,
-            )  # fmt: skip
-            tables.schedules.put(schedule_seq, advanced)
-    return _NONE
-
-
-def _record_schedule_change(tables: Tables, write: RecordScheduleChange) -> tuple[int, ...]:
-    sequence = max(tables.schedule_changes.rows, default=0) + 1
-    tables.schedule_changes.insert(sequence, replace(write.row, sequence=sequence))
-    return _NONE
-
-
-def _forget_schedule_changes(tables: Tables, write: ForgetScheduleChanges) -> tuple[int, ...]:
-    rows = sorted(tables.schedule_changes.values(), key=lambda row: row.sequence)
-    last = rows[-1].sequence if rows else 0
-    old = [
-        row
-        for row in rows
-        if row.sequence < last and (row.at_ms < write.before_ms or row.sequence <= last - write.kept)
-    ]
-    for row in old[:FORGET_ROWS_MAX]:
-        tables.schedule_changes.drop(row.sequence)
-    return (min(len(old), FORGET_ROWS_MAX),)
-
-
 # --- rules, requests ----------------------------------------------------------------------------------------------
 def _insert_rule_revision(tables: Tables, write: InsertRuleRevision) -> tuple[int, ...]:
     if write.row.revision != len(tables.rule_revisions) + 1:
@@ -518,7 +263,7 @@ def _forget_requests(tables: Tables, write: ForgetRequests) -> tuple[int, ...]:
     return min(len(answers), FORGET_ROWS_MAX), min(len(refusals), FORGET_ROWS_MAX)
 
 
-_BY_KIND: dict[type, Callable[[Tables, Any], tuple[int, ...]]] = {
+_BY_KIND: ByKind = {
     InsertGroup: _insert_group,
     InsertOrders: _insert_orders,
     InsertRefusals: _insert_refusals,
@@ -533,20 +278,8 @@ _BY_KIND: dict[type, Callable[[Tables, Any], tuple[int, ...]]] = {
     PutShops: _put_shops,
     PutStock: _put_stock,
     PutRiders: _put_riders,
-    InsertTasks: _insert_tasks,
-    MoveTasks: _move_tasks,
-    TriggerTasks: _trigger_tasks,
-    ExecuteTasks: _execute_tasks,
-    LeaseTasks: _lease_tasks,
-    ExtendLeases: _extend_leases,
-    ReplaceTask: _replace_task,
-    CancelTasksOfSchedule: _cancel_tasks_of_schedule,
-    OverlapFirings: _overlap_firings,
-    InsertSchedule: _insert_schedule,
-    ReplaceSchedule: _replace_schedule,
-    AdvanceSchedules: _advance_schedules,
-    RecordScheduleChange: _record_schedule_change,
-    ForgetScheduleChanges: _forget_schedule_changes,
+    **TASKS,
+    **SCHEDULES,
     InsertRuleRevision: _insert_rule_revision,
     RememberRequest: _remember_request,
     ForgetRequests: _forget_requests,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.values import (
@@ -121,3 +121,9 @@ def page(rows: Iterable[V], key: Callable[[V], int], after: int, limit: int) -> 
     found = [row for row in rows if key(row) > after]
     found.sort(key=key)
     return found[:limit]
+
+
+Apply = Callable[[Tables, Any], tuple[int, ...]]
+"""Carries out a write of one kind; returns the ids it moved."""
+ByKind = dict[type, Apply]
+"""By the class of the write."""
