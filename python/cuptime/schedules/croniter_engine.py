@@ -26,17 +26,16 @@ from croniter import croniter
 from croniter.croniter import CroniterBadDateError, CroniterError
 
 from cuptime.domain.errors import CuptimeError, Reason, invalid, required
-from cuptime.domain.limits import CRON_CHARS_MAX, EVERY_MIN_MS, TASK_DUE_AHEAD_MAX_MS
+from cuptime.domain.limits import CRON_CHARS_MAX
 from cuptime.domain.values import DstPolicy, Timing, TimingKind
 from cuptime.schedules import every
+from cuptime.schedules.every import INSTANT_MAX_MS
 from cuptime.schedules.zones import DAY_S, changes_clocks, stretch_at, zone_of
 
 COMPILED_MAX: Final = 8_192
 CHAIN_MAX: Final = 128
 """Firings of one expression that are remembered."""
 STRETCHES_TRIED_MAX: Final = 1_000
-INSTANT_MAX_MS: Final = 4_102_444_800_000
-"""The year 2100: what lies beyond is not computed."""
 
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -51,24 +50,9 @@ class CroniterEngine:
     def check(self, timing: Timing) -> None:
         """Raises FIELD_*, CRON_INVALID, CRON_NEVER_FIRES or TIME_ZONE_UNKNOWN naming the field."""
         zone_of(timing.time_zone)
-        for name, value_ms in (("start_time_ms", timing.start_ms), ("end_time_ms", timing.end_ms)):
-            if not 0 <= value_ms <= INSTANT_MAX_MS:
-                raise invalid(f"timing.{name}", "0 or an instant before 2100", value_ms)
-        if timing.end_ms and timing.end_ms < timing.start_ms:
-            raise CuptimeError(
-                Reason.FIELD_CONTRADICTION, "end_time_ms is before start_time_ms", field="timing.end_time_ms"
-            )
+        every.check(timing)
         if timing.kind is TimingKind.CRON:
             self._check_cron(timing)
-        elif timing.kind is TimingKind.AT:
-            if not 0 < timing.value_ms <= INSTANT_MAX_MS:
-                raise invalid("timing.at_time_ms", "an instant before 2100", timing.value_ms)
-        else:
-            field, least_ms = (
-                ("after_ms", 1) if timing.kind is TimingKind.AFTER else ("every_ms", EVERY_MIN_MS)
-            )
-            if not least_ms <= timing.value_ms <= TASK_DUE_AHEAD_MAX_MS:
-                raise invalid(f"timing.{field}", f"{least_ms} ms to ten years", timing.value_ms)
 
     def firings(self, timing: Timing, anchor_ms: int, after_ms: int, until_ms: int, limit: int) -> list[int]:
         """Nominal times t with after_ms < t <= until_ms, ascending, at most `limit`."""

@@ -22,12 +22,11 @@ from cuptime.domain.values import DstPolicy, Timing, TimingKind
 from cuptime.schedules import every
 from cuptime.schedules.calendars import CalendarFile, Calendars
 from cuptime.schedules.cron_text import CronText, read_text
+from cuptime.schedules.every import INSTANT_MAX_MS
 from cuptime.schedules.marks import CHINA, DAY_S, Marked, marked
 from cuptime.schedules.zone_files import ZoneError, zone_of
 
 COMPILED_MAX: Final = 65_536
-INSTANT_MAX_MS: Final = 4_102_444_800_000
-"""The year 2100: what lies beyond is not computed."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,24 +56,9 @@ class CoreCronEngine:
     def check(self, timing: Timing) -> None:
         """Raises FIELD_*, CRON_INVALID, CRON_NEVER_FIRES or TIME_ZONE_UNKNOWN naming the field."""
         _check_zone(timing.time_zone)
-        for name, value_ms in (("start_time_ms", timing.start_ms), ("end_time_ms", timing.end_ms)):
-            if not 0 <= value_ms <= INSTANT_MAX_MS:
-                raise invalid(f"timing.{name}", "0 or an instant before 2100", value_ms)
-        if timing.end_ms and timing.end_ms < timing.start_ms:
-            raise CuptimeError(
-                Reason.FIELD_CONTRADICTION, "end_time_ms is before start_time_ms", field="timing.end_time_ms"
-            )
+        every.check(timing)
         if timing.kind is TimingKind.CRON:
             self._check_cron(timing)
-        elif timing.kind is TimingKind.AT:
-            if not 0 < timing.value_ms <= INSTANT_MAX_MS:
-                raise invalid("timing.at_time_ms", "an instant before 2100", timing.value_ms)
-        else:
-            field, least_ms = (
-                ("after_ms", 1) if timing.kind is TimingKind.AFTER else ("every_ms", EVERY_MIN_MS)
-            )
-            if not least_ms <= timing.value_ms <= TASK_DUE_AHEAD_MAX_MS:
-                raise invalid(f"timing.{field}", f"{least_ms} ms to ten years", timing.value_ms)
 
     def firings(self, timing: Timing, anchor_ms: int, after_ms: int, until_ms: int, limit: int) -> list[int]:
         """Nominal times t with after_ms < t <= until_ms, ascending, at most `limit`."""
