@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -85,8 +86,8 @@ def _words(case: dict[str, Any]) -> str:
         return f"not understood: {refusal.args[0]}"
     ours, theirs = read_text(found), read_text(_meant(case["expr"]))
     ours_cron = Cron(ours.body, zone_of(ours.time_zone or "UTC"))
-    # Only `10/1` and its like need another dialect, whose day fields differ in nothing that the suite has.
-    dialect = "robfig" if "/1 " in theirs.body and "*/1 " not in theirs.body else "ocps"
+    # Only `10/1`, `3/5` and their like need another dialect, whose day fields differ in nothing that the suite has.
+    dialect = "robfig" if re.search(r"(?:^| )\d+/\d", theirs.body) else "ocps"
     theirs_cron = Cron(theirs.body, zone_of(theirs.time_zone or "UTC"), dialect=dialect)
     same = ours_cron.same_times(theirs_cron) and ours.time_zone == theirs.time_zone
     return "" if same else f"{found}, not {case['expr']}"

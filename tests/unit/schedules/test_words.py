@@ -46,7 +46,7 @@ def test_every_phrase_means_what_the_table_says(language: str) -> None:
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_what_a_phrase_means_is_described_and_read_back(language: str) -> None:
     for _, text in phrases(language):
-        if text.startswith(("DAYS=", "@every")):
+        if text.startswith(("DAYS=", "ROLL=", "@every")):
             continue
         for spoken in ("zh", "en"):
             words = describe(text, spoken)
@@ -61,12 +61,33 @@ def test_what_a_phrase_means_is_described_and_read_back(language: str) -> None:
         ("every wednsday at 10:00", "every wednesday at 10:00"),
         ("every 5 minuts", "every 5 minutes"),
         ("first mondey of the month at 9:00", "first monday of the month at 9:00"),
+        ("every 7 minuts on mondeys", "every 7 minutes on mondays"),
+        ("evry day at 9", "every day at 9"),
+        ("biweekly on friday", "every other wednesday at 10:00"),
+        ("every third day at 9am", "every other day at 9:00"),
+        ("every 3rd friday", "every other wednesday at 10:00"),
+        ("every morning", "every morning at 9"),
+        ("every day at 9am PST", "every day at noon in Asia/Shanghai"),
+        ("easter monday at 9", "public holidays at 10:00"),
+        ("every 36 hours", "interval 36h"),
+        ("every day at 9, weekends at 10", "every day at 9am; weekends at 10am"),
+        ("from 9am to 5 every hour", "every 30 minutes from 9am to 9pm"),
+        ("3rd workday of the month", "third legal workday of the month at 9am"),
+        ("春节后第一个工作日9点", "节假日10点"),
+        ("每天早上", "每天早上8点"),
+        ("单周周一9点", "隔周三10:00"),
+        ("每天3次", "每天两次，9点和17点"),
+        ("每月10号前一天", "每月月底前一天18点"),
+        ("每月第5个工作日9点", "每月第三个法定工作日9点"),
+        ("上午9点到3点每半小时", "每天早上9点到晚上9点每小时"),
+        ("每天9点，周末10点", "每天9点；周末10点"),
     ],
 )
 def test_a_refusal_names_the_nearest_form(words: str, near: str) -> None:
     with pytest.raises(WordsError) as refused:
         words_to_cron(words, TODAY)
     assert refused.value.args[1] == near
+    words_to_cron(near, TODAY)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +104,17 @@ def test_a_refusal_names_the_nearest_form(words: str, near: str) -> None:
         "every month except sunday",
         "every day except monday to sunday at 9",
         "twice a day",
+        "three times a day at 9 and 17",
+        "every second day at 9am",
+        "every 2 hours starting at 8am",
+        "every 20 minutes starting at 9am",
+        "first legal workday of the month and on fridays",
+        "half nine every day",
+        "每天三次，9点和17点",
+        "从早上8点开始每2小时",
+        "每月第一个法定工作日和15号9点",
+        "晚上4点",
+        "每天9点UTC+15",
         "tomorrow at 9am",
         "除了周一到周日每天9点",
         "每天两次",
@@ -192,8 +224,10 @@ def test_descriptions(text: str, chinese: str, english: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "0 9 * * * ! * * 1 * *", "@every 6h/5h", "@reboot", "60 * * * *", "ROLL=before 0 18 L * *",
-        "SHIFT=-1 0 9 1 * *", "DAYS=workday CALENDAR=shop-7 0 9 * * *",
+        "0 9 * * * ! * * 1 * *", "@every 6h/5h", "@reboot", "60 * * * *", "ROLL=before 0 18 L,15 * *",
+        "ROLL=before CALENDAR=shop-7 0 18 L * *", "ROLL=after 0 18 L * *", "ROLL=after SHIFT=-1 0 9 1 * *",
+        "ROLL=before 0 18 L * 5", "ROLL=before DAYS=workday 0 18 L * *", "SHIFT=-1 0 9 1 * *",
+        "DAYS=workday CALENDAR=shop-7 0 9 * * *",
     ],
 )  # fmt: skip
 def test_what_has_no_words(text: str) -> None:
@@ -210,6 +244,15 @@ def test_days_of_the_legal_calendar_are_described_and_read_back(kind: str, rest:
         found = words_to_cron(words, TODAY)
         assert read_text(found).days_are == kind, words
         assert same(text, found), words
+
+
+@pytest.mark.parametrize("text", [
+    "ROLL=after 0 9 1 * *", "ROLL=after SHIFT=2 30 9,14 1 3 *", "ROLL=before 0 18 L * *",
+    "ROLL=before SHIFT=-2 0 18 L * *",
+])  # fmt: skip
+def test_legal_work_days_of_a_month_are_described_and_read_back(text: str) -> None:
+    for language in ("zh", "en"):
+        assert words_to_cron(describe(text, language), TODAY) == text
 
 
 @pytest.mark.parametrize("text", ["@every 1h30m", "@every 2w from 2026-11-25 10:00"])

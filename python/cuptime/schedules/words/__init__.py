@@ -16,7 +16,7 @@ from typing import Final
 
 from cuptime.schedules.words.describe import describe
 from cuptime.schedules.words.draft import WordsError
-from cuptime.schedules.words.scan import TEXT_CHARS_MAX, nearest, scan
+from cuptime.schedules.words.scan import TEXT_CHARS_MAX, NotUnderstoodError, scan
 
 __all__ = ["WordsError", "describe", "is_chinese", "words_to_cron"]
 
@@ -37,12 +37,31 @@ def words_to_cron(text: str, today: date) -> str:
         raise WordsError(f"longer than {TEXT_CHARS_MAX} characters", "")
     plain = language.plain(text)
     try:
-        parts = [part for part in _PARTS.split(plain) if part.strip()]
-        texts = [scan(part, language.RULES, language.SKIPPED).text(today) for part in parts or [plain]]
-        return _joined(texts)
+        return _read(plain, language, today)
     except WordsError as fault:
-        message, meant = fault.args
-        raise WordsError(message, meant or nearest(plain, language.EXAMPLES)) from fault
+        raise _explained(fault, plain, language, today) from fault
+
+
+def _read(plain: str, language: ModuleType, today: date) -> str:
+    parts = [part for part in _PARTS.split(plain) if part.strip()]
+    drafts = [draft for part in parts or [plain] for draft in scan(part, language.RULES, language.SKIPPED)]
+    return _joined([draft.text(today) for draft in drafts])
+
+
+def _explained(fault: WordsError, plain: str, language: ModuleType, today: date) -> WordsError:
+    """The same refusal with a reason, where one is known, and with the nearest understood form."""
+    # Imported when somebody is refused: no start waits for it.
+    from cuptime.schedules.words.nearest import likest, mended, trouble
+
+    message, meant = fault.args
+    if meant:
+        return fault
+    known = isinstance(fault, NotUnderstoodError) or "times a day" in message
+    reason, meant = trouble(plain) if known else ("", "")
+    if reason:
+        return WordsError(f"{message}: {reason}", meant or likest(plain, language.EXAMPLES))
+    mend = mended(plain, lambda text: _read(text, language, today)) if plain.isascii() else ""
+    return WordsError(message, mend or likest(plain, language.EXAMPLES))
 
 
 def _language(text: str) -> ModuleType:

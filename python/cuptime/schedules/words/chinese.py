@@ -6,102 +6,25 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from cuptime.schedules.words.draft import Draft, Time, WordsError
+from cuptime.schedules.words.chinese_terms import (
+    ALONE,
+    AND,
+    NUM,
+    PERIOD,
+    TIME,
+    TO,
+    WD,
+    WEEK,
+    clock,
+    expand,
+    inherited,
+    number,
+    weekday,
+)
+from cuptime.schedules.words.draft import Draft, WordsError
 from cuptime.schedules.words.names import CITIES_ZH, DAYS_ZH
 from cuptime.schedules.words.scan import Rule
 from cuptime.schedules.zone_files import zone_names
-
-_DIGITS: Final = {
-    "零": 0,
-    "〇": 0,
-    "一": 1,
-    "二": 2,
-    "两": 2,
-    "三": 3,
-    "四": 4,
-    "五": 5,
-    "六": 6,
-    "七": 7,
-    "八": 8,
-    "九": 9,
-}
-NUM = r"(?:\d+|[零〇一二两三四五六七八九十百]+)"
-# What follows belongs to another time: 10点14点 is two of them, not fourteen minutes past ten.
-_ALONE = r"(?![点时:\d零〇一二两三四五六七八九十百])"
-AND = r"(?:\s*(?:、|,|和|与|及|以及|跟|或者?|还有)\s*)"
-TO = r"\s*(?:到|至|-|~|—|–)\s*"
-WEEK = r"(?:周|星期|礼拜)"
-WD = r"[一二三四五六日天]"
-PERIOD = r"(?:凌晨|清晨|早上|早晨|早|上午|中午|下午|午后|傍晚|晚上|晚间|晚|夜里|夜间|深夜|半夜|今晚)"
-TIME = (
-    rf"(?:{PERIOD}?(?:的)?\s*(?:\d{{1,2}}:\d{{2}}(?::\d{{2}})?|{NUM}(?:点|时)(?:钟)?(?:整|半|[一三]刻|{NUM}{_ALONE}分?(?:{NUM}秒)?|过{NUM}分)?)"
-    r"|正午|中午(?!\d|[一二两三十]+点)|午夜|零点|半夜(?!\d|[一二两三十]+点))"
-)
-
-
-def number(text: str) -> int:
-    """A number below 1,000 in digits or characters."""
-    if text.isdecimal():
-        return int(text)
-    total = digit = 0
-    for char in text:
-        if char == "十":
-            total += (digit or (0 if total and total % 100 else 1)) * 10
-            digit = 0
-        elif char == "百":
-            total, digit = total + (digit or 1) * 100, 0
-        else:
-            digit = digit * 10 + _DIGITS[char]
-    return total + digit
-
-
-def weekday(char: str) -> int:
-    """0 is Sunday."""
-    return 0 if char in "日天" else _DIGITS[char]
-
-
-def clock(text: str) -> Time:
-    """A time of the day. Raises WordsError."""
-    text = re.sub(r"[\s的]", "", text)
-    if text in ("正午", "中午"):
-        return 12, 0, 0
-    if text in ("午夜", "零点", "半夜"):
-        return 0, 0, 0
-    match = re.fullmatch(
-        rf"({PERIOD})?(?:(\d+):(\d+)(?::(\d+))?|({NUM})[点时]钟?(整|半|[一三]刻)?(?:过?({NUM})分?)?(?:({NUM})秒)?)",
-        text,
-    )
-    if match is None:
-        raise WordsError(f"「{text}」不是时间", "")
-    hour = number(match[2] or match[5])
-    minute = {"半": 30, "一刻": 15, "三刻": 45}.get(match[6] or "", 0) + number(match[3] or match[7] or "0")
-    second = number(match[4] or match[8] or "0")
-    hour = _by_period(hour, match[1] or "", text)
-    if hour > 24 or minute > 59 or second > 59 or (hour == 24 and minute):
-        raise WordsError(f"「{text}」不是一天里的时间", "")
-    return hour % 24, minute, second
-
-
-def _by_period(hour: int, period: str, text: str) -> int:
-    if not period:
-        return hour
-    if period in ("凌晨", "清晨", "早上", "早晨", "早", "上午"):
-        if hour > 12:
-            raise WordsError(f"「{text}」自相矛盾", "")
-        return 0 if hour == 12 and period == "凌晨" else hour
-    if period == "中午":
-        return hour + 12 if hour in (1, 2) else hour
-    if period in ("下午", "午后", "傍晚"):
-        return hour + 12 if 1 <= hour <= 11 else hour
-    # Evening and night: 12 is midnight, the small hours stay.
-    if hour == 12:
-        return 0
-    small = period in ("夜里", "夜间", "深夜", "半夜") and hour <= 5
-    return hour if small or hour > 12 else hour + 12 if hour else 0
-
-
-def _expand(low: int, high: int, first: int, last: int) -> list[int]:
-    return list(range(low, high + 1)) if low <= high else [*range(low, last + 1), *range(first, high + 1)]
 
 
 # --- what each rule does ----------------------------------------------------------------------------------------------
@@ -126,8 +49,8 @@ def _step(draft: Draft, match: re.Match[str]) -> None:
     unit = match["unit"]
     if unit.startswith("刻"):
         _set_step(draft, 15 * value, "m")
-    elif match["half"]:
-        _set_step(draft, 30, "m")
+    elif match["half"] or match.groupdict().get("h2"):
+        _set_step(draft, (60 * value if match["n"] else 0) + 30, "m")
     else:
         _set_step(draft, value, _UNITS[unit[0]])
 
@@ -162,7 +85,7 @@ def _weekdays(draft: Draft, match: re.Match[str]) -> None:
         if first == "末":
             draft.weekdays |= {0, 6}
         elif last:
-            draft.weekdays |= {day % 7 for day in _expand(weekday(first) or 7, weekday(last) or 7, 1, 7)}
+            draft.weekdays |= {day % 7 for day in expand(weekday(first) or 7, weekday(last) or 7, 1, 7)}
         else:
             draft.weekdays.add(weekday(first))
 
@@ -191,7 +114,7 @@ def _months(draft: Draft, match: re.Match[str]) -> None:
         low, high = number(first), number(last) if last else number(first)
         if not 1 <= low <= 12 or not 1 <= high <= 12:
             raise WordsError("月份是一到十二", "")
-        draft.months |= set(_expand(low, high, 1, 12))
+        draft.months |= set(expand(low, high, 1, 12))
 
 
 def _month_days(draft: Draft, match: re.Match[str]) -> None:
@@ -216,8 +139,8 @@ def _date(draft: Draft, match: re.Match[str]) -> None:
     value = number(match["month"])
     if not 1 <= value <= 12:
         raise WordsError("月份是一到十二", "")
-    draft.months.add(value)
-    draft.days.append(str(_day(match["day"])))
+    first = str(_day(match["day"]))
+    draft.dates.append((value, f"{first}-{_day(match['last'])}" if match["last"] else first))
 
 
 def _last_day(draft: Draft, match: re.Match[str]) -> None:
@@ -246,8 +169,7 @@ def _edge(draft: Draft, match: re.Match[str]) -> None:
 
 def _named_day(draft: Draft, match: re.Match[str]) -> None:
     in_month, of_month = DAYS_ZH[match["name"]]
-    draft.months.add(in_month)
-    draft.days.append(str(of_month))
+    draft.dates.append((in_month, str(of_month)))
 
 
 def _except(draft: Draft, match: re.Match[str]) -> None:
@@ -274,6 +196,73 @@ def _both_halves(draft: Draft, match: re.Match[str]) -> None:
 
 def _middle(draft: Draft, match: re.Match[str]) -> None:
     draft.days.append("15")
+
+
+def _counted(draft: Draft, match: re.Match[str]) -> None:
+    """「每天三次，8点、12点和18点」."""
+    _set_step(draft, 1, "d")
+    draft.times_counted = number(match["n"])
+
+
+def _last_days(draft: Draft, match: re.Match[str]) -> None:
+    count = number(match["n"])
+    if not 1 <= count <= 28:
+        raise WordsError("最后几天：一到二十八", "")
+    draft.days += [f"L-{n}" if n else "L" for n in range(count)]
+
+
+def _first_days(draft: Draft, match: re.Match[str]) -> None:
+    last = _day(match["n"])
+    if last < 2:
+        raise WordsError(f"「{match[0]}」是哪一天？", "每月1号和15号9点")
+    draft.days.append(f"1-{last}")
+
+
+def _before_the_last(draft: Draft, match: re.Match[str]) -> None:
+    draft.days.append("L-1")
+
+
+def _parity(draft: Draft, match: re.Match[str]) -> None:
+    """「单号」「双月」."""
+    odd = match["odd"] is not None
+    if match["unit"] == "月":
+        draft.months |= set(range(1 if odd else 2, 13, 2))
+    else:
+        draft.days.append("1-31/2" if odd else "2-30/2")
+
+
+def _month_of_quarter(draft: Draft, match: re.Match[str]) -> None:
+    first = {"一": 1, "1": 1, "二": 2, "2": 2, "三": 3, "3": 3}.get(
+        match["n"] or "", 3 if match["last"] else 1
+    )
+    draft.months |= set(range(first, 13, 3))
+
+
+def _from_on(draft: Draft, match: re.Match[str]) -> None:
+    """「从2点开始每6小时」."""
+    draft.starts = clock(match["time"])
+
+
+def _half_hours(draft: Draft, match: re.Match[str]) -> None:
+    _set_step(draft, 60 * int(match["n"]) + 30, "m")
+
+
+def _nth_legal(draft: Draft, match: re.Match[str]) -> None:
+    """「每月第三个法定工作日」「每月倒数第二个法定工作日」: so many legal work days from an end of the month."""
+    from_end = match["last"] is not None or match["back"] is not None
+    count = number(match["n"] or match["back"] or "1")
+    if not 1 <= count <= 15 or (draft.step or (1, "mo")) != (1, "mo"):
+        raise WordsError("一个月里的第一到第十五个法定工作日", "每月最后一个法定工作日18点")
+    draft.days.append("L" if from_end else "1")
+    draft.roll = ("before" if from_end else "after", 1 - count if from_end else count - 1)
+
+
+def _offset(draft: Draft, match: re.Match[str]) -> None:
+    """UTC+8 is the zone Etc/GMT-8: there the sign is turned round."""
+    hours = int(match["hours"])
+    if hours > (12 if match["sign"] == "-" else 14):
+        raise WordsError(f"「{match[0]}」不是时区", "")
+    draft.zone = f"Etc/GMT{'-' if match['sign'] == '+' else '+'}{hours}" if hours else "UTC"
 
 
 def _of_quarter(draft: Draft) -> bool:
@@ -319,26 +308,13 @@ def _nearest_workday(draft: Draft, match: re.Match[str]) -> None:
 
 
 def _times(draft: Draft, match: re.Match[str]) -> None:
-    draft.times += _inherited(re.findall(TIME, match["times"]))
-
-
-def _inherited(texts: list[str]) -> list[Time]:
-    """「下午2点、4点」: the second is in the afternoon too."""
-    period, found = "", []
-    for text in texts:
-        own = re.match(PERIOD, text)
-        period = own[0] if own else period
-        early = (
-            own is None
-            and period in ("下午", "午后", "傍晚", "晚上", "晚间", "晚")
-            and re.match(NUM + "[点时]", text)
-        )
-        found.append(clock(period + text if early and number(re.match(NUM, text)[0]) <= 11 else text))  # type: ignore[index]
-    return found
+    draft.times += inherited(re.findall(TIME, match["times"]))
 
 
 def _window(draft: Draft, match: re.Match[str]) -> None:
-    a, b = _inherited([match["a"], match["b"]])
+    a, b = inherited([match["a"], match["b"]])
+    if b < a < (12, 0, 0) and re.match(PERIOD, match["a"]) and not re.match(PERIOD, match["b"]):
+        raise WordsError(f"「{match[0]}」到上午还是下午？", "每天早上9点到晚上9点每小时")
     draft.windows.append((a, b))
 
 
@@ -362,7 +338,7 @@ def _marked(text: str) -> list[int]:
 
 
 def _hours(draft: Draft, match: re.Match[str]) -> None:
-    draft.hours |= {time[0] for time in _inherited(re.findall(TIME, match["hours"]))}
+    draft.hours |= {time[0] for time in inherited(re.findall(TIME, match["hours"]))}
 
 
 def _whole_hour(draft: Draft, match: re.Match[str]) -> None:
@@ -373,7 +349,7 @@ def _whole_hour(draft: Draft, match: re.Match[str]) -> None:
 
 def _evening(draft: Draft, match: re.Match[str]) -> None:
     _set_step(draft, 1, "d")
-    draft.times += _inherited([match["period"] + match["time"]])
+    draft.times += inherited([match["period"] + match["time"]])
 
 
 def _city(draft: Draft, match: re.Match[str]) -> None:
@@ -424,14 +400,16 @@ _RULES: Final = (
     (r"每半年", _half_year),
     (rf"(?:每年)?(?:的|在)?(?P<months>{NUM}月份?(?:(?:{AND}|{TO}){NUM}月份?)*|{NUM}(?:{AND}{NUM})+月份?|{NUM}{TO}{NUM}月份?)", _months),
     (rf"(?:每月|每个月)?(?:的|在)?(?:第)?(?P<days>{_DAY_PART}(?:{AND}{_DAY_PART})*|{NUM}(?:{AND}{NUM})+(?:号|日)|{NUM}{TO}{NUM}(?:号|日))", _month_days),
-    (rf"(?:的|在)?(?:第一天|第1天|首日|月初|季初|年初)(?:的?[1一](?:号|日))?", _first_day),
-    (rf"每个?(?P<unit>月|季度?|年)(?P<edge>底|末|初)(?:的?[1一](?:号|日))?", _edge),
+    (rf"(?:的|在)?(?:第一天|第1天|首日|(?:月初|季初|年初)(?!的?第))(?:的?[1一](?:号|日))?", _first_day),
+    (rf"每个?(?P<unit>月|季度?|年)(?P<edge>(?:底|末)(?!的?(?:最后|倒数))|初(?!的?第))(?:的?[1一](?:号|日))?", _edge),
     (rf"(?:每年)?(?:的|在)?(?P<name>{'|'.join(sorted(DAYS_ZH, key=len, reverse=True))})(?:当天|那天)?", _named_day),
     (rf"除了?(?:{WEEK}(?P<days>(?:{WD}|末)(?:{TO}{WEEK}?{WD})?(?:(?:{AND})?{_WD_PART})*)|(?P<kind>工作日|(?:法定)?节?假日))(?:以外|之外|外)?", _except),
+    (rf"{WEEK}(?P<days>(?:{WD}|末)(?:{TO}{WEEK}?{WD})?(?:(?:{AND})?{_WD_PART})*)(?P<kind>(?!))?(?:除外|以外|之外)", _except),
+    (rf"(?P<kind>(?:法定)?(?:工作日|节?假日))(?P<days>(?!))?(?:除外|以外|之外)", _except),
     (rf"早晚(?:各)?(?:一次)?(?P<time>{NUM}[点时](?:半|整)?)", _both_halves),
     (rf"(?:的|在)?第(?P<days>{NUM})天", _month_days),
-    (rf"(?:每年)?(?:的)?(?P<month>{NUM})月(?:的)?(?P<day>{NUM})(?:号|日)?", _date),
-    (rf"(?:的|在)?(?:最后一天|最后1天|最末一天|末日|月底|月末|季末|年底|年末)", _last_day),
+    (rf"(?:每年)?(?:的)?(?P<month>{NUM})月(?:的)?(?P<day>{NUM})(?:(?:号|日)?{TO}(?P<last>{NUM})(?:号|日)|号|日)?", _date),
+    (rf"(?:的|在)?(?:最后一天|最后1天|最末一天|末日|(?:月底|月末|季末|年底|年末)(?!的?(?:最后|倒数)))", _last_day),
     (r"月中", _middle),
     (rf"(?:的|在)?倒数第(?P<n>{NUM})天", _before_last),
     (rf"(?:的|在)?(?:第)?(?P<which>(?:最后一?|{NUM})个?(?:(?:{AND})第?(?:最后一?|{NUM})个?)*)个?(?:的)?{WEEK}(?P<days>{WD}(?:{AND}{WEEK}?{WD})*)", _nth_weekday),
@@ -440,22 +418,41 @@ _RULES: Final = (
     (rf"(?:在|于|的)?(?P<times>{TIME}(?:{AND}?{TIME})*)", _times),
     (rf"(?:在|从|于|的)?(?P<a>{TIME}){TO}(?P<b>{TIME})(?:之间|期间|内)?", _window),
     (rf"(?:在|从)?(?P<a>\d{{1,2}}){TO}(?P<b>\d{{1,2}}点)(?:之间|期间|内)?", lambda draft, match: draft.windows.append((clock(match['a'] + '点'), clock(match['b'])))),
-    (rf"(?:的|在)?第?(?P<marks>{NUM}(?:(?:{AND}第?|{TO}){NUM})*)分钟?(?:时)?", _minutes),
+    (rf"(?:的|在)?第?(?P<marks>{NUM}(?:分?(?:{AND}第?|{TO}){NUM})*)分钟?(?:时)?", _minutes),
     (rf"(?:的|在)?第(?P<marks>{NUM}(?:(?:{AND}第?|{TO}){NUM})*)秒钟?(?:时)?", _seconds),
     (rf"(?:在)?(?P<hours>{TIME}(?:{AND}{TIME})*)的(?=第|每)", _hours),
     (r"每个?(?:整点|半点)|整点|每小时(?:的)?(?:整点|半点)", _whole_hour),
-    (rf"每(?:天|日)?(?P<period>早上?|晨|晚上?|天?早上|天?晚上|天?夜里|夜里?)(?P<time>{NUM}[点时](?:半|整|[一三]刻|{NUM}{_ALONE}分?)?|\d{{1,2}}:\d\d)(?!半|整|[一三]刻|[点时:\d零〇一二两三四五六七八九十百]|{TO})", _evening),
+    (rf"每(?:天|日)?(?P<period>早上?|晨|晚上?|天?早上|天?晚上|天?夜里|夜里?)(?P<time>{NUM}[点时](?:半|整|[一三]刻|{NUM}{ALONE}分?)?|\d{{1,2}}:\d\d)(?!半|整|[一三]刻|[点时:\d零〇一二两三四五六七八九十百]|{TO})", _evening),
     (rf"(?P<city>{'|'.join(CITIES_ZH)})(?:时间|时区)", _city),
     (r"(?P<zone>[A-Za-z]+/[\w+/-]+|UTC|utc|GMT)(?:时间|时区)?", _zone),
     (r"(?:并且|而且|同时|且)(?:是|为)", _both),
-    (r"间隔(?P<interval>[0-9a-z]+?)(?:从(?P<day>\d{4}-\d\d-\d\d)(?P<time>\d\d:\d\d(?::\d\d)?)|$)", _interval),
+    (r"间隔(?P<interval>[0-9a-z]+?)(?:从(?P<day>\d{4}-\d\d-\d\d),?(?P<time>\d\d:\d\d(?::\d\d)?)|$)", _interval),
     (r"(?:在)?(?:19[7-9]|20|21)\d\d年(?:[、和](?:19[7-9]|20|21)\d\d年)*", _years),
+    (rf"(?:每天|每日|一天|一日|天天)(?P<n>{NUM})次", _counted),
+    (rf"(?:的|在)?最后(?P<n>{NUM})天", _last_days),
+    (rf"(?<=月)(?:的)?前(?P<n>{NUM})天", _first_days),
+    (r"(?:每个?月)?(?:的|在)?(?:月底|月末|底|末|最后一天)(?:的)?前(?:一|1)天", _before_the_last),
+    (r"(?:每逢|逢)?(?:(?P<odd>单|奇数?)|双|偶数?)(?P<unit>月)份?", _parity),
+    (r"(?:每逢|逢)?(?:(?P<odd>单|奇数?)|双|偶数?)(?P<unit>号|日)", _parity),
+    (r"每个?季度?(?:的|里)?(?:第(?P<n>[一二三123])个月|首个?月|(?P<last>最后一个月|末月))(?:的)?", _month_of_quarter),
+    (rf"(?:从)?(?P<time>{TIME})(?:开始|起)", _from_on),
+    (r"(?:每隔?|每间隔|间隔|隔)(?P<n>\d{1,2})\.5个?小时", _half_hours),
+    (rf"(?:的|在)?(?:(?P<last>最后一?个)|倒数第(?P<back>{NUM})个|首个|第(?P<n>{NUM})个)法定工作日", _nth_legal),
+    (r"(?:UTC|GMT|utc|gmt)(?P<sign>[+-])(?P<hours>\d{1,2})(?:时间|时区)?", _offset),
+    (r"[月季年]?(?:[底末](?=的?(?:最后|倒数))|初(?=的?第))", _nothing),
+    (rf"过(?P<marks>{NUM})分钟?", _minutes),
+    (r"非(?P<kind>(?:法定)?节?假日)(?P<days>(?!))?", _except),
+    (r"和|与|及|以及|还有|各(?:一次)?|全天|整天|仅|只", _nothing),
     (r"的|在|于|时候?|请|都|就|里|当天|当日|内|执行|运行|触发|提醒我?|开始|一次|定时|准时|自动|为|是|到点|左右|（|）|\(|\)|或者?", _nothing),
 )  # fmt: skip
 RULES: Final[tuple[Rule, ...]] = tuple((re.compile(pattern), act) for pattern, act in _RULES)
 SKIPPED: Final = re.compile(r"[\s,，、。;；]+")
 
 EXAMPLES: Final = (
+    "每天9点；周末10点",
+    "每天两次，9点和17点",
+    "每月第三个法定工作日9点",
+    "每年1月1日和7月1日0点",
     "每周三10:00",
     "工作日上午9点",
     "每月最后一天18:00",
@@ -475,21 +472,11 @@ EXAMPLES: Final = (
     "周末10点",
 )
 
+_SIMPLER: Final = str.maketrans("點週號個後兩時鐘開", "点周号个后两时钟开")
 _WIDE: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 32}
 
 
 def plain(text: str) -> str:
-    """Full-width signs as plain ones; no space inside."""
-    return re.sub(
-        r"\s+",
-        "",
-        text.translate(_WIDE)
-        .replace("點", "点")
-        .replace("週", "周")
-        .replace("號", "号")
-        .replace("個", "个")
-        .replace("後", "后")
-        .replace("兩", "两")
-        .replace("時", "时")
-        .replace("鐘", "钟"),
-    )
+    """Full-width signs as plain ones; no space inside, and a comma between numbers that a space kept apart."""
+    text = text.translate(_WIDE).translate(_SIMPLER).replace("廿", "二十").replace("卅", "三十")
+    return re.sub(r"\s+", "", re.sub(r"(?<=\d)\s+(?=\d)", ",", text))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from cuptime.core import Cron, CronParseError
 from cuptime.schedules.cron_text import CronText, read_text
-from cuptime.schedules.words.draft import WordsError
+from cuptime.schedules.words.draft import DAY_M, WordsError
 from cuptime.schedules.zone_files import zone_of
 
 TIMES_LISTED_MAX: Final = 12
@@ -30,9 +30,10 @@ def describe(text: str, language: str) -> str:
     settings = read_text(text)
     if "!" in settings.body:
         raise WordsError("exclusions have no words", "")
-    if settings.roll != "stay" or settings.shift:
-        raise WordsError("moved days have no words", "")
-    if settings.days_are and settings.calendar != LEGAL_CALENDAR:
+    moves = settings.roll != "stay" or settings.shift
+    if moves and settings.days_are:
+        raise WordsError("moved days under a condition have no words", "")
+    if (settings.days_are or moves) and settings.calendar != LEGAL_CALENDAR:
         raise WordsError("a calendar of one's own has no words", "")
     terms = [_term(settings, term.strip(), language) for term in settings.body.split("|")]
     return ("；" if language == "zh" else "; ").join(dict.fromkeys(terms))
@@ -49,12 +50,25 @@ def _term(settings: CronText, body: str, language: str) -> str:
     elif masks is None:
         raise WordsError("this form has no words", "")
     elif language == "zh":
-        words = _chinese(masks, settings.days_are)
+        words = _chinese(masks, settings.days_are, _rolled(settings, masks))
     else:
-        words = _english(masks, settings.days_are)
+        words = _english(masks, settings.days_are, _rolled(settings, masks))
     if settings.time_zone:
         words += f" {settings.time_zone}" if language == "zh" else f" in {settings.time_zone}"
     return words
+
+
+def _rolled(settings: CronText, masks: dict[str, Any]) -> int:
+    """Days that are moved, where they are the n-th legal work day of the month, or -n from its end; 0 when none are."""
+    if settings.roll == "stay" and not settings.shift:
+        return 0
+    alone = masks["flags"] & _ANY_WEEKDAY and not masks["nearest"] and not masks["lasts_nearest"]
+    days, lasts = _bits(masks["days"], 1), _bits(masks["lasts"])
+    if alone and settings.roll == "after" and 0 <= settings.shift < 15 and (days, lasts) == ([1], []):
+        return settings.shift + 1
+    if alone and settings.roll == "before" and -15 < settings.shift <= 0 and (days, lasts) == ([], [0]):
+        return settings.shift - 1
+    raise WordsError("moved days have no words but for the first and last legal work days of a month", "")
 
 
 def _bits(mask: int, low: int = 0) -> list[int]:
@@ -111,14 +125,33 @@ def _step(values: Sequence[int]) -> int:
     return values[1] if list(values) == list(range(0, 60, values[1])) else 0
 
 
+def _minute_step(minutes: Sequence[int]) -> int:
+    """A step of minutes that words give back: "every 45 minutes" goes on over the hours, and `*/45` does not."""
+    step = _step(minutes)
+    return step if step and (60 % step == 0 or DAY_M % step) else 0
+
+
+def _parity(masks: dict[str, Any]) -> tuple[str, str] | None:
+    """Odd or even days of the month and no others, in both languages."""
+    if masks["lasts"] or masks["nearest"] or masks["lasts_nearest"]:
+        return None
+    days = _bits(masks["days"], 1)
+    if days == list(range(1, 32, 2)):
+        return "单号", "odd days of the month"
+    return ("双号", "even days of the month") if days == list(range(2, 31, 2)) else None
+
+
 # --- Chinese ----------------------------------------------------------------------------------------------------------
-def _chinese(masks: dict[str, Any], days_are: str) -> str:
+def _chinese(masks: dict[str, Any], days_are: str, rolled: int) -> str:
     years, months = _years(masks), _bits(masks["months"], 1)
     words = "、".join(f"{year}年" for year in years)
     if len(months) < 12:
         words += "、".join(f"{month}月" for month in months)
     days, times = _chinese_days(masks), _chinese_times(masks)
-    if days_are:
+    if rolled:
+        which = f"第{rolled}个" if rolled > 0 else "最后一个" if rolled == -1 else f"倒数第{-rolled}个"
+        days = f"每月{which}法定工作日"
+    elif days_are:
         named = {
             "workday": "法定工作日",
             "restday": "休息日",
@@ -144,6 +177,9 @@ def _chinese_days(masks: dict[str, Any]) -> str:
 
 
 def _chinese_month_days(masks: dict[str, Any]) -> str:
+    parity = _parity(masks)
+    if parity is not None:
+        return parity[0]
     found = [f"{a}号" if a == b else f"{a}号到{b}号" for a, b in _runs(_bits(masks["days"], 1))]
     found += ["最后一天" if n == 0 else f"倒数第{n + 1}天" for n in _bits(masks["lasts"])]
     found += [f"{day}号最近的工作日" for day in _bits(masks["nearest"])]
@@ -179,8 +215,9 @@ def _chinese_times(masks: dict[str, Any]) -> str:
         return "、".join(listed)
     words = "" if len(hours) == 24 else "、".join(f"{hour}点" for hour in hours) + "的"
     if seconds == [0]:
-        if _step(minutes):
-            return words + ("每分钟" if _step(minutes) == 1 else f"每{_step(minutes)}分钟")
+        step = _minute_step(minutes)
+        if step:
+            return words + ("每分钟" if step == 1 else f"每{step}分钟")
         return (words or "每小时") + f"第{_marks(minutes, '到', '、')}分"
     if len(minutes) < 60:
         words += f"第{_marks(minutes, '到', '、')}分"
@@ -198,8 +235,11 @@ def ordinal(value: int) -> str:
     return f"{value}{tail}"
 
 
-def _english(masks: dict[str, Any], days_are: str) -> str:
+def _english(masks: dict[str, Any], days_are: str, rolled: int) -> str:
     days, times = _english_days(masks), _english_times(masks)
+    if rolled:
+        which = "last" if rolled == -1 else f"{ordinal(abs(rolled))}{' to last' if rolled < 0 else ''}"
+        days = f"on the {which} legal workday of the month"
     named = {
         "": "",
         "workday": "on legal workdays",
@@ -234,6 +274,9 @@ def _english_days(masks: dict[str, Any]) -> str:
 
 
 def _english_month_days(masks: dict[str, Any]) -> str:
+    parity = _parity(masks)
+    if parity is not None:
+        return parity[1]
     days = _runs(_bits(masks["days"], 1))
     found = [f"the {ordinal(a)}" if a == b else f"the {ordinal(a)} to the {ordinal(b)}" for a, b in days]
     found += ["the last day" if n == 0 else f"{n} days before the last day" for n in _bits(masks["lasts"])]
@@ -262,7 +305,7 @@ def _english_times(masks: dict[str, Any]) -> str:
     at_hours = "" if len(hours) == 24 else " at hours " + _marks(hours, " to ", ", ")
     at_minutes = "" if len(minutes) == 60 else " at minutes " + _marks(minutes, " to ", ", ")
     if seconds == [0]:
-        step = _step(minutes)
+        step = _minute_step(minutes)
         if step:
             return ("every minute" if step == 1 else f"every {step} minutes") + at_hours
         return ("every hour" if not at_hours else "") + at_minutes + at_hours

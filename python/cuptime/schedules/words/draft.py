@@ -34,6 +34,8 @@ class Draft:
     """Of the month, as cron elements: `1`, `L`, `1W`, `25-L`."""
     nth: list[str] = field(default_factory=list)
     """`1#2`, `5L`."""
+    dates: list[tuple[int, str]] = field(default_factory=list)
+    """Days of a month of their own, as (month, cron element): 1 January and 15 July are two days, not four."""
     months: set[int] = field(default_factory=set)
     years: set[int] = field(default_factory=set)
     times: list[Time] = field(default_factory=list)
@@ -43,12 +45,20 @@ class Draft:
     seconds: list[int] = field(default_factory=list)
     since: tuple[int, str] | None = None
     """Steps begin at this value of the unit."""
+    starts: Time | None = None
+    """The first time of the day of a step of hours."""
     every_minute_of_window: bool = False
+    window_is_hourly: bool = False
+    """A stretch without a step is taken each hour."""
+    times_counted: int = 0
+    """"Three times a day": so many times must be said."""
     both: bool = False
     """Day of month and weekday must both hold."""
     zone: str = ""
     days_are: str = ""
     """`workday`, `restday`, `holiday`, `not_holiday`: by the legal calendar."""
+    roll: tuple[str, int] | None = None
+    """`before` or `after`, and the work days beyond: of the legal calendar."""
     interval: str = ""
     """What follows `@every`, as it is."""
     whole_quarters: str = ""
@@ -56,11 +66,26 @@ class Draft:
 
     def text(self, today: date) -> str:
         """The cron text; `today` anchors "every second Wednesday". Raises WordsError."""
+        if self.times_counted and self.times_counted != len(set(self.times)):
+            raise WordsError(
+                f"{self.times_counted} times a day need {self.times_counted} times of the day", ""
+            )
         self._leave_out()
+        if self.roll is not None and (
+            len(self.days) > 1
+            or self.weekdays
+            or self.nth
+            or self.dates
+            or self.days_are
+            or self.whole_quarters
+        ):
+            raise WordsError("a counted legal work day stands alone", "")
         body = self._body(today)
         front = (f"CRON_TZ={self.zone} " if self.zone else "") + (
             f"DAYS={self.days_are} " if self.days_are else ""
         )
+        if self.roll is not None:
+            front += f"ROLL={self.roll[0]} " + (f"SHIFT={self.roll[1]} " if self.roll[1] else "")
         return front + body
 
     def _leave_out(self) -> None:
@@ -79,21 +104,26 @@ class Draft:
 
     # --- the parts
     def _body(self, today: date) -> str:
+        if self.starts is not None and (self.step is None or self.step[1] not in ("s", "m", "h")):
+            raise WordsError("what starts there? say how often", "")
         if self.interval:
             return f"@every {self.interval}"
+        if self.step is not None and self.step[1] == "h" and self.step[0] >= 24 and self.step[0] % 24 == 0:
+            self.step = (self.step[0] // 24, "d")
         if self.step is not None and self.step[1] in ("d", "w") and self.step[0] > 1:
             return self._grid(today)
-        days = self._days() + (f" {shown(self.years, 1970, 2199)}" if self.years else "")
+        years = f" {shown(self.years, 1970, 2199)}" if self.years else ""
         return " | ".join(
-            f"{minute} {hour} {days}"
+            f"{minute} {hour} {days}{years}"
             if second == "0" and not self.years
-            else f"{second} {minute} {hour} {days}"
+            else f"{second} {minute} {hour} {days}{years}"
+            for days in self._days()
             for second, minute, hour in self._times()
         )
 
     def _grid(self, today: date) -> str:
         number, unit = self.step or (1, "d")
-        if self.months or self.days or self.nth or self.windows or len(self.times) > 1:
+        if self.months or self.days or self.dates or self.nth or self.windows or len(self.times) > 1:
             raise WordsError("an interval of days takes one time and no other days", "")
         if unit == "d" and self.weekdays:
             raise WordsError("an interval of days takes no weekdays", "")
@@ -107,16 +137,37 @@ class Draft:
         clock = f"{hour:02}:{minute:02}" + (f":{second:02}" if second else "")
         return f"@every {number}{unit} from {first.isoformat()} {clock}"
 
-    def _days(self) -> str:
-        days, months, weekdays = self._day_elements(), self._months(), self._weekdays()
-        if self.both and days != "*" and weekdays != "*":
-            weekdays = "+" + weekdays
-        return f"{days} {months} {weekdays}"
+    def _days(self) -> list[str]:
+        weekdays = self._weekdays()
+        found = []
+        for days, months in self._dates() or [(self._day_elements(), self._months())]:
+            both = self.both and days != "*" and weekdays != "*"
+            found.append(f"{days} {months} {'+' if both else ''}{weekdays}")
+        return found
+
+    def _dates(self) -> list[tuple[str, str]]:
+        """Dates as the fewest (days, months): months with equal days together."""
+        if not self.dates:
+            return []
+        if self.months or self.whole_quarters or self.nth:
+            raise WordsError("dates and other days of the month contradict each other", "")
+        by_month: dict[int, list[str]] = defaultdict(list)
+        for month, day in self.dates:
+            by_month[month].append(day)
+        # Days without a month of their own go with the month in front: 3月1号、15号.
+        if self.days and len(by_month) > 1:
+            raise WordsError("days without a month beside dates of several months", "")
+        together: dict[tuple[str, ...], set[int]] = defaultdict(set)
+        for month, days in by_month.items():
+            together[tuple(dict.fromkeys([*days, *self.days]))].add(month)
+        return [(",".join(days), shown(months, 1, 12)) for days, months in together.items()]
 
     def _day_elements(self) -> str:
         unit = self.step[1] if self.step else ""
         if self.whole_quarters:
             return self.days[0] if self.days else {"first": "1", "last": "L"}[self.whole_quarters]
+        if self.days and self.since and self.since[1] == "d":
+            return f"{self.since[0]}-31{self.days[0].removeprefix('*')}"
         if self.days:
             return ",".join(dict.fromkeys(self.days))
         if self.nth or self.weekdays:
@@ -155,9 +206,11 @@ class Draft:
         if unit in ("s", "m", "h"):
             return self._stepped()
         if self.windows:
-            if not (self.minutes or self.every_minute_of_window):
-                return self._window_of_hours()
-            return self._marked_windows()
+            if self.minutes or self.every_minute_of_window:
+                return self._marked_windows()
+            if self.window_is_hourly and not self.times:
+                return products(time for window in self.windows for time in walk(window, 60))
+            raise WordsError("a stretch of the day needs a step: how often in it?", "")
         if self.hours or ((self.minutes or self.seconds) and not self.times):
             hours = shown(self.hours, 0, 23) if self.hours else "*"
             minutes = listed(self.minutes) if self.minutes else "*" if self.seconds else "0"
@@ -165,9 +218,6 @@ class Draft:
         if self.times and (self.minutes or self.seconds):
             raise WordsError("minutes of every hour and single times contradict each other", "")
         return products(self.times or [(0, 0, 0)])
-
-    def _window_of_hours(self) -> list[tuple[str, str, str]]:
-        raise WordsError("a stretch of the day needs a step: how often in it?", "")
 
     def _marked_windows(self) -> list[tuple[str, str, str]]:
         hours: set[int] = set()
@@ -179,6 +229,8 @@ class Draft:
 
     def _stepped(self) -> list[tuple[str, str, str]]:
         number, unit = self.step or (1, "m")
+        if self.starts is not None:
+            return self._started(number, unit, self.starts)
         if self.times and not self.windows:
             if unit == "h" and number == 1 and len(self.times) == 1:
                 raise WordsError("every hour and one time contradict each other", "")
@@ -186,7 +238,8 @@ class Draft:
         if unit == "s":
             return self._seconds(number)
         if self.windows and not self.minutes:
-            if self.every_minute_of_window:
+            whole = all(end[1] == 0 for _, end in self.windows)
+            if self.every_minute_of_window or ((number, unit) == (1, "m") and whole):
                 return self._marked_windows()
             length = number if unit == "m" else number * 60
             return products(time for window in self.windows for time in walk(window, length))
@@ -197,12 +250,20 @@ class Draft:
         if unit == "m":
             return self._minutes(number)
         if number > 23:
-            raise WordsError("write days for more than 23 hours", "")
+            raise WordsError("write days for more than 23 hours", f"interval {number}h")
         minutes = listed(self.minutes) if self.minutes else "0"
         if self.since and self.since[1] == "h":
             return [("0", minutes, shown(range(self.since[0], 24, number), 0, 23))]
         hours = shown(self.hours, 0, 23) if self.hours else "*" if number == 1 else f"*/{number}"
         return [("0", minutes, hours)]
+
+    def _started(self, number: int, unit: str, first: Time) -> list[tuple[str, str, str]]:
+        """ "Every 6 hours starting at 2": 2, 8, 14, 20. Where hours before the first would fit too, nobody says so."""
+        if unit != "h" or number > 23 or self.times or self.windows or self.minutes or self.hours:
+            raise WordsError("only hours start at a time of the day; say until when", "")
+        if first[0] >= number:
+            raise WordsError("also before that time? say from when until when", "")
+        return products((hour, first[1], first[2]) for hour in range(first[0], 24, number))
 
     def _seconds(self, number: int) -> list[tuple[str, str, str]]:
         if not 1 <= number <= 59:
@@ -220,7 +281,8 @@ class Draft:
             return [(listed(self.seconds), "*", shown(self.hours, 0, 23) if self.hours else "*")]
         hours = shown(self.hours, 0, 23) if self.hours else "*"
         first = self.since[0] if self.since and self.since[1] == "m" else 0
-        if number < 60:
+        # What does not fill the hour but fills the day goes on over the hours: 45 minutes after 0:45 is 1:30.
+        if number < 60 and (self.since or self.hours or 60 % number == 0 or DAY_M % number):
             return [("0", shown(range(first, 60, number), 0, 59), hours)]
         if number % 60 == 0 and number // 60 <= 23:
             return [("0", "0", "*" if number == 60 else f"*/{number // 60}")]

@@ -7,6 +7,7 @@ import re
 from typing import Final
 
 from cuptime.schedules.words.draft import Draft, WordsError
+from cuptime.schedules.words.english_spelling import plain
 from cuptime.schedules.words.english_terms import (
     AND,
     CLEAR_TIME,
@@ -27,6 +28,8 @@ from cuptime.schedules.words.english_terms import (
 from cuptime.schedules.words.names import CITIES_EN, DAYS_EN
 from cuptime.schedules.words.scan import Rule
 from cuptime.schedules.zone_files import nearest_zone, zone_names
+
+__all__ = ["EXAMPLES", "RULES", "SKIPPED", "plain"]
 
 
 def _all(pattern: str, text: str) -> list[str]:
@@ -91,7 +94,7 @@ def _named_weekdays(draft: Draft, text: str) -> None:
 
 
 def _workdays(draft: Draft, match: re.Match[str]) -> None:
-    if "legal" in match[0]:
+    if "legal" in match[0] or "chinese" in match[0]:
         draft.days_are = "workday"
     else:
         draft.weekdays |= {1, 2, 3, 4, 5}
@@ -129,11 +132,13 @@ def _window(draft: Draft, match: re.Match[str]) -> None:
         re.fullmatch(r"\d+|[a-z]+", text.strip()) and text not in ("noon", "midnight")
         for text in match.group("a", "b")
     ]
-    if all(bare) and end <= start and start[0] <= 12:
+    clear = re.search(r"am|a\.m", match["a"])
+    if end <= start and start[0] <= 12 and (all(bare) or (bare[1] and clear)):
         raise WordsError(
             "9 to 5 may be two stretches of the day: write am and pm", "every 30 minutes from 9am to 9pm"
         )
     draft.windows.append((start, end))
+    draft.window_is_hourly = True
 
 
 def _except(draft: Draft, match: re.Match[str]) -> None:
@@ -164,8 +169,7 @@ def _fortnight(draft: Draft, match: re.Match[str]) -> None:
 
 def _named_day(draft: Draft, match: re.Match[str]) -> None:
     in_month, of_month = DAYS_EN[match["name"]]
-    draft.months.add(in_month)
-    draft.days.append(str(of_month))
+    draft.dates.append((in_month, str(of_month)))
 
 
 def _month_edge(draft: Draft, match: re.Match[str]) -> None:
@@ -209,7 +213,7 @@ def _on_the(draft: Draft, match: re.Match[str]) -> None:
 def _since(draft: Draft, match: re.Match[str]) -> None:
     unit = _UNIT[match["unit"]]
     value = number(match["n"])
-    if value > {"s": 59, "m": 59, "h": 23, "mo": 12}[unit] or (unit == "mo" and value < 1):
+    if value > {"s": 59, "m": 59, "h": 23, "d": 31, "mo": 12}[unit] or (unit in ("d", "mo") and value < 1):
         raise WordsError(f"{value} is out of bounds", "")
     draft.since = (value, unit)
 
@@ -243,9 +247,9 @@ def _before_last(draft: Draft, match: re.Match[str]) -> None:
 
 
 def _nth(draft: Draft, match: re.Match[str]) -> None:
-    if re.match(r"(every|each)\s+(second|2nd)\s", match[0]) and "month" not in match[0]:
+    if re.match(rf"(every|each)\s+(?!first|1st){ORD}\s", match[0]) and "month" not in match[0]:
         raise WordsError(
-            f"{match[0]!r} is every other one or the second of the month: say which",
+            f"{match[0]!r} is every so many weeks or one of each month: say which",
             "every other wednesday at 10:00",
         )
     for which in re.findall(rf"{ORD}|last", match["which"]):
@@ -277,16 +281,21 @@ def _interval(draft: Draft, match: re.Match[str]) -> None:
 
 
 def _months(draft: Draft, match: re.Match[str]) -> None:
-    for first, last in re.findall(rf"({MONTH_WORD})(?:{TO}({MONTH_WORD}))?", match["months"]):
+    _months_of(draft, match["months"])
+
+
+def _months_of(draft: Draft, text: str) -> None:
+    for first, last in re.findall(rf"({MONTH_WORD})(?:{TO}({MONTH_WORD}))?", text):
         low = month(first)
         high = month(last) if last else low
         draft.months |= set(range(low, high + 1) if low <= high else [*range(low, 13), *range(1, high + 1)])
 
 
 def _date(draft: Draft, match: re.Match[str]) -> None:
-    word = match["month"] or match["month2"]
-    draft.months.add(month(word))
-    draft.days.append(str(_day(match["day"] or match["day2"])))
+    day = str(_day(match["day"] or match["day2"]))
+    named = Draft()
+    _months_of(named, match["month"] or match["month2"])
+    draft.dates += [(one, day) for one in sorted(named.months)]
 
 
 def _quarter_day(draft: Draft, match: re.Match[str]) -> None:
@@ -294,8 +303,7 @@ def _quarter_day(draft: Draft, match: re.Match[str]) -> None:
 
 
 def _year_day(draft: Draft, match: re.Match[str]) -> None:
-    draft.months.add(1 if match["which"] == "first" else 12)
-    draft.days.append("1" if match["which"] == "first" else "31")
+    draft.dates.append((1, "1") if match["which"] in ("first", "beginning", "start") else (12, "31"))
 
 
 def _zone(draft: Draft, match: re.Match[str]) -> None:
@@ -313,6 +321,68 @@ def _nothing(draft: Draft, match: re.Match[str]) -> None:
 
 def _hours(draft: Draft, match: re.Match[str]) -> None:
     draft.hours |= set(_marked(match["marks"], 23))
+
+
+def _nth_day(draft: Draft, match: re.Match[str]) -> None:
+    raise WordsError(
+        f"{match[0]!r} is every so many days or one of each month: say which", "every other day at 9:00"
+    )
+
+
+def _counted(draft: Draft, match: re.Match[str]) -> None:
+    """ "Three times a day at 8, 12 and 18"."""
+    _set_step(draft, 1, "d")
+    draft.times_counted = 2 if match["n"] is None else number(match["n"])
+
+
+def _edge_days(draft: Draft, match: re.Match[str]) -> None:
+    """ "The last 3 days of the month"."""
+    count = number(match["n"])
+    if not 2 <= count <= 28:
+        raise WordsError(f"{match[0]!r}: 2 to 28 days", "last day of the month at 18:00")
+    draft.days += (
+        [f"1-{count}"] if match["which"] == "first" else [f"L-{n}" if n else "L" for n in range(count)]
+    )
+
+
+def _last_but_one(draft: Draft, match: re.Match[str]) -> None:
+    draft.days.append("L-1")
+
+
+def _parity(draft: Draft, match: re.Match[str]) -> None:
+    draft.days.append("1-31/2" if match["which"].startswith("odd") else "2-30/2")
+
+
+def _month_of_quarter(draft: Draft, match: re.Match[str]) -> None:
+    first = {"first": 1, "1st": 1, "second": 2, "2nd": 2}.get(match["which"], 3)
+    draft.months |= set(range(first, 13, 3))
+
+
+def _from_on(draft: Draft, match: re.Match[str]) -> None:
+    draft.starts = clock(match["time"])
+
+
+def _nth_legal(draft: Draft, match: re.Match[str]) -> None:
+    """ "Third legal workday of the month": so many legal work days from an end of the month."""
+    from_end = match["which"] == "last" or match["back"] is not None
+    count = 1 if match["which"] == "last" else ordinal(match["which"])
+    if not 1 <= count <= 15:
+        raise WordsError("the first to the fifteenth legal workday of the month", "")
+    draft.days.append("L" if from_end else "1")
+    draft.roll = ("before", 1 - count) if from_end else ("after", count - 1)
+
+
+def _half_past(draft: Draft, match: re.Match[str]) -> None:
+    draft.minutes.append(30)
+    _set_step(draft, 1, "h")
+
+
+def _offset(draft: Draft, match: re.Match[str]) -> None:
+    """UTC+8 is the zone Etc/GMT-8: there the sign is turned round."""
+    hours = int(match["hours"])
+    if hours > (12 if match["sign"] == "-" else 14):
+        raise WordsError(f"{match[0]!r} is no time zone", "")
+    draft.zone = f"Etc/GMT{'-' if match['sign'] == '+' else '+'}{hours}" if hours else "UTC"
 
 
 def _both(draft: Draft, match: re.Match[str]) -> None:
@@ -338,7 +408,7 @@ RULES: Final[tuple[Rule, ...]] = tuple(
         (r"(?:(?:hour|dai|week|month|quarter|year|night)ly|annually)(?![\w])", _named_step),
         (rf"{_EVERY}(?:half(?:\s+an)?|quarter(?:\s+of\s+an)?)\s+hour{_END}", _half_hour),
         (rf"(?:(?:every|each|on|from)\s+)?(?P<other>other\s+)?(?P<days>{_DAY_LIST}){_END}", _weekdays),
-        (rf"(?:(?:every|each|on|all)\s+)?(?:legal\s+)?(?:weekdays?|work(?:ing)?\s?days?|business\s+days?){_END}", _workdays),
+        (rf"(?:(?:every|each|on|all)\s+)?(?:(?:legal|chinese)\s+)?(?:weekdays?|work(?:ing)?\s?days?|business\s+days?){_END}", _workdays),
         (rf"(?:(?:every|each|on|at|all)\s+)?(?:the\s+)?weekends?{_END}", _weekend),
         (rf"(?:(?:every|each|on|all)\s+)?(?:(?:(?:public|legal)\s+)?holidays?|rest\s?days?|days?\s+off|non[\s-]?work(?:ing)?\s?days?){_END}", _holidays),
         (rf"(?:at|@)\s*(?:the\s+)?(?P<times>{TIME}(?:{AND}(?:at\s+)?{TIME})*)", _at),
@@ -359,7 +429,8 @@ RULES: Final[tuple[Rule, ...]] = tuple(
         (rf"(?:on|at)\s+(?:the\s+)?(?:sec(?:ond)?s?)\s+{_MARKS}{_END}", _seconds),
         (rf"(?:at|in|on|of)\s+(?:the\s+)?hours?\s+{_MARKS}{_END}", _hours),
         (rf"on\s+the\s+(?P<what>hour|minute){_END}", _on_the),
-        (rf"(?:starting\s+(?:at|from|with)|from)\s+(?P<unit>second|minute|hour|month)\s+(?P<n>{NUM}){_END}", _since),
+        (rf"(?:starting\s+(?:at|from|with)|from)\s+(?P<unit>second|minute|hour|day|month)\s+(?P<n>{NUM}){_END}", _since),
+        (rf"(?:every|each)\s+(?!first|1st){ORD}\s+day{_END}(?!{_OF})", _nth_day),
         (rf"(?:(?:every|each|on|from)\s+)?(?:the\s+)?(?P<marks>{_ORD_LIST})(?:{_OF}|{_END})", _month_days),
         (rf"(?:on\s+)?(?:the\s+)?days?\s+(?P<marks>\d+(?:{TO}\d+)?(?:{AND}\d+)*)(?:{_OF})?{_END}", _month_days),
         (rf"(?:on\s+)?(?:the\s+)?(?P<marks>last)\s+day(?:{_OF})?{_END}", _month_days),
@@ -370,18 +441,35 @@ RULES: Final[tuple[Rule, ...]] = tuple(
         (rf"(?:on\s+)?(?:the\s+)?weekday\s+nearest\s+(?P<day>(?!))?(?P<before>{NUM})\s+days?\s+before\s+the\s+last\s+day(?:{_OF})?{_END}", _nearest_before_last),
         (r"interval\s+(?P<interval>[0-9a-z]+(?:\s+from\s+\d{4}-\d\d-\d\d\s+\d\d:\d\d(?::\d\d)?)?)", _interval),
         (rf"(?:in|of|every|each|during|from)\s+(?P<months>{_MONTH_LIST}){_END}", _months),
-        (rf"(?:(?:every|each|on)\s+)?(?:(?P<month>{MONTH_WORD})\s+(?:the\s+)?(?P<day>{ORD}|\d{{1,2}}(?!:|\s*[ap]m))|(?:the\s+)?(?P<day2>{ORD}|\d{{1,2}})\s+(?:of\s+)?(?P<month2>{MONTH_WORD})){_END}", _date),
+        (rf"(?:(?:every|each|on)\s+)?(?:(?P<month>{MONTH_WORD})\s+(?:the\s+)?(?P<day>{ORD}|\d{{1,2}}(?!:|\s*[ap]m))|(?:the\s+)?(?P<day2>{ORD}|\d{{1,2}})\s+(?:of\s+)?(?P<month2>{_MONTH_LIST})){_END}", _date),
         (rf"(?:on\s+)?(?:the\s+)?(?P<which>first|last)\s+day\s+of\s+(?:the|each|every|a)\s+quarter{_END}", _quarter_day),
         (rf"(?:on\s+)?(?:the\s+)?(?P<which>first|last)\s+day\s+of\s+(?:the|each|every|a)\s+year{_END}", _year_day),
         (r"(?:in\s+|on\s+|at\s+)?(?:the\s+)?(?P<zone>[a-z]+/[\w+/-]+|utc|gmt)(?:\s+time)?(?![\w/])", _zone),
         (r"in\s+(?:the\s+year\s+)?(?:(?:19[7-9]|20|21)\d\d)(?:\s*(?:,|and)\s*(?:19[7-9]|20|21)\d\d)*(?!\w)", _years),
         (r"(?:and\s+only\s+if\s+it\s+is|and\s+also|if\s+it\s+is)(?!\w)", _both),
+        (rf"(?:twice|(?P<n>{NUM})\s+times)\s+(?:a|each|every|per)\s+day{_END}", _counted),
+        (rf"(?:on\s+|for\s+)?(?:the\s+)?(?P<which>first|last)\s+(?P<n>{NUM})\s+days{_OF}{_END}", _edge_days),
+        (rf"(?:on\s+)?(?:the\s+)?(?:penultimate\s+day|day\s+before\s+(?:the\s+)?last(?:\s+day)?){_OF}{_END}", _last_but_one),
+        (rf"(?:on\s+)?(?P<which>odd|even)(?:-numbered|\s+numbered)?\s+days(?:{_OF})?{_END}", _parity),
+        (rf"(?:in\s+|of\s+)?(?:the\s+)?(?P<which>first|second|third|1st|2nd|3rd|last)\s+month\s+of\s+(?:the|each|every|a)\s+quarter{_END}", _month_of_quarter),
+        (rf"(?:starting|beginning)\s+(?:at|from)\s+(?P<time>{TIME})", _from_on),
+        (rf"(?:on\s+)?(?:the\s+)?(?P<which>{ORD}|last)(?P<back>\s+(?:to\s+)?last)?\s+(?:legal|chinese)\s+(?:weekday|work(?:ing)?\s?day){_OF}{_END}", _nth_legal),
+        (r"(?:at|on)\s+the\s+half[\s-]+hour(?!\w)", _half_past),
+        (r"(?:at\s+)?(?:the\s+)?top\s+of\s+(?:the|each|every)\s+hour(?!\w)", lambda draft, match: _set_step(draft, 1, "h")),
+        (r"(?:at\s+)?:(?P<marks>[0-5]\d)(?![\d:])", _minutes),
+        (r"(?:at\s+|on\s+)?(?:the\s+)?(?P<which>end|beginning|start)\s+of\s+(?:(?:the|each|every)\s+)?year(?!\w)", _year_day),
+        (r"(?:in\s+)?(?:utc|gmt)(?P<sign>[+-])(?P<hours>\d{1,2})(?![\w:])", _offset),
+        (r"(?:only|remind\s+me|schedule(?:\s+it)?(?:\s+for)?|exactly|all\s+day(?:\s+long)?)(?!\w)", _nothing),
         (r"(?:run|please|and|or|the|on|of|in|time|start|fire|trigger|the\s+day)(?!\w)", _nothing),
     )
 )  # fmt: skip
 SKIPPED: Final = re.compile(r"[\s,;.]+")
 
 EXAMPLES: Final = (
+    "every day at 9am; weekends at 10am",
+    "twice a day at 9am and 5pm",
+    "third legal workday of the month at 9am",
+    "every year on january 1 and july 1",
     "every wednesday at 10:00",
     "every weekday at 9am",
     "every day at 18:00 and 20:30",
@@ -400,11 +488,3 @@ EXAMPLES: Final = (
     "every 2 hours",
     "every day at noon in Asia/Shanghai",
 )
-
-
-def plain(text: str) -> str:
-    """Small letters, except that `4M` is months; brackets and signs that mean nothing are gone."""
-    text = re.sub(r"(\d+)\s*M\b", r"\1 months", text.strip())
-    text = re.sub(r"\s+", " ", text.replace("’", "'")).lower()
-    text = re.sub(rf"\b({DAY_WORD})/(?={DAY_WORD}\b)", r"\1, ", text)
-    return re.sub(r"\beveryday\b", "every day", text)

@@ -51,9 +51,7 @@ AND = r"(?:\s*,\s*(?:and|or)\s+(?:the\s+)?|\s*,\s*|\s+(?:and|or|&)\s+(?:the\s+)?
 TO = r"(?:\s*(?:-|–)\s*|\s+(?:to|through|thru|until|till)\s+(?:the\s+)?)"
 SMALL = any_of(NUMBERS.keys() - {"a", "an"})
 # Not "ten to five": that is a stretch of the day.
-BESIDE: Final = (
-    rf"(?:half\s+past|quarter\s+(?:past|to)|{NUM}\s+(?:minutes\s+(?:past|to)|past))\s+{NUM}(?:\s*(?:am|pm))?"
-)
+BESIDE: Final = rf"(?:half\s+past|(?:an?\s+)?quarter\s+(?:past|to)|{NUM}\s+(?:minutes\s+(?:past|to)|past))\s+{NUM}(?:\s*(?:am|pm))?"
 TIME = (
     rf"(?:{BESIDE}|(?:{SMALL})\s+dark\s+(?:{SMALL})|\d{{1,2}}:\d{{2}}(?::\d{{2}})?(?:\s*(?:am|pm|noon|midnight|a\.m\.|p\.m\.))?"
     rf"|(?:\d{{1,2}}|{SMALL})(?:\s*(?:am|pm|a\.m\.|p\.m\.|noon|midnight|o'clock)(?:\s*(?:am|pm))?)?"
@@ -90,7 +88,7 @@ def month(word: str) -> int:
 
 def clock(text: str) -> Time:
     """A time of the day. Raises WordsError."""
-    text = text.replace(".", "").strip()
+    text = re.sub(r"^an?\s+", "", text.replace(".", "").strip())
     if text in ("noon", "midnight"):
         return (12 if text == "noon" else 0, 0, 0)
     dark = re.fullmatch(rf"({SMALL})\s+dark\s+({SMALL})", text)
