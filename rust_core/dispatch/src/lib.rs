@@ -31,9 +31,11 @@
 mod assign;
 mod candidates;
 mod decide;
+mod factors;
 mod grid;
 mod instance;
 mod judge;
+mod limits;
 mod model;
 mod order;
 mod park;

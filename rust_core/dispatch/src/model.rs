@@ -156,8 +156,7 @@ pub(crate) fn build(instance: &Instance, sides: &Sides<'_>, bounds: &Bounds, sca
         + instance.strands.len() * 3;
     let dearest = instance.cohorts.iter().map(dearest_unit).max().unwrap_or(0);
     let must_price = (2 * dearest + 1) * scale;
-    // A unit that stops half-way costs more than any bonus for having come so far.
-    let stop_price = 4 * must_price;
+    let stop_price = stop_price(must_price);
     let mut network = Network::with_capacity(instance.cohorts.len() * 2, arcs);
     let riders: Vec<u32> = instance.riders.iter().map(|&load| network.add_node(0, 0, load)).collect();
     let rider_sink: Vec<u32> = riders.iter().map(|&node| network.sink_arc(node)).collect();
@@ -178,44 +177,13 @@ pub(crate) fn build(instance: &Instance, sides: &Sides<'_>, bounds: &Bounds, sca
         pool_in.push(node);
         pool_arc.push(arc);
     }
-    let mut strand_in = Vec::new();
-    let mut strand_arcs = Vec::new();
-    let mut strand_tail = Vec::new();
-    let mut strand_to = Vec::new();
-    let mut must_total = 0i64;
-    for (at, strand) in instance.strands.iter().enumerate() {
-        let to = if strand.pool == NO_POOL {
-            lane_in[strand.lane as usize]
-        } else {
-            pool_in[strand.pool as usize]
-        };
-        strand_to.push(to);
-        let (low, high) = (bounds.low[at], bounds.high[at]);
-        must_total += i64::from(low);
-        if high == 0 {
-            strand_in.push(None);
-            strand_arcs.push([None, None]);
-            strand_tail.push(None);
-        } else if sides.speak_of(at) {
-            let node = network.add_node(0, stop_price, UNLIMITED);
-            let must = (low > 0).then(|| network.add_arc(node, to, low, -must_price));
-            let may = (high > low).then(|| network.add_arc(node, to, high - low, 0));
-            strand_in.push(Some(node));
-            strand_arcs.push([must, may]);
-            strand_tail.push(None);
-        } else {
-            let (node, arc) = throttled(&mut network, to, strand.capacity, stop_price);
-            strand_in.push(Some(node));
-            strand_arcs.push([None, None]);
-            strand_tail.push(arc);
-        }
-    }
+    let strands = Strands::build(&mut network, instance, sides, bounds, &lane_in, &pool_in, must_price);
     let mut cohort_nodes = Vec::with_capacity(instance.cohorts.len());
     let mut cohort_arcs = Vec::with_capacity(instance.cohorts.len());
     for cohort in &instance.cohorts {
         let node = network.add_node(cohort.supply, cohort.price * scale, UNLIMITED);
         cohort_nodes.push(node);
-        let into = |choice: &Choice| match strand_in[choice.strand as usize] {
+        let into = |choice: &Choice| match strands.into[choice.strand as usize] {
             Some(to) => network.add_arc(node, to, UNLIMITED, choice.cost * scale),
             None => u32::MAX,
         };
@@ -225,17 +193,73 @@ pub(crate) fn build(instance: &Instance, sides: &Sides<'_>, bounds: &Bounds, sca
         network,
         cohort_nodes,
         cohort_arcs,
-        strand_to,
-        strand_arcs,
-        strand_tail,
+        strand_to: strands.to,
+        strand_arcs: strands.arcs,
+        strand_tail: strands.tail,
         pool_arc,
         lane_arc,
         rider_arcs,
         rider_sink,
         must_price,
-        must_total,
+        must_total: strands.must_total,
         scale,
     }
+}
+
+/// The part of the network between cohorts and lanes; each field by strand.
+#[derive(Default)]
+struct Strands {
+    /// Where its units come in; `None` for a strand that may carry nothing.
+    into: Vec<Option<u32>>,
+    to: Vec<u32>,
+    arcs: Vec<[Option<u32>; 2]>,
+    tail: Vec<Option<u32>>,
+    must_total: i64,
+}
+
+impl Strands {
+    fn build(
+        network: &mut Network,
+        instance: &Instance,
+        sides: &Sides<'_>,
+        bounds: &Bounds,
+        lane_in: &[u32],
+        pool_in: &[u32],
+        must_price: i64,
+    ) -> Self {
+        let mut built = Self::default();
+        let stop_price = stop_price(must_price);
+        for (at, strand) in instance.strands.iter().enumerate() {
+            let to = if strand.pool == NO_POOL {
+                lane_in[strand.lane as usize]
+            } else {
+                pool_in[strand.pool as usize]
+            };
+            let (low, high) = (bounds.low[at], bounds.high[at]);
+            built.must_total += i64::from(low);
+            let (into, arcs, tail) = if high == 0 {
+                (None, [None, None], None)
+            } else if sides.speak_of(at) {
+                let node = network.add_node(0, stop_price, UNLIMITED);
+                let must = (low > 0).then(|| network.add_arc(node, to, low, -must_price));
+                let may = (high > low).then(|| network.add_arc(node, to, high - low, 0));
+                (Some(node), [must, may], None)
+            } else {
+                let (node, arc) = throttled(network, to, strand.capacity, stop_price);
+                (Some(node), [None, None], arc)
+            };
+            built.to.push(to);
+            built.into.push(into);
+            built.arcs.push(arcs);
+            built.tail.push(tail);
+        }
+        built
+    }
+}
+
+/// A unit that stops half-way costs more than any bonus for having come so far.
+fn stop_price(must_price: i64) -> i64 {
+    4 * must_price
 }
 
 /// A node in front of `to` that lets `capacity` through; `to` itself when that never binds.
