@@ -1,14 +1,16 @@
-"""Parts that several requests have: etags, update masks, and the path of a field that a capability blames."""
+"""Parts that several requests have: etags, states, update masks, and the path of a field that a capability blames."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from enum import IntEnum
+from typing import Final, TypeVar
 
-from cuptime.domain.errors import CuptimeError, Reason, required
+from cuptime.domain.errors import CuptimeError, Reason, invalid, required
 
+_State = TypeVar("_State", bound=IntEnum)
 _ETAG: Final = re.compile(r"[1-9][0-9]{0,17}")
 
 
@@ -19,6 +21,16 @@ def etag_of(text: str) -> int | None:
     if not _ETAG.fullmatch(text):
         raise CuptimeError(Reason.ETAG_MISMATCH, field="etag", metadata={"value": text[:40]})
     return int(text)
+
+
+def state_of(kind: type[_State], given: int, owner: str) -> _State | None:
+    """The state that a list is filtered by; None when none was given. Raises FIELD_INVALID naming `owner`."""
+    if not given:
+        return None
+    try:
+        return kind(given)
+    except ValueError:
+        raise invalid("state", f"a state of {owner}", given) from None
 
 
 def mask_of(paths: Sequence[str], known: frozenset[str]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import Final
 from cuptime._gen.cuptime.v1 import group_service_pb2 as pb
 from cuptime.api import convert, names, pages
 from cuptime.api.call import Call, RawReply
-from cuptime.api.fields import etag_of
+from cuptime.api.fields import etag_of, state_of
 from cuptime.api.status import error_in
 from cuptime.domain.errors import invalid, required
 from cuptime.domain.values import Group, GroupState, order_id_of
@@ -105,12 +105,7 @@ class GroupEndpoints:
         return pb.GetGroupResponse(group=convert.group(group))
 
     async def list_groups(self, request: pb.ListGroupsRequest, call: Call) -> pb.ListGroupsResponse:
-        state = None
-        if request.state:
-            try:
-                state = GroupState(request.state)
-            except ValueError:
-                raise invalid("state", "a state of a group", request.state) from None
+        state = state_of(GroupState, request.state, "a group")
         size = pages.page_size(request.page_size)
         if len(request.park) > PARK_CHARS_MAX:
             raise invalid("park", f"at most {PARK_CHARS_MAX} characters", request.park)

@@ -13,7 +13,7 @@ from cuptime._gen.cuptime.v1 import schedule_service_pb2 as pb
 from cuptime.api import convert, names, pages
 from cuptime.api.call import Call
 from cuptime.api.changes import schedule_change
-from cuptime.api.fields import below, etag_of, mask_of
+from cuptime.api.fields import below, etag_of, mask_of, state_of
 from cuptime.api.groups import group_of as group_value
 from cuptime.api.tasks import bucket_of, context_of
 from cuptime.dispatch.values import INSTANT_MS_MAX, check_range
@@ -369,12 +369,7 @@ class ScheduleEndpoints:
         )
 
     async def list_schedules(self, request: pb.ListSchedulesRequest, call: Call) -> pb.ListSchedulesResponse:
-        state = None
-        if request.state:
-            try:
-                state = ScheduleState(request.state)
-            except ValueError:
-                raise invalid("state", "a state of a schedule", request.state) from None
+        state = state_of(ScheduleState, request.state, "a schedule")
         size = pages.page_size(request.page_size)
         label = None
         if request.label:

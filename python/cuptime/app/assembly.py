@@ -359,7 +359,10 @@ class Node:
             groups_undecided=undecided,
             **asdict(waiting),
         )
-        # Who has a folder pays for the import of what watches it.
+        await self._watch_folders(book, schedules, stack)
+
+    async def _watch_folders(self, book: RuleBook, schedules: _Schedules, stack: AsyncExitStack) -> None:
+        """Who has a folder pays for the import of what watches it."""
         if self._settings.rules is not None:
             from cuptime.rules.folder import RuleFolder
 

@@ -3,15 +3,16 @@
 //! [`decide`] answers a batch of orders over a [`Park`] of shops and riders, at an instant, under a [`Policy`]:
 //!
 //! ```text
-//! orders -> candidates.rs   who could, at what cost; for all others the reason why not
+//! orders -> candidates.rs   who could, at what cost; for all others the reason why not; limits.rs   of shops
 //!        -> assign.rs       the cheapest plan of all, or how far from it at most
-//!           model.rs, simplex.rs     minimum-cost flow; sided.rs, shares.rs   limits that no flow can hold
+//!           model.rs, simplex.rs     minimum-cost flow
+//!           sided.rs, factors.rs, shares.rs   limits that no flow can hold
 //!        -> decide.rs       ids, instants, metres, alternatives and their price
 //! ```
 //!
 //! The objective is one integer, in metres: the price of every order left unassigned (far above all else, higher
-//! for a higher priority), lateness, waiting and riding, weighted by the policy. Nothing reads a clock, draws a number or
-//! depends on the sequence of anything: the same input gives the same answer, ties go by ids. A decision takes
+//! for a higher priority), lateness, waiting and riding, weighted by the policy. Nothing reads a clock, draws a number
+//! or depends on the sequence of anything: the same input gives the same answer, ties go by ids. A decision takes
 //! nothing; what an assignment needs is taken by [`Park::consume`] and given back by [`Park::release`], all or
 //! nothing. [`validate::validate`] re-checks decisions with code of its own.
 //!
@@ -22,8 +23,8 @@
 //! batch. An order whose arcs exist but that lost to others is told so (`PRIORITY_OUTBID`) apart from one that nobody
 //! could take.
 //!
-//! **Single pairs** can be shut out, or made dearer or cheaper, by a [`Judge`]: it is asked about candidates only, once for
-//! each class of orders that are one to it.
+//! **Single pairs** can be shut out, or made dearer or cheaper, by a [`Judge`]: it is asked about candidates only, once
+//! for each class of orders that are one to it.
 //!
 //! **A day of meal delivery** is the same problem with other numbers: one allowed shop per order, riders that become
 //! available later and elsewhere, minutes of service in the policy, `window_ends_at_pickup`, radii without end.
