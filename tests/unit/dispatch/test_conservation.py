@@ -202,9 +202,11 @@ class Chaos:
         await self.morning.riders.upsert([replace(view.rider, max_load=max(load, taken))])
 
     async def capacity(self, shop_id: int, capacity: int) -> None:
-        """Never below what is taken of any day."""
+        """Never below what is taken of any day, or may be: what storage may have kept can stand."""
         await self.morning.settle()
-        days = Counter(held.day for held in self.morning.resources.standing if held.shop_id == shop_id)
+        resources = self.morning.resources
+        holds = {held.order_id: held for held in (*resources.standing, *resources.unsettled.values())}
+        days = Counter(held.day for held in holds.values() if held.shop_id == shop_id)
         taken = max(days.values(), default=0)
         changed = shop(shop_id, daily_capacity=max(capacity, taken))
         await self.morning.shops.update(changed, ["daily_capacity"])
