@@ -292,6 +292,7 @@ async def test_what_is_not_proved_unique_is_never_live(parked: Door) -> None:
     answer = await parked.call("RuleService/ValidateRules", source=overlapping)
     (fault,) = answer.diagnostics
     assert (fault.code, fault.line, fault.rule) == ("NOT_UNIQUE", 4, "r2")
+    assert fault.meaning_zh == "两条规则可能同时匹配，或无法证明不会"
     assert "both match order.quantity = 3, user.credit_score = 90, with different actions" in fault.message
     assert (await parked.refused("RuleService/PublishRules", source=overlapping)).reason == "RULES_INVALID"
     await published(parked, overlapping.replace(">= 90", "> 90"))

@@ -9,6 +9,7 @@ from cuptime.api import convert, names, pages
 from cuptime.api.call import Call
 from cuptime.domain.errors import required
 from cuptime.rules.book import RuleBook
+from cuptime.rules.chinese import MEANINGS
 from cuptime.rules.diagnostic import Diagnostic
 from cuptime.rules.standing import Attempt
 
@@ -27,6 +28,7 @@ def diagnostic(value: Diagnostic) -> pb.Diagnostic:
         rule=value.rule,
         message=value.message,
         hint=value.hint,
+        meaning_zh=MEANINGS.get(value.code, ""),
     )
 
 

@@ -13,7 +13,7 @@ from cuptime.rules.diagnostic import DIAGNOSTICS_MAX, Diagnostic
 from cuptime.rules.namespaces import HitPolicy, Namespace, VariableSource
 from cuptime.rules.positions import position_in
 from cuptime.rules.source import RuleSource
-from cuptime.rules.trials import Outcome, run
+from cuptime.rules.trials import Outcome, read, run
 from cuptime.rules.written import rendered
 from cuptime.rules.yaml import RuleFile, merged, read_rules
 
@@ -101,8 +101,10 @@ def build(
     try:
         positions = {space.name: at for at, space in enumerate(whole.namespaces)}
         columns = [
-            _columns(rule, whole.namespaces[positions[rule.namespace]], positions[rule.namespace], caused)
-            for (_, rule), caused in zip(pairs, effects, strict=True)
+            _columns(
+                rule_id, rule, whole.namespaces[positions[rule.namespace]], positions[rule.namespace], caused
+            )
+            for rule_id, (_, rule), caused in zip(_ids(pairs), pairs, effects, strict=True)
         ]
         compiled = tools.compile(
             columns, tools.schema, previous, [_space(space) for space in whole.namespaces]
@@ -115,10 +117,13 @@ def build(
     if compiled is not None:
         faults = faults + _misplaced(tools, compiled, pairs, effects)
     trials = Outcome([], 0, 0)
+    spaces = {rule.rule_id: rule.namespace for _, rule in pairs if rule.name}
+    tests = [test for file in files for test in file.tests]
     if compiled is not None and not faults:
-        spaces = {rule.rule_id: rule.namespace for _, rule in pairs}
-        trials = run([test for file in files for test in file.tests], compiled, tools.schema, spaces)
+        trials = run(tests, compiled, tools.schema, spaces)
         faults = trials.faults
+    else:
+        faults += [fault for test in tests for fault in read(test, tools.schema, spaces).faults]
     if compiled is not None and not faults:
         compiled.prepare()
     names = [name for name, _ in sources]
@@ -128,7 +133,7 @@ def build(
     return Built(
         None if faults else compiled,
         faults[:DIAGNOSTICS_MAX],
-        len(pairs),
+        sum(file.rule_count for file in files),
         text,
         trials,
         pairs,
@@ -189,9 +194,23 @@ def _is_shadowed(built: Built, rule: RuleSource, earlier: int, actions: ActionRe
     return not any(action is None or action.every_match for action in types)
 
 
-def _columns(rule: RuleSource, space: Namespace, position: int, caused: Sequence[Caused]) -> RuleColumns:
+def _ids(pairs: Sequence[tuple[RuleFile, RuleSource]]) -> list[str]:
+    """What the core calls the rules. One without a name, or with another's, is told of already and never live, and is
+    compiled for the faults of its condition."""
+    ids: dict[str, None] = {}
+    for at, (_, rule) in enumerate(pairs):
+        rule_id = (
+            rule.rule_id if rule.name and rule.rule_id not in ids else f"the rule on line {rule.line}, {at}"
+        )
+        ids[rule_id] = None
+    return list(ids)
+
+
+def _columns(
+    rule_id: str, rule: RuleSource, space: Namespace, position: int, caused: Sequence[Caused]
+) -> RuleColumns:
     return (
-        rule.rule_id,
+        rule_id,
         rule.name,
         position,
         rule.priority,

@@ -160,7 +160,8 @@ class _Reader:
 
 
 def rule_of(file: str, namespace: str, rule: Mapping) -> tuple[RuleSource | None, list[Diagnostic]]:
-    """One rule of a file from its keys and values, and all its faults; None when there are any."""
+    """One rule of a file from its keys and values, and all its faults. With faults it is only good for finding more of
+    them, in its condition and actions; None when it has no condition that could be looked at."""
     place = (rule.line, rule.column)
     reader = _Reader(file, place, rule.entries)
     for key, _ in rule.entries:
@@ -175,6 +176,7 @@ def rule_of(file: str, namespace: str, rule: Mapping) -> tuple[RuleSource | None
     valid_from_ms, valid_to_ms = reader.instant_ms("valid_from"), reader.instant_ms("valid_to")
     if valid_from_ms and valid_to_ms and valid_from_ms >= valid_to_ms:
         reader.add("BAD_VALIDITY", reader.place_of("valid_to"), "`valid_to` is not after `valid_from`")
+        valid_to_ms = 0
     made = RuleSource(
         rule_id=f"{namespace}/{rule_id}" if namespace else rule_id,
         namespace=namespace,
@@ -191,7 +193,7 @@ def rule_of(file: str, namespace: str, rule: Mapping) -> tuple[RuleSource | None
         line=place[0],
         column=place[1],
     )
-    return (None if reader.faults else made), reader.faults
+    return (made if condition is not None else None), reader.faults
 
 
 def _condition(reader: _Reader) -> Scalar | None:
@@ -205,9 +207,11 @@ def _condition(reader: _Reader) -> Scalar | None:
             "the condition is empty",
             "write `true` to match always",
         )
+        return None
     if len(scalar.value) > RULE_CONDITION_CHARS_MAX:
         message = f"{len(scalar.value)} characters, at most {RULE_CONDITION_CHARS_MAX}"
         reader.add("LIMIT_CONDITION", (scalar.line, scalar.column), message, "split the rule")
+        return None
     return scalar
 
 

@@ -149,6 +149,36 @@ def _refuse() -> bool:
     raise ValueError
 
 
+class Asked(Struct, frozen=True):
+    """A test as it is asked, or what is wrong with it whatever the rules say."""
+
+    row: dict[str, object]
+    mine: set[str]
+    """The rules of its namespace."""
+    wanted: dict[str, Scalar]
+    faults: list[Diagnostic]
+
+
+def read(test: RuleTest, schema: Sequence[tuple[str, str]], spaces: Mapping[str, str]) -> Asked:
+    """`spaces` as for `run`."""
+    row, wrong = facts_of(test.facts, schema)
+    faults = [
+        Diagnostic("BAD_VALUE", test.file, *_place(test, at), "", f"{test.name}: {message}", hint)
+        for at, message, hint in wrong
+    ]
+    mine = {rule for rule, space in spaces.items() if space == test.namespace}
+    prefix = f"{test.namespace}/" if test.namespace else ""
+    wanted: dict[str, Scalar] = {}
+    for entry in test.matches:
+        rule = entry.value if entry.value in mine else prefix + entry.value
+        wanted[rule] = entry
+        if rule not in mine:
+            message = f"{test.name}: no rule has the id `{entry.value}`"
+            hint = suggestion(entry.value, sorted(known.removeprefix(prefix) for known in mine))
+            faults.append(Diagnostic("TEST_FAILED", test.file, entry.line, entry.column, "", message, hint))
+    return Asked(row, mine, wanted, faults)
+
+
 def run(
     tests: Sequence[RuleTest],
     rules: Evaluated,
@@ -163,28 +193,13 @@ def run(
     missed: set[str] = set()
     passed = 0
     for test in tests:
-        row, wrong = facts_of(test.facts, schema)
-        found = [
-            Diagnostic("BAD_VALUE", test.file, *_place(test, at), "", f"{test.name}: {message}", hint)
-            for at, message, hint in wrong
-        ]
-        mine = {rule for rule in ids if spaces.get(rule, "") == test.namespace}
-        prefix = f"{test.namespace}/" if test.namespace else ""
-        wanted: dict[str, Scalar] = {}
-        for entry in test.matches:
-            rule = entry.value if entry.value in mine else prefix + entry.value
-            wanted[rule] = entry
-            if rule not in mine:
-                message = f"{test.name}: no rule has the id `{entry.value}`"
-                hint = suggestion(entry.value, sorted(known.removeprefix(prefix) for known in mine))
-                found.append(
-                    Diagnostic("TEST_FAILED", test.file, entry.line, entry.column, "", message, hint)
-                )
+        asked = read(test, schema, spaces)
+        found = asked.faults
         if not found:
-            got = {ids[rank] for rank in rules.evaluate([row], test.at_ms, "policy")[0]} & mine
+            got = {ids[rank] for rank in rules.evaluate([asked.row], test.at_ms, "policy")[0]} & asked.mine
             hit |= got
-            missed |= mine - got
-            found = list(_differences(test, wanted, got, rules, row, ids))
+            missed |= asked.mine - got
+            found = list(_differences(test, asked.wanted, got, rules, asked.row, ids))
         faults += found
         passed += not found
     covered = hit & missed

@@ -39,13 +39,15 @@ from cuptime.rules.trials import TESTS_MAX, RuleTest, trial_of
 _Loader: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class RuleFile(Struct, frozen=True):
+class RuleFile(Struct):
     """One file of rules: what could be read of it, and what is wrong with it."""
 
     name: str
     source: str
     headers: list[Header] = field(default_factory=list)
     rules: list[RuleSource] = field(default_factory=list)
+    """Those with faults as well: their conditions and actions may have more."""
+    rule_count: int = 0
     tests: list[RuleTest] = field(default_factory=list)
     faults: list[Diagnostic] = field(default_factory=list)
 
@@ -145,6 +147,7 @@ def _fill_section(file: RuleFile, section: Mapping) -> None:
         elif len(value.entries) > RULES_MAX:
             _add(file, "LIMIT_RULES", value, f"{len(value.entries)} rules, at most {RULES_MAX}", "")
         else:
+            file.rule_count += len(value.entries)
             _fill_rules(file, header.namespace, value)
     if not any(key.value == "rules" for key, _ in section.entries):
         _add(file, "MISSING_KEY", section, "the key `rules` is missing", _FORM)
@@ -316,7 +319,8 @@ def merged(files: Sequence[RuleFile]) -> Merged:
     faults = [*itertools.chain.from_iterable(file.faults for file in files), *contradictions]
     seen: dict[str, tuple[RuleFile, RuleSource]] = {}
     for file, rule in pairs:
-        first = seen.setdefault(rule.rule_id, (file, rule))
+        # A rule whose name is no good has another fault.
+        first = seen.setdefault(rule.rule_id, (file, rule)) if rule.name else (file, rule)
         if first[1] is not rule:
             place = f"{first[0].name or 'line'}:{first[1].line}"
             faults.append(

@@ -99,13 +99,20 @@ pub(crate) fn define(
     }
     let mut walk =
         Walk { sources, parsed: &parsed, state: vec![State::New; sources.len()], order: Vec::new() };
+    // Whoever reads a variable that is in a circle, or is no expression, is not wrong because of that.
+    let mut known: Vec<bool> = parsed.iter().map(Option::is_some).collect();
     for at in 0..sources.len() {
         if let Some(circle) = walk.visit(at, &mut Vec::new()) {
             found.push(about_circle(sources, &circle));
+            circle.into_iter().for_each(|member| known[member] = false);
         }
     }
+    let order = walk.order;
     let mut defined: Vec<Defined> = Vec::with_capacity(sources.len());
-    for at in walk.order {
+    for at in (0..sources.len()).filter(|at| !known[*at]) {
+        defined.extend(unknown(&sources[at..=at], first + at));
+    }
+    for at in order.into_iter().filter(|at| known[*at]) {
         let (Some(source), Some(Some(expr))) = (sources.get(at), parsed.get(at)) else { continue };
         match check::compile_with(expr, &source.expression, schema, &defined, limits) {
             Ok(program) => {
@@ -123,7 +130,6 @@ pub(crate) fn define(
                 defined.push(Defined { name, ty: program.ty, value, plain });
             }
             Err(diagnostics) => {
-                // Whoever reads it is not wrong because of that.
                 found.extend(diagnostics.into_iter().map(|d| Diagnostic { rule: Some(at), ..d }));
                 defined.extend(unknown(&sources[at..=at], first + at));
             }

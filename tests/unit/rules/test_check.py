@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -62,3 +63,91 @@ def test_what_could_cost_too_much_is_refused_where_it_multiplies(
     assert told.startswith(f"{file}:3:")
     assert f"LIMIT_COST [early]: {MEANINGS['LIMIT_COST']}" in told
     assert "at most 100000 are allowed" in told
+
+
+EVERYTHING: Final = """\
+hit_policy: frist
+variables:
+  broken: "1 +"
+  reads: "variables.broken + 1"
+  round: "variables.trip > 1"
+  trip: "variables.round ? 1 : 2"
+rules:
+  - name: twice
+    condition: "variables.reads > 1"
+    action: {tag: x, asign_rider_priority: 5, weight: 99}
+  - name: twice
+    priorty: 3
+    valid_from: 2027-01-01
+    condition: 5
+    action: 7
+  - condition: "user.tier.startWith('a') && user.teir == 'x'"
+    action: "refuse:"
+  - name: window
+    valid_from: "2027-02-01T00:00:00Z"
+    valid_to: "2027-01-01T00:00:00Z"
+    condition: >-
+      user.tier == '金牌' &&
+      user.tier.matches('(')
+    action: "tag: x"
+  - name: empty
+    condition: ""
+    action: "tag: x"
+tests:
+  - name: t
+    order: {quantty: 3, quantity: many}
+    matches: [windw]
+"""
+
+
+def test_all_faults_are_told_at_once_each_at_its_place_and_none_because_of_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(EVERYTHING, encoding="utf-8")
+    assert check([file], as_json=True) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["rules"] == 5
+    assert [(fault["line"], fault["column"], fault["code"]) for fault in told["faults"]] == [
+        (1, 13, "BAD_VALUE"),
+        (3, 15, "SYNTAX"),
+        (5, 11, "VARIABLE_CYCLE"),
+        (10, 22, "UNKNOWN_ACTION"),
+        (10, 55, "BAD_ACTION"),
+        (11, 5, "DUPLICATE_RULE"),
+        (12, 5, "UNKNOWN_KEY"),
+        (13, 17, "BAD_VALUE"),
+        (14, 16, "TYPE_MISMATCH"),
+        (15, 13, "BAD_ACTION"),
+        (16, 5, "MISSING_KEY"),
+        (16, 17, "UNKNOWN_FUNCTION"),
+        (16, 45, "UNKNOWN_NAME"),
+        (17, 21, "BAD_ACTION"),
+        (20, 15, "BAD_VALIDITY"),
+        (23, 25, "BAD_REGEX"),
+        (26, 16, "BAD_VALUE"),
+        (30, 22, "BAD_VALUE"),
+        (30, 35, "BAD_VALUE"),
+        (31, 15, "TEST_FAILED"),
+    ]
+    hints = {fault["hint"] for fault in told["faults"]}
+    assert {
+        "did you mean `first`?",
+        "did you mean `assign_rider_priority`?",
+        "did you mean `priority`?",
+        "did you mean startsWith()?",
+        "did you mean user.tier?",
+        "did you mean `order.quantity`?",
+        "did you mean `window`?",
+    } <= hints
+
+
+def test_the_caret_stands_below_its_character_behind_wide_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(rule(condition="user.tier == '金牌' && user.teir == 'x'"), encoding="utf-8")
+    assert check([file]) == 1
+    _, shown, below = capsys.readouterr().err.splitlines()
+    # Two characters before it are as wide as two.
+    assert below.index("^") == shown.index("user.teir") + 2
