@@ -1,1 +1,2 @@
-"""Settings, assembly (the one place that knows every adapter), life cycle, the command line and the main job."""
+"""Settings, assembly (the one place that knows every adapter), life cycle, the command line, the campus morning and the
+replay."""

@@ -1,4 +1,4 @@
-"""A server in a process of its own, for the main job, the benches and the kill tests: real start, real stop, real
+"""A server in a process of its own, for the campus morning, the benches and the kill tests: real start, real stop, real
 kill."""
 
 from __future__ import annotations

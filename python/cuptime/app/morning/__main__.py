@@ -1,5 +1,5 @@
-"""Runs the main job: the server on loopback with SQLite in a fresh folder, load and worker processes with plain gRPC
-clients, then an audit and a report. The exit code is 0 only when nothing was violated.
+"""Runs the campus morning: the server on loopback with SQLite in a fresh folder, load and worker processes with plain
+gRPC clients, then an audit and a report. The exit code is 0 only when nothing was violated.
 
     make run                                   one minute at 1,250 orders a second
     make run ARGS="--seconds 10 --rate 400"    a short one
