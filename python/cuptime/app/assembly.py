@@ -100,6 +100,7 @@ class _Dispatch(Struct, frozen=True):
     line: DecisionLine
     improver: Improver
     releases: Releases
+    interventions: Interventions
     riders: Riders
     shops: Shops
 
@@ -117,6 +118,17 @@ class _Schedules(Struct, frozen=True):
     registry: Registry
     folder: ScheduleFolder | None
     marked: MarkedOf
+
+
+class _Rooms(Struct, frozen=True):
+    """All of them, made and not yet begun."""
+
+    base: _Base
+    tasks: TaskLine
+    book: RuleBook
+    dispatch: _Dispatch
+    groups: _Groups
+    schedules: _Schedules
 
 
 class Adapters:
@@ -187,10 +199,9 @@ class Node:
             Retries(base.storage, dispatch.line).register(tasks)
             groups.room.register(tasks)
             tasks.internal(OPEN_GROUP_QUEUE, lambda task: _open_group(groups.room, task))
-            await self._recover(base, tasks, book, dispatch, groups, schedules, stack)
-            addresses: dict[str, str] = {}
-            if doors:
-                addresses = await self._serve(base, tasks, book, dispatch, groups, schedules, stack)
+            rooms = _Rooms(base, tasks, book, dispatch, groups, schedules)
+            await self._recover(rooms, stack)
+            addresses = await self._serve(rooms, stack) if doors else {}
             self.parts = Parts(
                 base.storage,
                 tasks,
@@ -199,7 +210,7 @@ class Node:
                 groups.cancellations,
                 dispatch.line,
                 dispatch.improver,
-                Interventions(dispatch.line, dispatch.releases, base.bodies, base.requests),
+                dispatch.interventions,
                 dispatch.shops,
                 dispatch.riders,
             )
@@ -266,7 +277,9 @@ class Node:
         improver = Improver(line, provisional, base.bodies, horizon, every_ms, defaults)
         gate.doubt = line.doubt
         riders = Riders(resources, tasks.wheel)
-        return _Dispatch(resources, line, improver, Releases(line, base.bodies), riders, Shops(resources))
+        releases = Releases(line, base.bodies)
+        interventions = Interventions(line, releases, base.bodies, base.requests)
+        return _Dispatch(resources, line, improver, releases, interventions, riders, Shops(resources))
 
     def _groups(self, base: _Base, tasks: TaskLine, book: RuleBook, dispatch: _Dispatch) -> _Groups:
         storage, fence, clock = base.storage, base.fence, self._clock
@@ -312,17 +325,10 @@ class Node:
         return _Schedules(desk, planner, registry, folder, engine.marked)
 
     # --- start ----------------------------------------------------------------------------------------------------
-    async def _recover(
-        self,
-        base: _Base,
-        tasks: TaskLine,
-        book: RuleBook,
-        dispatch: _Dispatch,
-        groups: _Groups,
-        schedules: _Schedules,
-        stack: AsyncExitStack,
-    ) -> None:
+    async def _recover(self, rooms: _Rooms, stack: AsyncExitStack) -> None:
         """From storage into memory, each part after those it stands on."""
+        base, tasks, book = rooms.base, rooms.tasks, rooms.book
+        dispatch, groups, schedules = rooms.dispatch, rooms.groups, rooms.schedules
         await book.recover()
         resources = await dispatch.resources.recover()
         stack.callback(dispatch.resources.close)
@@ -380,33 +386,25 @@ class Node:
             calendars.start()
             stack.push_async_callback(calendars.close)
 
-    async def _serve(
-        self,
-        base: _Base,
-        tasks: TaskLine,
-        book: RuleBook,
-        dispatch: _Dispatch,
-        groups: _Groups,
-        schedules: _Schedules,
-        stack: AsyncExitStack,
-    ) -> dict[str, str]:
-        storage, line, feed = base.storage, dispatch.line, dispatch.line.feed
-        interventions = Interventions(line, dispatch.releases, base.bodies, base.requests)
+    async def _serve(self, rooms: _Rooms, stack: AsyncExitStack) -> dict[str, str]:
+        """Opens the doors; the addresses bound."""
+        storage, tasks, dispatch = rooms.base.storage, rooms.tasks, rooms.dispatch
+        groups, schedules = rooms.groups, rooms.schedules
+        line, feed = dispatch.line, dispatch.line.feed
         schedule_ids = ScheduleIds(storage.schedule_by_seq)
         schedule_endpoints = ScheduleEndpoints(
             schedules.registry, self._clock, _known_group(storage), schedules.folder, schedules.marked
         )
         endpoints = {
             "GroupService": GroupEndpoints(groups.room, groups.intake, groups.cancellations),
-            "DispatchService": DispatchEndpoints(storage, Decisions(line), feed, interventions),
+            "DispatchService": DispatchEndpoints(storage, Decisions(line), feed, dispatch.interventions),
             "ShopService": ShopEndpoints(dispatch.shops),
             "RiderService": RiderEndpoints(dispatch.riders),
             "ScheduleService": schedule_endpoints,
             "TaskService": TaskEndpoints(tasks, schedule_ids, storage.schedule),
             "WorkerService": WorkerEndpoints(tasks, schedule_ids),
-            "RuleService": RuleEndpoints(book),
+            "RuleService": RuleEndpoints(rooms.book),
         }
-        addresses: dict[str, str] = {}
         stack.push_async_callback(self._close_http_door)
         wrapper = Wrapper(self._clock, self._metrics, RAW_METHODS)
         server = GrpcServer(wrapper, endpoints, reflect=self._settings.reflection)
@@ -416,7 +414,7 @@ class Node:
         stack.callback(feed.stop)
         self._storage.on_lost = lambda: self._begin(server.unready())
         host = self._settings.listen.rpartition(":")[0]
-        addresses["grpc"] = f"{host}:{await server.start(self._settings.listen)}"
+        addresses = {"grpc": f"{host}:{await server.start(self._settings.listen)}"}
         if self._settings.metrics:
             addresses["metrics"] = await self._open_http_door(schedule_endpoints)
         return addresses
