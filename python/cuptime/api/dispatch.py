@@ -73,8 +73,7 @@ class DispatchEndpoints:
         after = pages.cursor(list_name, request.page_token, 0)
         rows = await self._decisions.page(after=after, limit=size + 1, group_seq=group_seq)
         shown = [convert.decision(row) for row in rows[:size]]
-        del shown[pages.fit(shown) :]
-        token = pages.token(list_name, rows[len(shown) - 1].sequence) if len(rows) > len(shown) else ""
+        token = pages.cut(list_name, rows, shown, lambda row: row.sequence)
         return pb.ListDecisionsResponse(decisions=shown, next_page_token=token)
 
     async def watch_decisions(
@@ -135,8 +134,8 @@ class DispatchEndpoints:
         size = pages.page_size(request.page_size)
         after = pages.cursor("interventions", request.page_token, 0)
         rows = await self._interventions.page(after=after, limit=size + 1)
-        token = pages.token("interventions", rows[size - 1][0].order_id) if len(rows) > size else ""
         shown = [await self._intervention(row, decision) for row, decision in rows[:size]]
+        token = pages.cut("interventions", rows, shown, lambda row: row[0].order_id)
         return pb.ListInterventionsResponse(interventions=shown, next_page_token=token)
 
     async def resolve_intervention(

@@ -114,8 +114,8 @@ class GroupEndpoints:
         found = await self._groups.page(
             before_seq=before, limit=size + 1, state=state, park=request.park or None
         )
-        token = pages.token(list_name, found[size - 1].group_seq) if len(found) > size else ""
         shown = [convert.group(group) for group in found[:size]]
+        token = pages.cut(list_name, found, shown, lambda group: group.group_seq)
         return pb.ListGroupsResponse(groups=shown, next_page_token=token)
 
     async def get_order(self, request: pb.GetOrderRequest, call: Call) -> pb.GetOrderResponse:
@@ -131,8 +131,7 @@ class GroupEndpoints:
         after = pages.cursor(list_name, request.page_token, order_id_of(group.group_seq, 0))
         found = await self._groups.orders(group_id, after=after, limit=size + 1)
         shown = [convert.order(order, group_id) for order in found[:size]]
-        del shown[pages.fit(shown) :]
-        token = pages.token(list_name, found[len(shown) - 1].order_id) if len(found) > len(shown) else ""
+        token = pages.cut(list_name, found, shown, lambda order: order.order_id)
         return pb.ListOrdersResponse(orders=shown, next_page_token=token)
 
     async def cancel_order(self, request: pb.CancelOrderRequest, call: Call) -> pb.CancelOrderResponse:

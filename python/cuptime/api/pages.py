@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeVar
 
 from cuptime.domain.errors import CuptimeError, Reason, invalid
 from cuptime.domain.limits import PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX
@@ -17,6 +17,10 @@ PAGE_BYTES_MAX: Final = 3 * 1024 * 1024
 
 class _Message(Protocol):
     def ByteSize(self) -> int: ...  # noqa: N802  (protobuf's name)
+
+
+_Row = TypeVar("_Row")
+_Shown = TypeVar("_Shown", bound=_Message)
 
 
 def page_size(wanted: int) -> int:
@@ -51,6 +55,13 @@ def cursor(list_name: str, page_token: str, start: int) -> int:
             field="page_token",
         )
     return found
+
+
+def cut(list_name: str, rows: Sequence[_Row], shown: list[_Shown], cursor_of: Callable[[_Row], int]) -> str:
+    """Shortens `shown`, the messages of `rows`, to what one answer may carry; the token of the page behind it, "" when
+    there is none. Rows are read one beyond the page, where there are more."""
+    del shown[fit(shown) :]
+    return token(list_name, cursor_of(rows[len(shown) - 1])) if len(rows) > len(shown) else ""
 
 
 def fit(messages: Sequence[_Message]) -> int:

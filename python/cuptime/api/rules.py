@@ -79,8 +79,7 @@ class RuleEndpoints:
         before = pages.cursor("ruleRevisions", request.page_token, _NEWEST)
         rows = await self._book.page(before=before, limit=size + 1)
         shown = [convert.rule_revision(row) for row in rows[:size]]
-        del shown[pages.fit(shown) :]
-        token = pages.token("ruleRevisions", shown[-1].revision) if len(rows) > len(shown) else ""
+        token = pages.cut("ruleRevisions", rows, shown, lambda row: row.revision)
         return pb.ListRevisionsResponse(revisions=shown, next_page_token=token)
 
     async def roll_back_rules(self, request: pb.RollBackRulesRequest, call: Call) -> pb.RollBackRulesResponse:

@@ -380,8 +380,7 @@ class ScheduleEndpoints:
         after = pages.cursor(list_name, request.page_token, 0)
         found = await self._registry.schedules(after=after, limit=size + 1, state=state, label=label)
         shown = [convert.schedule(schedule) for schedule in found[:size]]
-        del shown[pages.fit(shown) :]
-        token = pages.token(list_name, found[len(shown) - 1].schedule_seq) if len(found) > len(shown) else ""
+        token = pages.cut(list_name, found, shown, lambda schedule: schedule.schedule_seq)
         return pb.ListSchedulesResponse(schedules=shown, next_page_token=token)
 
     async def list_schedule_changes(
@@ -393,8 +392,7 @@ class ScheduleEndpoints:
         before = pages.cursor(list_name, request.page_token, 1 << 62)
         rows = await self._registry.changes(before=before, limit=size + 1, schedule_id=schedule_id)
         shown = [schedule_change(row) for row in rows[:size]]
-        del shown[pages.fit(shown) :]
-        token = pages.token(list_name, rows[len(shown) - 1].sequence) if len(rows) > len(shown) else ""
+        token = pages.cut(list_name, rows, shown, lambda row: row.sequence)
         return pb.ListScheduleChangesResponse(changes=shown, next_page_token=token)
 
     async def get_schedule_folder(

@@ -133,8 +133,7 @@ class TaskEndpoints:
         after = pages.cursor(list_name, request.page_token, 0)
         tasks = await self._line.tasks(where, after=after, limit=size + 1)
         shown = [await self._shown(task) for task in tasks[:size]]
-        del shown[pages.fit(shown) :]
-        token = pages.token(list_name, tasks[len(shown) - 1].task_id) if len(tasks) > len(shown) else ""
+        token = pages.cut(list_name, tasks, shown, lambda task: task.task_id)
         return pb.ListTasksResponse(tasks=shown, next_page_token=token)
 
     async def cancel_task(self, request: pb.CancelTaskRequest, call: Call) -> pb.CancelTaskResponse:

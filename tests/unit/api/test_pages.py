@@ -88,3 +88,23 @@ def test_a_negative_page_size_is_refused() -> None:
 )
 def test_an_answer_carries_what_fits_and_at_least_one(sizes: list[int], count: int) -> None:
     assert pages.fit([Sized(size) for size in sizes]) == count
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes", "left", "behind"),
+    [
+        ([], [], 0, None),
+        ([4], [1], 1, None),
+        ([4, 5], [1], 1, 4),
+        ([4, 5, 6], [1, 1], 2, 5),
+        ([4, 5, 6], [1, pages.PAGE_BYTES_MAX, 1], 1, 4),
+        ([4, 5], [1, pages.PAGE_BYTES_MAX], 1, 4),
+    ],
+)
+def test_a_page_ends_where_the_next_begins(
+    rows: list[int], sizes: list[int], left: int, behind: int | None
+) -> None:
+    shown = [Sized(size) for size in sizes]
+    token = pages.cut("tasks/", rows, shown, lambda row: row)
+    assert len(shown) == left
+    assert token == ("" if behind is None else pages.token("tasks/", behind))
