@@ -299,7 +299,7 @@ class Node:
             self._metrics,
             recovery.rebuild,
         )
-        room = Groups(storage, fence, clock, base.requests, tasks, intake, watchers)
+        room = Groups(storage, clock, base.requests, tasks, intake, watchers)
         cancellations = Cancellations(
             storage, clock, base.requests, room, intake, dispatch.line, dispatch.releases, watchers
         )

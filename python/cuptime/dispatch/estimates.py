@@ -72,17 +72,14 @@ def ride_ms(distance_m: float, speed_m_per_min: float) -> int:
     return round(distance_m * MINUTE_MS / speed_m_per_min)
 
 
-def estimate(
-    order: Standing, rider: Carrier, shop: Place, now_ms: int, terms: Terms, *, way: Place | None = None
-) -> Estimate:
-    """The order's way with this rider from where the rider is free. `way`: where the rider comes from after the
-    pick-up when another drop-off comes first."""
+def estimate(order: Standing, rider: Carrier, shop: Place, now_ms: int, terms: Terms) -> Estimate:
+    """The order's way with this rider from where the rider is free."""
     approach_m = math.dist(rider.place, shop)
     start_ms = max(now_ms, rider.free_ms)
     approach_ms = ride_ms(approach_m, rider.speed_m_per_min)
     stands_ms = start_ms + approach_ms + int(terms["pickup_before_ms"])
     pickup_ms = max(order.ready_ms, stands_ms)
-    delivery_m = math.dist(way or shop, order.door)
+    delivery_m = math.dist(shop, order.door)
     dropoff_ms = pickup_ms + int(terms["pickup_after_ms"]) + ride_ms(delivery_m, rider.speed_m_per_min)
     dropoff_ms += int(terms["dropoff_before_ms"])
     cost = int(terms["approach_weight"]) * round(approach_m)

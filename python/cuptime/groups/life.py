@@ -20,7 +20,6 @@ from cuptime.domain.requests import Made, Requests, fingerprint_of
 from cuptime.domain.turns import to_the_end
 from cuptime.domain.values import (
     ORDER_NUMBER_MASK,
-    Fence,
     Group,
     GroupState,
     OrderRow,
@@ -74,23 +73,18 @@ class Groups:
     def __init__(
         self,
         storage: Storage,
-        fence: Fence,
         clock: Clock,
         requests: Requests,
         tasks: TaskQueue,
         intake: IntakeLine,
         watchers: GroupWatchers,
-        purchase_limit_default: int = 0,
     ) -> None:
-        """`purchase_limit_default` 0 is no limit."""
         self._storage = storage
-        self._fence = fence
         self._clock = clock
         self._requests = requests
         self._tasks = tasks
         self._intake = intake
         self._watchers = watchers
-        self._purchase_limit_default = purchase_limit_default
 
     def register(self, tasks: TaskQueue) -> None:
         """Becomes the runner of the deadlines."""
@@ -147,12 +141,11 @@ class Groups:
             )
 
     def _opened(self, group: Group, group_seq: int, now_ms: int) -> Group:
-        """As storage keeps it: defaults filled in."""
+        """As storage keeps it: defaults filled in, but for the purchase limit, whose default admission knows."""
         return replace(
             group,
             group_seq=group_seq,
             min_size=group.min_size or 1,
-            purchase_limit=group.purchase_limit or self._purchase_limit_default,
             pack_out_after_ms=group.pack_out_after_ms or PACK_OUT_AFTER_DEFAULT_MS,
             deliver_within_ms=group.deliver_within_ms or DELIVER_WITHIN_DEFAULT_MS,
             state=GroupState.OPEN,

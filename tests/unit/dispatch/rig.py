@@ -283,7 +283,7 @@ class Morning:
             recovery.rebuild,
         )  # fmt: skip
         self.resources.admission = self.intake
-        self.groups = Groups(storage, fence, clock, requests, self.tasks, self.intake, self.group_watchers)
+        self.groups = Groups(storage, clock, requests, self.tasks, self.intake, self.group_watchers)
         self.groups.register(self.tasks)
         self.cancellations = Cancellations(
             storage, clock, requests, self.groups, self.intake, self.line, self.releases, self.group_watchers

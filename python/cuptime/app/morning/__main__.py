@@ -86,7 +86,7 @@ class Run:
             ]
             reading = asyncio.gather(*readers)
             await self._show_until(loads)
-            await self._settle(worker)
+            await self._settle()
             assert worker.stdin is not None
             worker.stdin.close()
             await reading
@@ -173,7 +173,7 @@ class Run:
                 schedules_pb.RegisterScheduleResponse,
             )  # fmt: skip
 
-    async def _settle(self, worker: subprocess.Popen[str]) -> None:
+    async def _settle(self) -> None:
         """Waits until the worker has heard and executed all that the clients were told of, and no more comes."""
         async with channel(self.server.address) as connection:
             await _call(
