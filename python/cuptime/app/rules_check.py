@@ -17,6 +17,7 @@ from cuptime.rules.chinese import MEANINGS
 from cuptime.rules.compiled import Built, build, warnings
 from cuptime.rules.diagnostic import Diagnostic
 from cuptime.rules.nodes import Scalar
+from cuptime.rules.reading import content_of, is_text, shown_name
 from cuptime.rules.trials import facts_of
 
 NOTHING_READ: Final = 2
@@ -36,11 +37,16 @@ def sources_of(paths: Sequence[Path]) -> list[tuple[str, str]]:
     """(file name, YAML) of all files; empty when one cannot be read, which is then said."""
     sources = []
     for path in files_of(paths):
+        if not is_text(str(path)):
+            print(f"{shown_name(str(path))}: the name of the file is not UTF-8", file=sys.stderr)
+            return []
         try:
-            if path.stat().st_size > RULE_SOURCE_BYTES_MAX:
+            content = content_of(path, RULE_SOURCE_BYTES_MAX)
+            if len(content) > RULE_SOURCE_BYTES_MAX:
                 print(f"{path}: larger than {RULE_SOURCE_BYTES_MAX} bytes", file=sys.stderr)
                 return []
-            sources.append((str(path), path.read_text(encoding="utf-8")))
+            text = content.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+            sources.append((str(path), text))
         except (OSError, UnicodeDecodeError) as error:
             print(f"{path}: cannot be read: {error}", file=sys.stderr)
             return []

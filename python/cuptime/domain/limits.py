@@ -94,6 +94,8 @@ ACTOR_CHARS_MAX: Final = 128
 
 # --- rules ------------------------------------------------------------------------------------------------------
 RULE_SOURCE_BYTES_MAX: Final = 1024 * 1024
+SCHEDULE_SOURCES_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Of all files of a watched folder together; each has at most RULE_SOURCE_BYTES_MAX."""
 RULE_YAML_DEPTH_MAX: Final = 16
 RULE_YAML_NODES_MAX: Final = 120_000
 RULES_MAX: Final = 10_000

@@ -20,6 +20,7 @@ from watchfiles import Change, awatch
 
 from cuptime.domain.limits import RULE_SOURCE_BYTES_MAX
 from cuptime.rules.diagnostic import Diagnostic
+from cuptime.rules.reading import content_of, is_text, shown_name
 
 FILES_MAX: Final = 1_000
 SUFFIXES: Final = (".yaml", ".yml")
@@ -35,9 +36,12 @@ _log = logging.getLogger(__name__)
 Changes = Callable[[Path, asyncio.Event], AsyncGenerator[Any, None]]
 
 
-def read_folder(folder: Path) -> tuple[list[tuple[str, str]], list[Diagnostic], str]:
-    """(name, text) of every YAML file in the folder by name, what cannot be read, and the hash of all of it. `folder`
-    may be one file, whatever its suffix. Blocks; raises OSError when the folder, or that file, cannot be read."""
+def read_folder(
+    folder: Path, bytes_max: int = RULE_SOURCE_BYTES_MAX
+) -> tuple[list[tuple[str, str]], list[Diagnostic], str]:
+    """(name, text) of every YAML file in the folder by name, what cannot be read, and the hash of all of it. Reading
+    ends soon after `bytes_max`. `folder` may be one file, whatever its suffix. Blocks; raises OSError when the folder,
+    or that file, cannot be read."""
     in_folder = folder.is_dir()
     paths = sorted(path for path in folder.iterdir() if _is_meant(path)) if in_folder else [folder]
     sources: list[tuple[str, str]] = []
@@ -45,21 +49,31 @@ def read_folder(folder: Path) -> tuple[list[tuple[str, str]], list[Diagnostic], 
     digest = hashlib.blake2b(digest_size=16)
     if len(paths) > FILES_MAX:
         faults.append(Diagnostic("LIMIT_RULES", "", 1, 1, "", f"{len(paths)} files, at most {FILES_MAX}"))
+    read_bytes = 0
     for path in paths[:FILES_MAX]:
+        if read_bytes > bytes_max:
+            # No more than the limit is ever held; a change of what was not read is one all the same.
+            digest.update(repr((path.name, _stamp(path))).encode())
+            continue
         try:
-            with path.open("rb") as file:
-                content = file.read(RULE_SOURCE_BYTES_MAX + 1)
+            content = content_of(path, RULE_SOURCE_BYTES_MAX)
         except OSError as fault:
             if not in_folder:
                 raise
             # Without it the folder would say less than is meant.
             message = f"the file cannot be read: {fault.strerror or fault}"
-            faults.append(Diagnostic("CANNOT_READ", path.name, 1, 1, "", message))
-            digest.update(f"{path.name}: {message}".encode())
+            shown = shown_name(path.name)
+            faults.append(Diagnostic("CANNOT_READ", shown, 1, 1, "", message))
+            digest.update(f"{shown}: {message}".encode())
             continue
-        for part in (path.name.encode(), content):
+        read_bytes += len(content)
+        for part in (os.fsencode(path.name), content):
             digest.update(len(part).to_bytes(8, "little"))
             digest.update(part)
+        if not is_text(path.name):
+            shown = shown_name(path.name)
+            faults.append(Diagnostic("NOT_UTF8", shown, 1, 1, "", "the name of the file is not UTF-8"))
+            continue
         try:
             text = content.decode("utf-8")
         except UnicodeDecodeError as fault:
@@ -70,7 +84,19 @@ def read_folder(folder: Path) -> tuple[list[tuple[str, str]], list[Diagnostic], 
             )
         else:
             sources.append((path.name, text))
+    if read_bytes > bytes_max:
+        message = f"the files have more than {bytes_max} bytes together"
+        faults.append(Diagnostic("LIMIT_BYTES", shown_name(folder.name), 1, 1, "", message))
     return sources, faults, digest.hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """(inode, size, time of change); zeros for what is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _is_meant(path: Path) -> bool:

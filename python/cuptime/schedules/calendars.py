@@ -19,6 +19,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from cuptime.core import CronCalendar
+from cuptime.rules.reading import content_of
 
 FILE_BYTES_MAX: Final = 262_144
 CALENDARS_MAX: Final = 1_000
@@ -93,8 +94,7 @@ class Calendars:
 
 
 def _bytes_of(path: Path) -> bytes:
-    with path.open("rb") as file:
-        raw = file.read(FILE_BYTES_MAX + 1)
+    raw = content_of(path, FILE_BYTES_MAX)
     if len(raw) > FILE_BYTES_MAX:
         raise CalendarError(f"it is larger than {FILE_BYTES_MAX} bytes")
     return raw

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from cuptime.domain.clock import Clock
 from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.limits import SCHEDULE_SOURCES_BYTES_MAX
 from cuptime.domain.values import Caller, Schedule
 from cuptime.rules.diagnostic import DIAGNOSTICS_MAX, Diagnostic, summary
 from cuptime.rules.watched import Changes, Watched, read_folder
@@ -107,7 +108,9 @@ class ScheduleFolder:
         async with self._loading:
             now_ms = self._clock.now_ms()
             try:
-                sources, faults, content = await asyncio.to_thread(read_folder, self._folder)
+                sources, faults, content = await asyncio.to_thread(
+                    read_folder, self._folder, SCHEDULE_SOURCES_BYTES_MAX
+                )
             except OSError as fault:
                 self._when_readable = self._when_readable or self.status
                 return self._not_good(now_ms, f"{self._folder} cannot be read: {fault.strerror or fault}", ())
