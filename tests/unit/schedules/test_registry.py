@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Coroutine
 from itertools import pairwise
@@ -76,6 +77,36 @@ async def test_a_change_is_in_the_planner_and_the_wheel_in_the_step_of_its_answe
         assert rig.line.waits == waits
     assert rig.clock.now_ms() == START_MS
     assert at_commit[0] == waits, "and nothing is armed before it is durable"
+
+
+async def test_a_change_is_seen_within_a_millisecond_of_its_commit(
+    rig: ScheduleRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In real time, beside 2,000 other schedules: from the end of the commit to the planner's book and the wheel."""
+    for number in range(2_000):
+        await rig.register(f"other-{number}", every(60_000))
+    clock, committed_us, taken_us = time.perf_counter_ns, [0], []
+    commit = rig.storage.commit
+
+    async def stamped(*asked: Any, **more: Any) -> Any:
+        done = await commit(*asked, **more)
+        committed_us[0] = clock()
+        return done
+
+    monkeypatch.setattr(rig.storage, "commit", stamped)
+    book = rig.planner._desk.book
+    await rig.register("s", every(60_000))
+    for number in range(300):
+        waits = rig.line.waits
+        changed = await rig.registry.update("s", ScheduleChange(timing=every(30_000 + 30_000 * (number % 2))))
+        taken_us.append((clock() - committed_us[0]) // 1_000)
+        held = book.get("s")
+        assert held is not None
+        assert held.generation == changed.generation == number + 2
+        assert rig.line.waits - waits == (5 if number % 2 == 0 else -5), (
+            "the old firings are gone, the new are there"
+        )
+    assert sorted(taken_us)[len(taken_us) // 2] < 1_000, sorted(taken_us)[-5:]
 
 
 @pytest.mark.parametrize("crashes", [(), (1,), (2,), (3,), (1, 2, 3)])
