@@ -15,6 +15,9 @@ _Decision: TypeAlias = tuple[
     int, int, int, int, int, int, int, int, int,
     list[tuple[int, int, int, int, int, int]], list[tuple[int, int, int]],
 ]  # fmt: skip
+# The fields are named at `decide` and `explain`.
+_Group: TypeAlias = tuple[int, int, str, int, int, float, float, int, int, int]
+_Verdict: TypeAlias = tuple[str, int, str, str, str, str]
 
 @final
 class Dispatcher:
@@ -366,7 +369,7 @@ def decide(
     skus: SkuCodes,
     rules: RuleSet | None,
     rule_revision: int,
-    groups: Sequence[tuple[int, int, str, int, int, float, float, int, int, int]],
+    groups: Sequence[_Group],
     orders: Sequence[tuple[int, bytes]],
     now_ms: int,
     attempt: int,
@@ -426,17 +429,29 @@ class Decided:
 
 def explain(
     rules: RuleSet,
-    group: tuple[int, int, str, int, int, float, float, int, int, int],
+    group: _Group,
     order: bytes,
     decision: bytes,
     now_ms: int,
-) -> tuple[
-    list[tuple[str, int, str, str, str, str]], list[tuple[str, list[tuple[str, int, str, str, str, str]]]]
-]:
+) -> tuple[list[_Verdict], list[tuple[str, list[_Verdict]]]]:
     """(rule, verdict, condition, value, wanted, error) for each rule by rank; `verdict` is a RuleVerdict.Verdict: 1
     matched, 2 not matched, 3 error, 4 inactive, 5 shadowed, 6 for pairs, 7 for submission. Then the same of the rules
     about pairs, for each `riders/ID` and `shops/ID` that `decision`, a `cuptime.v1.Decision`, has recorded. `group` as
     in `decide`; `now_ms` is when it was decided, for a decision that has not recorded when its rules were asked."""
+
+def decide_again(
+    dispatcher: Dispatcher,
+    orders: list[_Order],
+    bound: list[tuple[RuleSet, _Group, bytes, bytes, int, int] | None],
+    now_ms: int,
+    origin: tuple[float, float],
+    policy: dict[str, float] | None = None,
+) -> tuple[list[_Decision], list[tuple[int, int, bytes] | None]]:
+    """`Dispatcher.decide` of orders that have an assignment, some of them bound by rules: (rules, group, order, its
+    decision, its shop_id, its rider_id), group and order as in `decide`. Those are judged by their rules, with the time
+    and the members that the decision recorded. Its decisions, and for each bound order (hundredths that its costs count
+    where it is, and where it would go; a `cuptime.v1.Decision` with the rules that match there, `RULE_WEIGHTED` and
+    `judged`). An order that its rules know nothing of any more stays unassigned."""
 
 # --- rules ----------------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from cuptime._core import cron_firings_many as cron_firings_many
 from cuptime._core import cron_names as cron_names
 from cuptime._core import cron_next_many as cron_next_many
 from cuptime._core import decide as decide
+from cuptime._core import decide_again as decide_again
 from cuptime._core import explain as explain
 from cuptime._core import intake_limits as intake_limits
 from cuptime._core import intake_reasons as intake_reasons

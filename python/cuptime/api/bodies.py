@@ -17,7 +17,7 @@ from cuptime.dispatch.values import Rider, Shop
 from cuptime.domain.values import DecisionRow, Outcome, RiderRow, ShopRow
 
 _DEGREES_MAX: Final = 32_767
-_WISHES: Final = {
+_WISHES: Final[dict[int, tuple[int, int, int]]] = {
     types_pb2.TEMPERATURE_CLASS_HOT: (0, 55, _DEGREES_MAX),
     types_pb2.TEMPERATURE_CLASS_COLD: (2, -_DEGREES_MAX, 8),
 }
@@ -85,14 +85,27 @@ class WireBodies:
         message.distance_m = told.distance_m
         for code, measured, limit, subject in told.reasons:
             message.reasons.add(code=code, measured=measured, limit=limit, subject=subject)
+        if told.rules:
+            word = dispatch_pb.Decision.FromString(told.rules)
+            message.reasons.extend(word.reasons)
+            message.judged.CopyFrom(word.judged)
+            # The rules about the order are those of before; of those about pairs, the ones that weigh this one.
+            message.ClearField("matched_rules")
+            message.matched_rules.extend(word.matched_rules)
         return message.SerializeToString(deterministic=True)
 
     def provisional_until_ms(self, decision: bytes) -> int:
-        message = dispatch_pb.Decision.FromString(decision)
-        return 0 if message.bound_by_rules else message.commit_time_ms
+        return dispatch_pb.Decision.FromString(decision).commit_time_ms
 
-    def order_wish(self, order: bytes) -> Wish:
+    def bound_by_rules(self, decision: bytes) -> bool:
+        return dispatch_pb.Decision.FromString(decision).bound_by_rules
+
+    def order_wish(self, order: bytes, decision: bytes) -> Wish:
         message = groups_pb.Order.FromString(order)
         place = message.drop_off
         where = (place.latitude, place.longitude) if message.HasField("drop_off") else None
-        return Wish(where, *_WISHES.get(message.temperature_class, _AMBIENT))
+        temperature = int(message.temperature_class)
+        for action in dispatch_pb.Decision.FromString(decision).actions:
+            if action.kind == "temperature_class":
+                temperature = int(types_pb2.TemperatureClass.Value(f"TEMPERATURE_CLASS_{action.value}"))
+        return Wish(where, *_WISHES.get(temperature, _AMBIENT))

@@ -13,6 +13,9 @@ and the counters' lock, so nobody else takes or gives back meanwhile: it asks th
 difference, commits, and then has the gate follow. It keeps all three until storage says whether the commit was kept
 when nobody knows, and until the gate is rebuilt when it did not follow. What a person assigned is committed at once,
 and so is never moved.
+
+What rules had a say in is judged by them again: those of its decision, at its time. So it goes nowhere that they
+forbid, and counts what they make it count.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from cuptime.dispatch.doubt import outcome_unknown
 from cuptime.dispatch.estimates import Carrier, Place, Standing
 from cuptime.dispatch.horizon import Horizon, whole_terms
 from cuptime.dispatch.line import DecisionLine
-from cuptime.dispatch.ports import Bodies, Hold, Told
+from cuptime.dispatch.ports import Bodies, Bound, Hold, Told, Word
 from cuptime.dispatch.provisional import Provisional, ProvisionalBook
 from cuptime.dispatch.queue import group_columns
 from cuptime.dispatch.release import columns_of
@@ -82,6 +85,9 @@ class Improver:
         self._timer = 0
         self._running: asyncio.Task[None] | None = None
         self._closed = False
+        self._rules: dict[int, Any] = {}
+        """Of a pass: the rule sets that what it looks at was decided by, by revision; None of one that does not compile
+        any more."""
         self.stats = ImproveStats()
         book.wake = self._arm
         line.means.metrics.depth("provisional", lambda: len(book))
@@ -164,6 +170,12 @@ class Improver:
             if entry.order is None:
                 order = await storage.order(entry.row.order_id)
                 entry.order = order.body if order is not None else None
+        self._rules = {entry.row.rule_revision: None for entry in entries if entry.bound}
+        for revision in self._rules:
+            try:
+                self._rules[revision] = await self._line.means.rules.compiled(revision)
+            except CuptimeError as fault:
+                _log.warning("what was decided by rule revision %d is not improved: %s", revision, fault)
 
     def _takes_part(self, entry: Provisional, ours: set[int]) -> bool:
         """Still provisional, in our hands, and with a shop and a rider that are known."""
@@ -181,7 +193,12 @@ class Improver:
             and entry.order is not None
             and row.shop_id in resources.shops
             and row.rider_id in resources.riders
+            and (not entry.bound or self._judges(row))
         )
+
+    def _judges(self, row: DecisionRow) -> bool:
+        """Whether the rules of a decision can be asked again. The search over trips does not know them."""
+        return not self._horizon.one_trip_at_a_time and self._rules.get(row.rule_revision) is not None
 
     async def _improve(self, entries: list[Provisional]) -> int:
         """Under quiet, turns and lock."""
@@ -189,19 +206,20 @@ class Improver:
             return 0
         now_ms = self._line.means.clock.now_ms()
         by_id = {entry.row.order_id: entry for entry in entries}
-        moves = self._solve(entries, now_ms).moves
+        solver = _Judged(self._line, self._rules, by_id)
+        moves = self._solve(entries, solver, now_ms).moves
         if not moves or not await self._room(moves):
             return 0
         rows: list[DecisionRow] = []
         for move in moves:
-            rows += self._rows(move, by_id[move.order.order_id].row, now_ms)
+            rows += self._rows(move, by_id[move.order.order_id].row, solver.told(move.order.order_id), now_ms)
         committed = await self._commit([columns_of(row) for row in rows], rows)
         if committed is None:
             return 0
         return await self._follow(moves, rows, by_id, committed)
 
     # --- solve ----------------------------------------------------------------------------------------------------
-    def _solve(self, entries: Sequence[Provisional], now_ms: int) -> Plan:
+    def _solve(self, entries: Sequence[Provisional], solver: _Judged, now_ms: int) -> Plan:
         """With what the orders hold given back in the dispatcher, which has it again afterwards. In one go: nobody sees
         the dispatcher meanwhile."""
         resources = self._line.resources
@@ -220,7 +238,7 @@ class Improver:
                     plan = improve_trips(dispatcher, orders, look)
                 else:
                     plan = improve_loads(
-                        dispatcher, orders, riders, shops, now_ms, self._horizon, self._terms
+                        solver, orders, riders, shops, now_ms, self._horizon, self._terms, solver.percents
                     )
             finally:
                 dispatcher.set_counters([], [], _with(loads, given_back))
@@ -234,7 +252,7 @@ class Improver:
         row, group, order = entry.row, entry.group, entry.order
         assert group is not None
         assert order is not None
-        wish = self._bodies.order_wish(order)
+        wish = self._bodies.order_wish(order, row.body)
         place = wish.place or (group.latitude, group.longitude)
         door = self._line.means.core.project(self._line.resources.origin, [place])[0]
         deadline_ms = row.pack_out_ms + group_columns(group, now_ms)[9] - group_columns(group, now_ms)[8]
@@ -266,7 +284,9 @@ class Improver:
             _log.info("no room to improve: %s", ", ".join(short[:5]))
         return not short
 
-    def _rows(self, move: Move, old: DecisionRow, now_ms: int) -> tuple[DecisionRow, DecisionRow]:
+    def _rows(
+        self, move: Move, old: DecisionRow, rules: bytes, now_ms: int
+    ) -> tuple[DecisionRow, DecisionRow]:
         """The row that releases the old assignment, and the one that makes the new."""
         released = replace(old, sequence=0, outcome=Outcome.RELEASED, decided_ms=now_ms)
         released = replace(released, body=self._bodies.decision_body(released, old.body))
@@ -281,6 +301,7 @@ class Improver:
                 (f"ASSIGNMENT_{move.why}", float(move.gain_m), 0.0, f"riders/{old.rider_id}"),
                 ("GAINED_TOGETHER", float(move.together_m), float(self._horizon.gain_min_m), ""),
             ),
+            rules,
         )  # fmt: skip
         return released, replace(made, body=self._bodies.improved_body(made, old.body, told))
 
@@ -375,6 +396,47 @@ def _with(loads: Sequence[tuple[int, int]], given_back: Sequence[Hold]) -> list[
     """Loads as they were, before what was given back is taken again."""
     more = Counter(hold[1] for hold in given_back)
     return [(rider_id, free + more[rider_id]) for rider_id, free in loads]
+
+
+class _Judged:
+    """The dispatcher as the solver of a pass: each order that rules bind is judged by those of its decision."""
+
+    def __init__(
+        self, line: DecisionLine, rules: Mapping[int, Any], entries: Mapping[int, Provisional]
+    ) -> None:
+        self._line = line
+        self._rules = rules
+        self._entries = entries
+        self._words: dict[int, Word] = {}
+
+    def decide(self, orders: Any, now_ms: int, policy: dict[str, float] | None = None) -> Any:
+        """As the dispatcher's; remembers what the rules say."""
+        dispatcher: Any = self._line.counters.dispatcher
+        bound = [self._bound(self._entries[order[0]]) for order in orders]
+        if not any(bound):
+            return dispatcher.decide(orders, now_ms, policy)
+        origin = self._line.resources.origin
+        decisions, words = self._line.means.core.decide_again(
+            dispatcher, orders, bound, now_ms, origin, dict(policy or {})
+        )
+        self._words = {order[0]: word for order, word in zip(orders, words, strict=True) if word is not None}
+        return (decisions,)
+
+    def percents(self, order_id: int) -> tuple[int, int]:
+        """How many hundredths its costs count where it is, and where it would go."""
+        before, after, _ = self._words.get(order_id, (100, 100, b""))
+        return before, after
+
+    def told(self, order_id: int) -> bytes:
+        """What the rules say where it would go; nothing of an order that they do not bind."""
+        return self._words[order_id][2] if order_id in self._words else b""
+
+    def _bound(self, entry: Provisional) -> Bound | None:
+        row, group, order = entry.row, entry.group, entry.order
+        if not entry.bound or group is None or order is None:
+            return None
+        columns = group_columns(group, row.decided_ms)
+        return self._rules[row.rule_revision], columns, order, row.body, row.shop_id, row.rider_id
 
 
 class _Shops(Mapping[int, Place]):

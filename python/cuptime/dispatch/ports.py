@@ -29,6 +29,10 @@ ReservationColumns = tuple[int, int, int, str, int, bool, int, int, int]
 RuleVerdict = tuple[str, int, str, str, str, str]
 """(rule, verdict, condition, value, wanted, error); verdict 1 matched, 2 not matched, 3 error, 4 inactive,
 5 shadowed, 6 for pairs, 7 for submission."""
+Bound = tuple[Any, GroupColumns, bytes, bytes, int, int]
+"""(rules, group, order, its decision, its shop_id, its rider_id): an order that rules bind where it is."""
+Word = tuple[int, int, bytes]
+"""(hundredths that its costs count where it is, and where it would go, a Decision with what rules say there)."""
 PairVerdicts = tuple[str, list[RuleVerdict]]
 """(`riders/ID` or `shops/ID`, what the rules about pairs say of it)."""
 Tally = Sequence[tuple[str, int]]
@@ -101,6 +105,16 @@ class Core(Protocol):
         self, rules: Any, group: GroupColumns, order: bytes, decision: bytes, now_ms: int
     ) -> tuple[list[RuleVerdict], list[PairVerdicts]]: ...
 
+    def decide_again(
+        self,
+        dispatcher: Any,
+        orders: list[Any],
+        bound: list[Bound | None],
+        now_ms: int,
+        origin: Place,
+        policy: dict[str, float],
+    ) -> tuple[list[Any], list[Word | None]]: ...
+
     def project(self, origin: Place, places: list[Place]) -> list[tuple[float, float]]: ...
 
 
@@ -122,6 +136,8 @@ class Told(Struct, frozen=True):
     dropoff_ms: int
     distance_m: int
     reasons: tuple[tuple[str, float, float, str], ...]
+    rules: bytes = b""
+    """Of an order that rules bind: a `cuptime.v1.Decision` with what they say of the new assignment."""
 
 
 class Bodies(Protocol):
@@ -149,11 +165,15 @@ class Bodies(Protocol):
         ...
 
     def provisional_until_ms(self, decision: bytes) -> int:
-        """Until when a better assignment may take its place; 0: never, because rules had a say in who has it."""
+        """Until when a better assignment may take its place."""
         ...
 
-    def order_wish(self, order: bytes) -> Wish:
-        """What a `cuptime.v1.Order` as admitted asks for."""
+    def bound_by_rules(self, decision: bytes) -> bool:
+        """Whether rules had a say in who has it, or at what price: a better assignment is judged by them, too."""
+        ...
+
+    def order_wish(self, order: bytes, decision: bytes) -> Wish:
+        """What a `cuptime.v1.Order` as admitted asks for, and where rules change that, as its decision says."""
         ...
 
 

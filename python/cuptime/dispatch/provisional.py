@@ -22,6 +22,8 @@ class Provisional(Struct):
     commit_ms: int
     group: Group | None = None
     order: bytes | None = None
+    bound: bool = False
+    """Rules had a say in who has it."""
     looked: int = 0
     """Passes that looked at it and left it as it was."""
 
@@ -68,7 +70,7 @@ class ProvisionalBook:
 
     def replaced(self, entry: Provisional, row: DecisionRow, commit_ms: int) -> None:
         """Another assignment stands in its place."""
-        self._entries[row.order_id] = Provisional(row, commit_ms, entry.group, entry.order)
+        self._entries[row.order_id] = Provisional(row, commit_ms, entry.group, entry.order, entry.bound)
 
     def drop(self, order_id: int) -> None:
         """It does not stand any more, or a person decided."""
@@ -96,7 +98,8 @@ class ProvisionalBook:
     def _note(self, row: DecisionRow, group: Group | None, order: bytes | None) -> None:
         commit_ms = self._bodies.provisional_until_ms(row.body)
         if commit_ms >= self._clock.now_ms() and row.pickup_ms > self._clock.now_ms():
-            self._entries[row.order_id] = Provisional(row, commit_ms, group, order)
+            bound = self._bodies.bound_by_rules(row.body)
+            self._entries[row.order_id] = Provisional(row, commit_ms, group, order, bound)
 
     def _wake(self) -> None:
         if self._entries:

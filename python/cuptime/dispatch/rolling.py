@@ -17,7 +17,7 @@ Two ways, by the policy (`horizon.py`):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct, field
@@ -82,8 +82,11 @@ def improve_loads(
     now_ms: int,
     horizon: Horizon,
     terms: Terms,
+    percents: Callable[[int], tuple[int, int]] = lambda _: (100, 100),
 ) -> Plan:
-    """All orders solved anew together; the moves are those that gain, in the smallest parts that can stand alone."""
+    """All orders solved anew together; the moves are those that gain, in the smallest parts that can stand alone.
+    `percents` says, once the solver has answered, how many hundredths the costs of an order count now and where it
+    would go."""
     plan = Plan()
     taken: list[tuple[Standing, int, int, Estimate, int]] = []
     rows = [ask(order, now_ms, horizon) for order in orders]
@@ -95,7 +98,9 @@ def improve_loads(
         elif (shop_id, rider_id) != (order.shop_id, order.rider_id):
             now = estimate(order, riders[order.rider_id], shops[order.shop_id], now_ms, terms)
             then = estimate(order, riders[rider_id], shops[shop_id], now_ms, terms)
-            taken.append((order, shop_id, rider_id, then, now.cost - then.cost))
+            before, after = percents(order.order_id)
+            gain_m = now.cost * before // 100 - then.cost * after // 100
+            taken.append((order, shop_id, rider_id, then, gain_m))
     if plan.left_out:
         return plan
     ties = [

@@ -4,6 +4,7 @@
 //! body -> order -> recheck -> rules (priority, tags) -> place in metres -> dispatcher -> cuptime.v1.Decision
 //! ```
 //! The cases between arguments and rows are in `cases`.
+mod again;
 mod cases;
 mod explaining;
 mod facts;
@@ -42,6 +43,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(check_effect, m)?)?;
     m.add_function(wrap_pyfunction!(project, m)?)?;
     m.add_function(wrap_pyfunction!(decide, m)?)?;
+    again::register(m)?;
     explaining::register(m)
 }
 

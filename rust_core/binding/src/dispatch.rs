@@ -45,7 +45,7 @@ type RiderColumns = (i64, f64, f64, i64, i64, i32, i16, i16, f64, bool);
 type HoldColumns = (i64, i64, u32, i32, bool);
 type ReasonColumns = (u8, i64, i64, i64, i64, u32);
 type AlternativeColumns = (i64, i64, i64);
-type DecisionColumns =
+pub(crate) type DecisionColumns =
     (i64, i64, i64, i64, i64, i64, i64, i64, i64, Vec<ReasonColumns>, Vec<AlternativeColumns>);
 type Answer = (Vec<DecisionColumns>, i64, i64, u32, u32);
 type Counters = (Vec<(i64, i32, i32)>, Vec<(i64, u32, i32)>, Vec<(i64, i32)>);
@@ -254,7 +254,7 @@ fn read_order(columns: &Bound<'_, PyTuple>) -> PyResult<Order> {
     Ok(order)
 }
 
-fn read_orders(orders: Vec<Bound<'_, PyTuple>>, now_ms: i64) -> PyResult<Vec<Order>> {
+pub(crate) fn read_orders(orders: Vec<Bound<'_, PyTuple>>, now_ms: i64) -> PyResult<Vec<Order>> {
     if orders.len() > ORDERS_MAX {
         return Err(PyValueError::new_err(format!("at most {ORDERS_MAX} orders at once")));
     }
@@ -288,7 +288,7 @@ fn refused_name(refused: HoldRefused) -> &'static str {
     }
 }
 
-fn decision_columns(decision: Decision) -> DecisionColumns {
+pub(crate) fn decision_columns(decision: Decision) -> DecisionColumns {
     let reason = |reason: &cuptime_dispatch::Reason| {
         (reason.code as u8, reason.shop_id, reason.rider_id, reason.measured, reason.limit, reason.count)
     };
@@ -316,7 +316,7 @@ fn decision_columns(decision: Decision) -> DecisionColumns {
 
 impl Dispatcher {
     // A panic cannot leave the park half-changed in a way that matters: it is a cache, and each change is one field.
-    fn read(&self) -> RwLockReadGuard<'_, Park> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, Park> {
         self.park.read().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from cuptime.dispatch.interventions import Resolution
-from cuptime.dispatch.values import Position
+from cuptime.dispatch.values import Position, Rider
 from cuptime.domain.errors import CuptimeError, Reason
 from cuptime.domain.values import DecisionRow, GroupState, Outcome
 from cuptime.domain.writes import InsertDecisions
@@ -61,6 +61,86 @@ async def test_a_nearer_rider_takes_the_place(morning: Morning) -> None:
     assert better.reasons[0].measured > 1_500
     assert decision_of(rows[1]).commit_time_ms == 0
     await morning.audit()
+
+
+async def test_rules_that_do_not_compile_any_more_leave_what_they_bound(
+    morning: Morning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await morning.book.publish("rules: [{name: all, condition: 'true', action: 'weight: 2'}]")
+    first = await far_decision(morning)
+    assert decision_of(first).bound_by_rules
+    await morning.riders.upsert([rider(2)])
+
+    async def gone(revision: int) -> None:
+        raise CuptimeError(Reason.RULES_INVALID, f"{revision} names an action that is not there")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(morning.book, "compiled", gone)
+        assert await morning.improver.improve() == 0
+    assert await morning.improver.improve() == 1
+    await morning.audit()
+
+
+RIDERS = range(1, 7)
+QUANTITIES = range(1, 7)
+
+
+def somewhere(drawn: random.Random, rider_id: int) -> Rider:
+    return rider(rider_id, latitude=ORIGIN[0] + drawn.uniform(0, 0.015), max_load=100)
+
+
+def shutting_rules(drawn: random.Random) -> tuple[str, dict[int, tuple[set[int], int]]]:
+    """For each quantity three riders and a shop that may not have the order, by any kind of rule that says so; and some
+    weights. What is shut out is told beside the rules, for the judgement of who does not know the engine."""
+    lines, shut = ["rules:"], {}
+    for quantity in QUANTITIES:
+        riders, shop_id = set(drawn.sample(RIDERS, 3)), drawn.randint(1, 3)
+        shut[quantity] = (riders, shop_id)
+        mine, these = f"order.quantity == {quantity}", ", ".join(map(str, sorted(riders)))
+        kinds = [
+            (f"{mine}", f"{{restrict_riders: {{except: [{these}]}}}}"),
+            (f"{mine} && rider.rider_id in [{these}]", '"exclude: no"'),
+        ]
+        lines.append("  - {{name: r%d, condition: '{}', action: {}}}".format(*drawn.choice(kinds)) % quantity)
+        kinds = [
+            (f"{mine}", f"{{restrict_shops: {{except: [{shop_id}]}}}}"),
+            (f"{mine} && shop.shop_id == {shop_id}", '"exclude: no"'),
+        ]
+        lines.append("  - {{name: s%d, condition: '{}', action: {}}}".format(*drawn.choice(kinds)) % quantity)
+        weight = drawn.choice(["0.5", "1.5", "4"])
+        named = f"name: w{quantity}, condition: '{mine} && rider.rider_id > 3'"
+        lines.append(f'  - {{{named}, action: "weight: {weight}"}}')
+    return "\n".join(lines), shut
+
+
+async def test_an_improvement_breaks_no_rule_of_its_decision(morning: Morning) -> None:
+    """Riders wander, and meanwhile there are other rules: whoever has an order at any time may have it by the rules
+    that it was decided by."""
+    drawn = random.Random(20_261_129)
+    moved = 0
+    shops = [shop(n, latitude=ORIGIN[0] + n / 1_000, stock=((COFFEE, 2_000),)) for n in (1, 2, 3)]
+    await morning.shops.upsert(shops)
+    for turn in range(6):
+        source, shut = shutting_rules(drawn)
+        await morning.book.publish(source)
+        await morning.riders.upsert([somewhere(drawn, n) for n in RIDERS])
+        groups = {500_100 + 10 * turn + quantity: quantity for quantity in QUANTITIES}
+        for group_id, quantity in groups.items():
+            await morning.full_group(group_id, size=3, quantity=quantity)
+        await morning.book.publish(shutting_rules(drawn)[0])
+        for _ in range(3):
+            await morning.riders.upsert([somewhere(drawn, n) for n in RIDERS])
+            moved += await morning.improver.improve()
+        rows = await morning.all_decisions()
+        for group_id, quantity in groups.items():
+            orders = {order.order_id for order in await morning.orders(group_id)}
+            had = [row for row in rows if row.order_id in orders and row.outcome is Outcome.ASSIGNED]
+            assert {row.order_id for row in had} == orders
+            assert all(decision_of(row).bound_by_rules for row in had)
+            assert not {row.rider_id for row in had} & shut[quantity][0]
+            assert shut[quantity][1] not in {row.shop_id for row in had}
+        await morning.audit()
+    assert moved > 50, "or nothing was tried"
 
 
 async def test_not_after_the_commit_time(morning: Morning) -> None:

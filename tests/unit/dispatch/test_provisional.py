@@ -13,6 +13,9 @@ from tests.contract.rows import decision
 class Bodies:
     """Of the book's two: when an assignment is committed."""
 
+    def bound_by_rules(self, body: bytes) -> bool:
+        return False
+
     def provisional_until_ms(self, body: bytes) -> int:
         return int(body)
 

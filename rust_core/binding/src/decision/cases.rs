@@ -415,18 +415,24 @@ pub(super) fn told(
         told.pickup_time_ms = chosen.pickup_ms;
         told.dropoff_time_ms = chosen.dropoff_ms;
         told.distance_m = chosen.approach_m + chosen.delivery_m;
-        for (rank, percent) in
-            judge.into_iter().flat_map(|judge| judge.weighing(class, chosen.shop_id, chosen.rider_id))
-        {
-            let rule = id(i64::from(rank));
-            told.reasons.push(v1::Reason {
-                code: RULE_WEIGHTED.into(),
-                measured: percent as f64,
-                limit: 100.0,
-                subject: format!("rules/{rule}"),
-            });
-            told.matched_rules.push(rule);
+        let weighing = judge.map(|judge| judge.weighing(class, chosen.shop_id, chosen.rider_id));
+        if let (Some(rules), Some(weighing)) = (rules, weighing) {
+            weighted(&mut told, rules, weighing);
         }
     }
     told
+}
+
+/// Tells which rules about pairs weigh the chosen one: (rank, hundredths).
+pub(super) fn weighted(told: &mut v1::Decision, rules: &Rules, weighing: Vec<(RuleIndex, i64)>) {
+    for (rank, percent) in weighing {
+        let rule = rules.rules().get(rank as usize).map_or_else(String::new, |rule| rule.source().id.clone());
+        told.reasons.push(v1::Reason {
+            code: RULE_WEIGHTED.into(),
+            measured: percent as f64,
+            limit: 100.0,
+            subject: format!("rules/{rule}"),
+        });
+        told.matched_rules.push(rule);
+    }
 }
