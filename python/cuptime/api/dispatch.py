@@ -134,7 +134,12 @@ class DispatchEndpoints:
         size = pages.page_size(request.page_size)
         after = pages.cursor("interventions", request.page_token, 0)
         rows = await self._interventions.page(after=after, limit=size + 1)
-        shown = [await self._intervention(row, decision) for row, decision in rows[:size]]
+        # Those of one group wait together: each group is read once.
+        seqs = {group_seq_of(row.order_id) for row, _ in rows[:size]}
+        groups = {seq: await self._storage.group_by_seq(seq) for seq in seqs}
+        shown = [
+            _intervention(row, decision, groups[group_seq_of(row.order_id)]) for row, decision in rows[:size]
+        ]
         token = pages.cut("interventions", rows, shown, lambda row: row[0].order_id)
         return pb.ListInterventionsResponse(interventions=shown, next_page_token=token)
 
@@ -168,17 +173,6 @@ class DispatchEndpoints:
         )
         return pb.ResolveInterventionResponse(decision=convert.decision(row) if row is not None else None)
 
-    async def _intervention(self, row: InterventionRow, decision: DecisionRow | None) -> pb.Intervention:
-        group = await self._storage.group_by_seq(group_seq_of(row.order_id))
-        reasons = convert.decision(decision).reasons if decision is not None else []
-        return pb.Intervention(
-            name=f"interventions/{row.order_id}",
-            order=names.order_name(group.group_id, row.order_id) if group else "",
-            reasons=reasons,
-            create_time_ms=row.created_ms,
-            attempts=row.attempts,
-        )
-
     async def _order_id(self, decision_name: str) -> int:
         group_id, number = names.decision(decision_name)
         return order_id_of((await group_named(self._storage, group_id)).group_seq, number)
@@ -186,3 +180,13 @@ class DispatchEndpoints:
     async def _group_seq(self, parent: str) -> int | None:
         group_id = names.group_or_all(parent)
         return None if group_id is None else (await group_named(self._storage, group_id)).group_seq
+
+
+def _intervention(row: InterventionRow, decision: DecisionRow | None, group: Group | None) -> pb.Intervention:
+    return pb.Intervention(
+        name=f"interventions/{row.order_id}",
+        order=names.order_name(group.group_id, row.order_id) if group else "",
+        reasons=convert.decision(decision).reasons if decision is not None else [],
+        create_time_ms=row.created_ms,
+        attempts=row.attempts,
+    )
