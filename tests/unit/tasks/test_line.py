@@ -9,10 +9,10 @@ import pytest
 from msgspec.structs import replace
 
 from cuptime.domain.errors import CuptimeError, Reason
-from cuptime.domain.limits import TASK_PAYLOAD_BYTES_MAX, WATCH_QUEUE_MAX
+from cuptime.domain.limits import TASK_PAYLOAD_BYTES_MAX
 from cuptime.domain.ports import TaskFilter
-from cuptime.domain.values import Task, TaskContext, TaskState
-from cuptime.domain.writes import InsertTasks, ReplaceTask
+from cuptime.domain.values import TaskContext, TaskState
+from cuptime.domain.writes import ReplaceTask
 from cuptime.tasks.form import NewTask
 from cuptime.tasks.workers import UNREAD_BYTES_MAX, Acknowledgement, AckResult, Lease
 from tests.unit.tasks.rig import START_MS, Rig, taken
@@ -336,69 +336,6 @@ async def test_the_twin_runs_when_the_first_one_fails(rig: Rig) -> None:
     assert [lease.task.task_id for lease in await taken(session)] == [twin.task_id]
 
 
-async def test_internal_tasks_run_here_and_are_retried(rig: Rig) -> None:
-    runs: list[int] = []
-
-    async def run(task: Task) -> bytes:
-        runs.append(task.attempt)
-        if len(runs) == 1:
-            raise RuntimeError("not yet")
-        return b"opened"
-
-    rig.line.internal("cuptime.open_group", run)
-    task = rig.line.new_task("cuptime.open_group", b"", START_MS + 10, max_retries=1)
-    await rig.storage.commit(rig.fence, [InsertTasks([task])])
-    rig.line.armed([task])
-    await rig.pass_ms(10)
-    assert await rig.state(task) is TaskState.SCHEDULED
-    await rig.pass_ms(5_000)
-    row = await rig.line.get(task.task_id)
-    assert (row.state, row.result, len(runs)) == (TaskState.EXECUTED, b"opened", 2)
-
-
-async def test_internal_tasks_run_so_many_at_once(rig: Rig) -> None:
-    gate, running, most = asyncio.Event(), 0, 0
-
-    async def run(task: Task) -> bytes:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await gate.wait()
-        running -= 1
-        return b""
-
-    rig.line._internal._at_once_max = 3
-    rig.line.internal("cuptime.check", run)
-    tasks = [rig.line.new_task("cuptime.check", b"", START_MS) for _ in range(20)]
-    await rig.storage.commit(rig.fence, [InsertTasks(tasks)])
-    rig.line.armed(tasks)
-    rig.wheel.pump()
-    await rig.line._trigger.settle()
-    gate.set()
-    await rig.pass_ms(0)
-    assert most == 3
-    assert {await rig.state(task) for task in tasks} == {TaskState.EXECUTED}
-
-
-@pytest.mark.parametrize("reason", [Reason.INTERNAL, Reason.STATE_CONFLICT, Reason.STORAGE_UNAVAILABLE])
-async def test_an_internal_task_comes_again_after_a_fault_of_the_service(rig: Rig, reason: Reason) -> None:
-    runs = 0
-
-    async def run(task: Task) -> bytes:
-        nonlocal runs
-        runs += 1
-        if runs == 1:
-            raise CuptimeError(reason)
-        return b"closed"
-
-    rig.line.internal("cuptime.check", run)
-    task = rig.line.new_task("cuptime.check", b"", START_MS, max_retries=2)
-    await rig.storage.commit(rig.fence, [InsertTasks([task])])
-    rig.line.armed([task])
-    await rig.pass_ms(10_000)
-    assert (runs, await rig.state(task)) == (2, TaskState.EXECUTED)
-
-
 @pytest.mark.parametrize(
     ("field", "new"),
     [
@@ -440,46 +377,6 @@ async def test_a_batch_is_all_or_none_and_bounded(rig: Rig) -> None:
     assert (await rig.storage.counts())["tasks"] == 0
     shown = await rig.line.enqueue_batch([NewTask("tea")], validate_only=True)
     assert (shown[0].task_id, (await rig.storage.counts())["tasks"]) == (0, 0)
-
-
-async def test_watch_tells_every_state_and_ends(rig: Rig) -> None:
-    session = rig.worker()
-    task = await rig.enqueue(max_retries=1, backoff_ms=10)
-    seen: list[TaskState] = []
-
-    async def watch() -> None:
-        async for change in await rig.line.watch(task.task_id):
-            seen.append(change.state)
-
-    watching = asyncio.ensure_future(watch())
-    await asyncio.sleep(0)
-    await rig.pass_ms(0)
-    [lease] = await taken(session)
-    await session.fail(lease.token, "ONCE", retriable=True)
-    await rig.pass_ms(10)
-    [lease] = await taken(session)
-    await session.complete(lease.token)
-    await asyncio.wait_for(watching, 5)
-    states = [state for state, before in zip(seen, [None, *seen], strict=False) if state is not before]
-    expected = ["SCHEDULED", "TRIGGERED", "FAILED", "SCHEDULED", "TRIGGERED", "EXECUTED"]
-    assert [state.name for state in states] == expected
-    assert len(rig.line._means.watchers) == 0
-
-
-async def test_a_slow_watcher_is_dropped_and_told(rig: Rig) -> None:
-    task = await rig.enqueue(delay_ms=1_000)
-    changes = await rig.line.watch(task.task_id)
-    assert (await anext(changes)).task_id == task.task_id
-    for _ in range(WATCH_QUEUE_MAX + 1):
-        rig.line._means.watchers.publish(task)
-    with pytest.raises(CuptimeError) as refused:
-        await anext(changes)
-    assert refused.value.reason is Reason.OVERLOADED
-    assert len(rig.line._means.watchers) == 0
-    with pytest.raises(CuptimeError) as refused:
-        await rig.line.watch(404)
-    assert refused.value.reason is Reason.TASK_NOT_FOUND
-    assert len(rig.line._means.watchers) == 0
 
 
 async def test_list_filters(rig: Rig) -> None:
