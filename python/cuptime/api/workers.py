@@ -125,6 +125,17 @@ def _beat_bytes(beat: HeartbeatAnswer) -> int:
     return sum(map(len, beat.lost)) + sum(map(len, beat.cancelled)) + ACK_BYTES_BESIDE
 
 
+def _to_say(
+    session: WorkerSession, outbox: Outbox
+) -> tuple[list[Lease], list[Acknowledgement], HeartbeatAnswer | None] | None:
+    """As much as one message may carry; None when there is nothing, or nothing more after a fault."""
+    if outbox.fault is not None:
+        return None
+    leases = session.take(MESSAGE_TASKS_MAX, MESSAGE_TASK_BYTES_MAX)
+    acks, beat = outbox.take_acks(), outbox.take_beat()
+    return (leases, acks, beat) if leases or acks or beat is not None else None
+
+
 class WorkerEndpoints:
     """The method of WorkerService."""
 
@@ -163,12 +174,8 @@ class WorkerEndpoints:
     # --- to the worker --------------------------------------------------------------------------------------------
     async def _batches(self, session: WorkerSession, outbox: Outbox) -> AsyncIterator[bytes]:
         """All there is to say, a message for as much as one may carry."""
-        while outbox.fault is None:
-            leases = session.take(MESSAGE_TASKS_MAX, MESSAGE_TASK_BYTES_MAX)
-            acks = outbox.take_acks()
-            beat = outbox.take_beat()
-            if not leases and not acks and beat is None:
-                return
+        while (said := _to_say(session, outbox)) is not None:
+            leases, acks, beat = said
             response = pb.StreamTasksResponse()
             batch = response.batch
             await self._fill(batch.tasks, leases)
@@ -180,12 +187,8 @@ class WorkerEndpoints:
 
     async def _single(self, session: WorkerSession, outbox: Outbox) -> AsyncIterator[bytes]:
         """The same, one acknowledgement a message, for workers that do not know batches."""
-        while outbox.fault is None:
-            leases = session.take(MESSAGE_TASKS_MAX, MESSAGE_TASK_BYTES_MAX)
-            acks = outbox.take_acks()
-            beat = outbox.take_beat()
-            if not leases and not acks and beat is None:
-                return
+        while (said := _to_say(session, outbox)) is not None:
+            leases, acks, beat = said
             if leases:
                 response = pb.StreamTasksResponse()
                 await self._fill(response.tasks.tasks, leases)
