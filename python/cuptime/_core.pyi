@@ -439,6 +439,12 @@ def explain(
     about pairs, for each `riders/ID` and `shops/ID` that `decision`, a `cuptime.v1.Decision`, has recorded. `group` as
     in `decide`; `now_ms` is when it was decided, for a decision that has not recorded when its rules were asked."""
 
+def judged_by_hand(
+    dispatcher: Dispatcher, decision: bytes, shop_id: int, rider_id: int, origin: tuple[float, float]
+) -> bytes:
+    """`decision`, a `cuptime.v1.Decision`, with the facts of this shop and this rider as they are now instead of those
+    that its rules were asked about."""
+
 def decide_again(
     dispatcher: Dispatcher,
     orders: list[_Order],

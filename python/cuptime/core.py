@@ -27,6 +27,7 @@ from cuptime._core import decide_again as decide_again
 from cuptime._core import explain as explain
 from cuptime._core import intake_limits as intake_limits
 from cuptime._core import intake_reasons as intake_reasons
+from cuptime._core import judged_by_hand as judged_by_hand
 from cuptime._core import order_schema as order_schema
 from cuptime._core import project as project
 from cuptime._core import rule_effects as rule_effects

@@ -213,7 +213,10 @@ class _One:
             before, sequence=0, attempt=attempt, outcome=Outcome.ASSIGNED, shop_id=self._shop_id,
             rider_id=self._rider_id, decided_ms=now_ms, pack_out_ms=pack_out_ms, pickup_ms=pack_out_ms,
         )  # fmt: skip
-        self._row = replace(row, body=self._room._bodies.decision_body(row, before.body))
+        known = self._line.means.core.judged_by_hand(
+            self._line.counters.dispatcher, before.body, self._shop_id, self._rider_id, resources.origin
+        )
+        self._row = replace(row, body=self._room._bodies.decision_body(row, known))
         return [InsertDecisions([columns_of(self._row)]), self._resolved("ASSIGNED", now_ms)]
 
     async def _follow(self, committed: Committed) -> None:

@@ -105,6 +105,10 @@ class Core(Protocol):
         self, rules: Any, group: GroupColumns, order: bytes, decision: bytes, now_ms: int
     ) -> tuple[list[RuleVerdict], list[PairVerdicts]]: ...
 
+    def judged_by_hand(
+        self, dispatcher: Any, decision: bytes, shop_id: int, rider_id: int, origin: Place
+    ) -> bytes: ...
+
     def decide_again(
         self,
         dispatcher: Any,

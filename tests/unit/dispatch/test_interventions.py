@@ -47,6 +47,30 @@ async def test_trying_again_in_vain_comes_back_here(morning: Morning) -> None:
     await morning.audit()
 
 
+async def test_a_person_may_go_against_rules_and_it_is_told_which(morning: Morning) -> None:
+    await morning.book.publish(
+        "rules:\n"
+        "  - {name: strike, condition: 'rider.rider_id > 0', action: 'exclude: strike'}\n"
+        "  - {name: not_4, condition: 'rider.rider_id == 4', action: 'exclude: no'}\n"
+        "  - {name: not_1, condition: 'shop.shop_id == 1', action: 'exclude: no'}\n"
+        "  - {name: only_4, condition: 'true', action: 'restrict_riders: 4'}\n"
+    )
+    await morning.full_group(10_001, size=1)
+    await morning.pass_ms(30_000)
+    ((waiting_row, told),) = await morning.interventions.page(after=0, limit=9)
+    assert told is not None
+    assert {reason.subject for reason in decision_of(told).reasons} >= {"rules/not_4", "rules/only_4"}
+    await morning.book.publish("rules: []")
+    made = await morning.interventions.resolve(waiting_row.order_id, Resolution.ASSIGN, shop_id=1, rider_id=3)
+    assert made is not None
+    assert (made.outcome, made.rider_id, made.rule_revision) == (Outcome.ASSIGNED, 3, 1)
+    assert list(decision_of(made).matched_rules) == ["only_4"]
+    explained = await morning.decisions.explain(made.order_id)
+    said = {subject: {rule: verdict for rule, verdict, *_ in rules} for subject, rules in explained.pairs}
+    assert said == {"riders/3": {"strike": 1, "not_4": 2}, "shops/1": {"not_1": 1}}
+    await morning.audit()
+
+
 async def test_assigning_by_hand_keeps_to_capacity(morning: Morning) -> None:
     await morning.shops.upsert([shop(2, fridge_slots=1)])
     first, second = await waiting(morning, sku=COLD_BREW, cold=True)

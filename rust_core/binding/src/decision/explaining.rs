@@ -9,14 +9,17 @@ use cuptime_rules::{
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
 use rustc_hash::FxHashSet;
 
-use super::cases::{Group, GroupColumns};
+use super::cases::{on_earth, Group, GroupColumns};
 use super::facts;
+use crate::dispatch::Dispatcher;
 use crate::rules::RuleSet;
 
 /// Adds this room's functions to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(judged_by_hand, m)?)?;
     m.add_function(wrap_pyfunction!(explain, m)?)
 }
 
@@ -28,6 +31,28 @@ type VerdictColumns = (String, i32, String, String, String, String);
 
 /// (`riders/1` or `shops/1`, what the rules about pairs say of it)
 type PairColumns = (String, Vec<VerdictColumns>);
+
+/// A decision with the facts of whom a person chose. See `_core.pyi` for the contract.
+#[pyfunction]
+fn judged_by_hand<'py>(
+    py: Python<'py>,
+    dispatcher: &Bound<'py, Dispatcher>,
+    decision: PyBackedBytes,
+    shop_id: i64,
+    rider_id: i64,
+    origin: (f64, f64),
+) -> PyResult<Bound<'py, PyBytes>> {
+    on_earth(origin.0, origin.1)?;
+    let mut decision = v1::Decision::decode(&*decision)
+        .map_err(|e| PyValueError::new_err(format!("not a Decision: {e}")))?;
+    if let Some(judged) = &mut decision.judged {
+        let park = dispatcher.get().read();
+        judged.riders =
+            park.rider(rider_id).map(|rider| facts::rider_now(rider, origin)).into_iter().collect();
+        judged.shops = park.shop(shop_id).map(|shop| facts::shop_now(shop, origin)).into_iter().collect();
+    }
+    Ok(PyBytes::new(py, &decision.encode_to_vec()))
+}
 
 /// What every rule says about one order. See `_core.pyi` for the contract.
 #[pyfunction]

@@ -1,11 +1,42 @@
 //! The facts of a rider and of a shop as rules see them: into columns, and out again to be recorded.
+use cuptime_dispatch::{Rider, Shop};
 use cuptime_intake::facts::NAMES;
+use cuptime_intake::unproject;
 use cuptime_intake::wire::v1;
 use cuptime_rules::{Columns, Facts, Value};
 
 /// Where the facts of riders and shops begin; in the order of `PAIR_NAMES`.
 const RIDER: usize = NAMES.len();
 const SHOP: usize = NAMES.len() + 9;
+
+/// A rider of the dispatcher, whose metres count from `origin`.
+pub(super) fn rider_now(rider: &Rider, origin: (f64, f64)) -> v1::RiderFacts {
+    let (latitude, longitude) = unproject(origin, (rider.x_m, rider.y_m));
+    v1::RiderFacts {
+        rider_id: rider.id,
+        latitude,
+        longitude,
+        load_free: i64::from(rider.load_free),
+        min_temperature_c: i64::from(rider.min_c),
+        max_temperature_c: i64::from(rider.max_c),
+        speed_m_per_min: rider.speed_m_per_min,
+        available_from_ms: rider.available_from_ms,
+        available_until_ms: rider.available_until_ms,
+    }
+}
+
+/// A shop of the dispatcher.
+pub(super) fn shop_now(shop: &Shop, origin: (f64, f64)) -> v1::ShopFacts {
+    let (latitude, longitude) = unproject(origin, (shop.x_m, shop.y_m));
+    v1::ShopFacts {
+        shop_id: shop.id,
+        latitude,
+        longitude,
+        capacity_free: i64::from(shop.capacity_free),
+        fridge_free: i64::from(shop.fridge_free),
+        open_until_ms: shop.open_until_ms,
+    }
+}
 
 /// Puts a rider into the open row.
 pub(super) fn put_rider(columns: &mut Columns, rider: &v1::RiderFacts) {

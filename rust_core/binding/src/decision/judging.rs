@@ -10,7 +10,6 @@ use cuptime_dispatch::{
 use cuptime_intake::effects::Effect;
 use cuptime_intake::facts::NAMES;
 use cuptime_intake::phases::{Level, Phase, Phases, RuleCounts};
-use cuptime_intake::unproject;
 use cuptime_intake::wire::v1;
 use cuptime_rules::{Columns, OnError, Open, PairRules, RuleIndex, Sides};
 use rustc_hash::FxHashMap;
@@ -255,35 +254,12 @@ impl<'a> RuleJudge<'a> {
 
 impl Judge for RuleJudge<'_> {
     fn of_shop(&self, class: u32, shop: &Shop) -> Said {
-        self.judge(class, Level::Shop, shop.id, |columns| {
-            let (latitude, longitude) = unproject(self.origin, (shop.x_m, shop.y_m));
-            let seen = v1::ShopFacts {
-                shop_id: shop.id,
-                latitude,
-                longitude,
-                capacity_free: i64::from(shop.capacity_free),
-                fridge_free: i64::from(shop.fridge_free),
-                open_until_ms: shop.open_until_ms,
-            };
-            facts::put_shop(columns, &seen);
-        })
+        let put = |columns: &mut Columns| facts::put_shop(columns, &facts::shop_now(shop, self.origin));
+        self.judge(class, Level::Shop, shop.id, put)
     }
 
     fn of_rider(&self, class: u32, rider: &Rider) -> Said {
-        self.judge(class, Level::Rider, rider.id, |columns| {
-            let (latitude, longitude) = unproject(self.origin, (rider.x_m, rider.y_m));
-            let seen = v1::RiderFacts {
-                rider_id: rider.id,
-                latitude,
-                longitude,
-                load_free: i64::from(rider.load_free),
-                min_temperature_c: i64::from(rider.min_c),
-                max_temperature_c: i64::from(rider.max_c),
-                speed_m_per_min: rider.speed_m_per_min,
-                available_from_ms: rider.available_from_ms,
-                available_until_ms: rider.available_until_ms,
-            };
-            facts::put_rider(columns, &seen);
-        })
+        let put = |columns: &mut Columns| facts::put_rider(columns, &facts::rider_now(rider, self.origin));
+        self.judge(class, Level::Rider, rider.id, put)
     }
 }
