@@ -14,7 +14,7 @@ from cuptime.app.morning.audit import Audit, Told
 from cuptime.app.served import ServedProcess
 from tests.conftest import WaitUntil
 from tests.integration import campus
-from tests.integration.door import Door, Tables
+from tests.integration.door import Door, Refusal, Tables
 from tests.real_servers import RedisServer
 
 CAPACITY = 40
@@ -116,6 +116,36 @@ async def test_groups_wait_for_a_gate_that_is_away(
         await wait_until(assigned, timeout=30, why="the group is decided")
         waiting = await door.call("DispatchService/ListInterventions")
         assert not waiting.interventions
+
+
+async def test_counters_are_tried_again_soon_while_the_gate_is_away_and_are_there_when_it_is_back(
+    served: ServedProcess, redis_server: RedisServer, wait_until: WaitUntil
+) -> None:
+    """A try each second at the least, and a gate that is away is told in words, not as a fault of ours."""
+    async with Door(served.address) as door:
+        await campus.furnish(door)
+        await full_group(door)
+        restart(redis_server)
+        redis_server.kill()
+        with pytest.raises(Refusal, match="GATE_UNAVAILABLE"):
+            await door.call("ShopService/ListShops")
+        await full_group(door)
+
+        def tried_often() -> bool:
+            return served.log.read_text().count("were not rebuilt; trying again") >= 7
+
+        await wait_until(tried_often, timeout=10, why="the rebuild was tried often")
+        redis_server.start()
+
+        async def shown() -> bool:
+            try:
+                await door.call("ShopService/ListShops")
+            except Refusal:
+                return False
+            return True
+
+        await wait_until(shown, timeout=4, why="the counters are there")
+    assert "Traceback" not in served.log.read_text(), served.log_tail()
 
 
 def _full(served: ServedProcess) -> Callable[[], bool]:

@@ -17,6 +17,7 @@ from typing import Final
 from cuptime.dispatch.days import Calendar, Day
 from cuptime.dispatch.ports import Dispatcher, SkuCodes, Timers
 from cuptime.domain.clock import Clock
+from cuptime.domain.errors import is_gate_away
 from cuptime.domain.ports import Gate, Reservation
 
 HOLD_MS: Final = 30_000
@@ -245,8 +246,12 @@ class Counters:
     async def _give_back(self) -> None:
         try:
             await self.expire()
-        except Exception:
-            _log.exception("what came free could not be read from the gate; trying again")
+        except Exception as fault:
+            _log.warning(
+                "what came free could not be read from the gate; trying again: %s",
+                fault,
+                exc_info=not is_gate_away(fault),
+            )
             self._expire_at(self._clock.now_ms() + EXPIRY_STEP_MS)
 
     async def settle(self) -> None:

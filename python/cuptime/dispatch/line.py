@@ -32,13 +32,12 @@ from cuptime.dispatch.retire import Retirement
 from cuptime.dispatch.setbacks import Setbacks
 from cuptime.dispatch.solving import Solving
 from cuptime.dispatch.unresolved import Unresolved
-from cuptime.domain.errors import CuptimeError, Reason
+from cuptime.domain.errors import is_gate_away
 from cuptime.domain.values import Group
 
 COMMITS_IN_FLIGHT_MAX: Final = 4
 TAKEN_WITHIN_S: Final = 0.005
 """The longest that admission lets decisions go first."""
-GATE_AWAY: Final = (Reason.GATE_UNAVAILABLE, Reason.EPOCH_STALE)
 
 _log = logging.getLogger(__name__)
 
@@ -180,7 +179,7 @@ class DecisionLine:
             await self._solving.answer(batch, answer)
         except Exception as fault:
             # A gate that does not answer is no fault of these groups: they wait for it, however long.
-            gate_away = isinstance(fault, CuptimeError) and fault.reason in GATE_AWAY
+            gate_away = is_gate_away(fault)
             _log.warning(
                 "a batch of %d groups could not be decided: %s",
                 len(batch.parts),

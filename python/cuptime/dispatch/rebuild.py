@@ -7,13 +7,15 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
-from cuptime.dispatch.desk import PAUSE_MAX_MS, Desk
+from cuptime.dispatch.desk import Desk, pause_ms
 from cuptime.dispatch.ports import OrderBody
 from cuptime.dispatch.queue import Waiting
 from cuptime.domain.values import Group, GroupState, group_seq_of
 
 GROUPS_PAGE: Final = 500
 ORDERS_PAGE: Final = 1_000
+PAUSE_MAX_MS: Final = 1_000
+"""Between two tries. Until one is good every caller who needs the gate is refused, also when it is long back."""
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +28,8 @@ class Rebuild:
         self._quiet = quiet
         self._doubted = False
         """A rebuild of gate and dispatcher is on its way."""
+        self._failed = 0
+        """Tries since the last one that was good."""
 
     async def read_back(self) -> int:
         """Submits every completed group that storage has and the queue has not."""
@@ -63,7 +67,10 @@ class Rebuild:
                 self._doubted = False
                 await self._desk.resources.recover()
                 await self.read_back()
+            self._failed = 0
         except Exception as fault:
             self._doubted = True
+            pause = min(pause_ms(self._failed), PAUSE_MAX_MS)
+            self._failed += 1
             _log.warning("gate and dispatcher were not rebuilt; trying again: %s", fault)
-            self._desk.after_pause(PAUSE_MAX_MS, lambda: self._desk.begin(self._rebuild()))
+            self._desk.after_pause(pause, lambda: self._desk.begin(self._rebuild()))

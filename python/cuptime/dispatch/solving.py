@@ -20,6 +20,7 @@ from typing import Final
 from cuptime.dispatch.desk import Answer, Desk
 from cuptime.dispatch.ports import Decided, Lost, OrderBody, RuleSnapshot
 from cuptime.dispatch.queue import Batch
+from cuptime.domain.errors import is_gate_away
 from cuptime.domain.limits import RESERVE_TRIES_MAX
 from cuptime.domain.values import group_seq_of
 
@@ -121,5 +122,10 @@ class Solving:
             return
         try:
             await self._desk.counters.release(order_ids)
-        except Exception:
-            _log.exception("%d reservations were not given back; they run out by themselves", len(order_ids))
+        except Exception as fault:
+            _log.warning(
+                "%d reservations were not given back; they run out by themselves: %s",
+                len(order_ids),
+                fault,
+                exc_info=not is_gate_away(fault),
+            )

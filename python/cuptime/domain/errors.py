@@ -199,3 +199,9 @@ def invalid(field: str, wanted: str, value: object) -> CuptimeError:
         field=field,
         metadata={"wanted": wanted, "value": shown},
     )
+
+
+def is_gate_away(fault: BaseException) -> bool:
+    """Is it the gate that does not answer, or has other counters than ours? Then it is no fault of whoever asked it,
+    and a rebuild mends it."""
+    return isinstance(fault, CuptimeError) and fault.reason in (Reason.GATE_UNAVAILABLE, Reason.EPOCH_STALE)
