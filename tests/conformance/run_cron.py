@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from cuptime.core import Cron, CronParseError, CronZone, cron_names
-from cuptime.schedules.cron_text import read_text
+from cuptime.schedules.cron_text import CronText, read_text
 from cuptime.schedules.words import WordsError, words_to_cron
-from cuptime.schedules.zone_files import zone_of
+from cuptime.schedules.zone_files import ZoneError, zone_of
 
 OWN_POLICY = dict(cron_names()[0])
 KINDS = ("accept", "reject", "next", "prev", "never", "match", "nomatch", "equal", "notequal", "nl")
@@ -60,9 +60,15 @@ def _shown(at_ms: int | None) -> str | None:
 
 
 def _cron(case: dict[str, Any], suite: str, expression: str) -> Cron:
+    """Raises CronParseError; a zone in front (`TZ=…`) that is not known is one."""
+    text = read_text(expression) if expression.startswith(("TZ=", "CRON_TZ=")) else CronText(expression)
+    try:
+        zone = _zone(text.time_zone or case.get("tz", "UTC"))
+    except ZoneError as fault:
+        raise CronParseError(str(fault.args[0]), "time_zone", 0, "", "") from fault
     return Cron(
-        expression,
-        _zone(case.get("tz", "UTC")),
+        text.body,
+        zone,
         dialect=suite,
         dst=OWN_POLICY[suite],
         fields=case.get("fields", 0) if suite == "cronos" else 0,

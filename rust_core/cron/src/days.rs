@@ -40,7 +40,9 @@ pub(crate) fn day_of_month(
             let day = number(&mut ahead, field)?.unwrap_or(0);
             if ahead.take_special(b'W', field.reading) {
                 if !(1..=31).contains(&day) {
-                    return Err(field.refuse(start, format!("{day} is not a day of a month")));
+                    return Err(field
+                        .refuse(start, format!("{day} is not a day of a month"))
+                        .mend("days are 1 to 31; LW is the last weekday of the month"));
                 }
                 *cursor = ahead;
                 *special = true;
@@ -64,7 +66,11 @@ fn last_day(cursor: &mut Cursor<'_>, field: &Field<'_>, into: &mut Pattern) -> R
         let start = cursor.at;
         offset = match number(cursor, field)? {
             Some(offset) if offset <= 30 => offset,
-            _ => return Err(field.refuse(start, "L- takes 0 to 30 days before the last")),
+            _ => {
+                return Err(field
+                    .refuse(start, "L- takes 0 to 30 days before the last")
+                    .mend("for a fixed day write its number"))
+            }
         };
     }
     if cursor.take_special(b'W', field.reading) {
@@ -184,7 +190,9 @@ fn each_element(
         count += 1;
         any_special |= special;
         if field.reading.lone_specials && any_special && (count > 1 || !cursor.done()) {
-            return Err(field.refuse(start, "L, W and # stand alone in this dialect"));
+            return Err(field
+                .refuse(start, "L, W and # stand alone in this dialect")
+                .mend("write two expressions, with | between them"));
         }
         if !next_element(cursor, field)? {
             return Ok(());
@@ -207,7 +215,9 @@ pub(crate) fn next_element(cursor: &mut Cursor<'_>, field: &Field<'_>) -> Result
         'L' | 'W' | '#' => "L, W and # belong to single days and weekdays",
         '+' => "+ stands first in the weekday field",
         '/' => "steps follow * or a range",
+        '~' => "for a value that differs by schedule write H(10-20)",
+        '-' => "a range is two values with - between them, like 10-20",
         _ if found.is_ascii_alphabetic() => "names have three letters, like JAN or MON",
-        _ => "",
+        _ => "values are whole numbers, with commas between them",
     }))
 }

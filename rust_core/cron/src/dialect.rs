@@ -91,6 +91,10 @@ pub(crate) struct Reading {
     pub(crate) macros_any_case: bool,
     /// `@every_second` and `@every_minute`.
     pub(crate) macros_every: bool,
+    /// Names may be longer than three letters, weekdays may have two.
+    pub(crate) long_names: bool,
+    /// What follows `#` is a comment.
+    pub(crate) comments: bool,
     pub(crate) digits_max: usize,
 }
 
@@ -117,6 +121,8 @@ const OCPS: Reading = Reading {
     macros: true,
     macros_any_case: false,
     macros_every: false,
+    long_names: false,
+    comments: false,
     digits_max: 4,
 };
 
@@ -204,6 +210,8 @@ const TEMPORAL: Reading = Reading {
     specials: false,
     hashes: false,
     reboot: false,
+    long_names: true,
+    comments: true,
     ..OCPS
 };
 

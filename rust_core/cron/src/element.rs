@@ -6,6 +6,22 @@ use crate::pattern::{FIELD_YEAR_MAX, FIELD_YEAR_MIN};
 
 const MONTHS: [&[u8; 3]; 12] =
     [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
+const LONG_MONTHS: [&[u8]; 12] = [
+    b"january",
+    b"february",
+    b"march",
+    b"april",
+    b"may",
+    b"june",
+    b"july",
+    b"august",
+    b"september",
+    b"october",
+    b"november",
+    b"december",
+];
+const LONG_WEEKDAYS: [&[u8]; 7] =
+    [b"sunday", b"monday", b"tuesday", b"wednesday", b"thursday", b"friday", b"saturday"];
 const WEEKDAYS: [&[u8; 3]; 7] = [b"sun", b"mon", b"tue", b"wed", b"thu", b"fri", b"sat"];
 
 /// Which field.
@@ -226,8 +242,10 @@ fn check_order(field: &Field<'_>, start: usize, low: u32, high: u32) -> Result<(
     if low <= high || field.reading.wraps {
         return Ok(());
     }
-    let mend = if field.kind == Kind::Weekday && high == 0 {
+    let mend = if field.kind == Kind::Weekday && high == 0 && field.reading.seven {
         format!("write {low}-7: Sunday at the end of a range is 7")
+    } else if high == field.min {
+        format!("write {low}-{},{high}", field.star_max)
     } else if field.kind == Kind::Year {
         format!("write {high}-{low}")
     } else {
@@ -261,12 +279,33 @@ pub(crate) fn number(cursor: &mut Cursor<'_>, field: &Field<'_>) -> Result<Optio
     let mut number = 0u32;
     while cursor.peek().is_ascii_digit() {
         if cursor.at - start == field.reading.digits_max.max(4 * usize::from(field.kind == Kind::Year)) {
-            return Err(field.refuse(start, "a number with too many digits"));
+            return Err(field
+                .refuse(start, "a number with too many digits")
+                .mend("write it without zeros in front"));
         }
         number = number * 10 + u32::from(cursor.peek() - b'0');
         cursor.at += 1;
     }
     Ok((cursor.at > start).then_some(number))
+}
+
+/// What to write instead of a number that is out of bounds.
+fn bounds_mend(field: &Field<'_>, value: u32) -> String {
+    let near = match (field.kind, value) {
+        (Kind::Second | Kind::Minute, 60) | (Kind::Hour, 24) => "write 0",
+        (Kind::Weekday, 0) => "this dialect counts Sunday as 1",
+        (Kind::Weekday, 7) => "Sunday is 0 here",
+        (Kind::Weekday, 1970..) => "a year is the last of seven fields, seconds are the first: 0 in front",
+        (Kind::Weekday, _) if field.reading.sunday == 0 => "Sunday is 0, Saturday is 6",
+        (Kind::Weekday, _) => "Sunday is 1, Saturday is 7",
+        (Kind::Day, 0) => "days of a month begin with 1",
+        (Kind::Day, _) if field.reading.specials => "for the last day of each month write L",
+        (Kind::Month, 0) => "January is 1",
+        (Kind::Hour, 25..) => "are the first fields swapped? the minute comes before the hour",
+        _ if value > field.max => return format!("write {} for the highest", field.max),
+        _ => return format!("write {} for the lowest", field.min),
+    };
+    near.to_owned()
 }
 
 /// A number or a name, inside the field's bounds.
@@ -278,13 +317,7 @@ pub(crate) fn value(cursor: &mut Cursor<'_>, field: &Field<'_>) -> Result<u32, P
         }
         let mut refusal =
             field.refuse(start, format!("{value} is not between {} and {}", field.min, field.max));
-        let near = match (field.kind, value) {
-            (Kind::Second | Kind::Minute, 60) | (Kind::Hour, 24) => "write 0",
-            (Kind::Weekday, 0) => "this dialect counts Sunday as 1",
-            (Kind::Weekday, 7) => "Sunday is 0 here",
-            _ => "",
-        };
-        refusal.mend = near.to_owned();
+        refusal.mend = bounds_mend(field, value);
         return Err(refusal);
     }
     let letters = cursor.text[start..cursor.end].iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
@@ -293,6 +326,12 @@ pub(crate) fn value(cursor: &mut Cursor<'_>, field: &Field<'_>) -> Result<u32, P
         Kind::Weekday => (&WEEKDAYS, field.reading.sunday),
         _ => (&[], 0),
     };
+    if field.reading.long_names {
+        if let Some(value) = long_name(field.kind, &cursor.text[start..start + letters]) {
+            cursor.at += letters;
+            return Ok(value);
+        }
+    }
     // "MONL" is Monday, then L.
     if letters >= 3 {
         let word = &cursor.text[start..start + 3];
@@ -304,6 +343,18 @@ pub(crate) fn value(cursor: &mut Cursor<'_>, field: &Field<'_>) -> Result<u32, P
         }
     }
     Err(not_a_value(cursor, field, start, letters, names.0))
+}
+
+/// A beginning of a name, three letters of a month or two of a weekday at least: `Sept`, `Tu`, `THURSDAY`.
+fn long_name(kind: Kind, word: &[u8]) -> Option<u32> {
+    let (names, first, shortest): (&[&[u8]], u32, usize) = match kind {
+        Kind::Month => (&LONG_MONTHS, 1, 3),
+        Kind::Weekday => (&LONG_WEEKDAYS, 0, 2),
+        _ => return None,
+    };
+    let begins = |name: &&[u8]| name.len() >= word.len() && name[..word.len()].eq_ignore_ascii_case(word);
+    let found = names.iter().position(begins).filter(|_| word.len() >= shortest)?;
+    Some(found as u32 + first)
 }
 
 fn not_a_value(
@@ -325,7 +376,9 @@ fn not_a_value(
             b'/' => "write */n",
             b'-' => "a range needs both ends",
             b'L' | b'l' | b'W' | b'w' | b'#' => "L, W and # belong to days and weekdays",
-            _ => "",
+            b'+' if field.reading.plus => "+ stands before the weekday: +MON",
+            _ if found == "nothing" => "between commas, and on both sides of -, stands a value",
+            _ => "write a number, or * for all",
         };
         return refusal.mend(mend);
     }
@@ -341,6 +394,9 @@ fn not_a_value(
         .max_by_key(|(same, _)| *same);
     match near {
         Some((_, name)) => refusal.mend(format!("write {name}")),
+        None if field.kind == Kind::Weekday && field.reading.specials && word.eq_ignore_ascii_case(b"l") => {
+            refusal.mend("which weekday? 5L is the last Friday of the month, 6 is every Saturday")
+        }
         None if word == b"l" || word == b"w" => refusal.mend("write it as a capital letter"),
         None if names.is_empty() => refusal.mend("this field takes numbers"),
         None => refusal.mend("names have three letters, like JAN or MON"),
@@ -360,7 +416,7 @@ fn hashed(cursor: &mut Cursor<'_>, field: &Field<'_>) -> Result<Range, ParseErro
         }
         let high = value(cursor, field)?;
         if low > high {
-            return Err(field.refuse(start, "the range goes backwards"));
+            return Err(field.refuse(start, "the range goes backwards").mend("write the lower value first"));
         }
         if !cursor.take(b')') {
             return Err(field.refuse(cursor.at, "the parenthesis is not closed").mend("write H(0-29)"));

@@ -8,6 +8,7 @@ const DAY_MS: i64 = DAY_S * 1_000;
 pub const LENGTH_MIN_MS: i64 = 1;
 /// The longest length: a hundred years.
 pub const LENGTH_MAX_MS: i64 = 36_525 * DAY_MS;
+const DECIMALS_MAX: usize = 6;
 
 /// From where the lengths are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,8 @@ pub(crate) fn read(text: &str, at: usize) -> Result<Every, ParseError> {
     };
     let length_ms = duration_ms(length, at)?;
     if !(LENGTH_MIN_MS..=LENGTH_MAX_MS).contains(&length_ms) {
-        return Err(ParseError::new("expression", at, "the length is 1 ms to 100 years"));
+        return Err(ParseError::new("expression", at, "the length is 1 ms to 100 years")
+            .mend("for once only use at or after"));
     }
     let rest = rest.trim_matches([' ', '\t']);
     let base = match (phase, rest.strip_prefix("from ")) {
@@ -71,6 +73,16 @@ fn duration_ms(text: &str, at: usize) -> Result<i64, ParseError> {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let number: i64 = rest[..digits].parse().map_err(|_| refuse("a number is wanted"))?;
         rest = &rest[digits..];
+        // `1.5h`: the tenths and so on, of the unit that follows.
+        let tail = rest.strip_prefix('.').map_or("", |tail| {
+            &tail[..tail.len() - tail.trim_start_matches(|c: char| c.is_ascii_digit()).len()]
+        });
+        if rest.starts_with('.') {
+            if tail.is_empty() || tail.len() > DECIMALS_MAX {
+                return Err(refuse("one to six digits follow the point"));
+            }
+            rest = &rest[1 + tail.len()..];
+        }
         let letters = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
         let unit_ms = match &rest[..letters] {
             "ms" => 1,
@@ -82,7 +94,12 @@ fn duration_ms(text: &str, at: usize) -> Result<i64, ParseError> {
             _ => return Err(refuse("a unit is wanted")),
         };
         rest = &rest[letters..];
-        let part = number.checked_mul(unit_ms).and_then(|part| total_ms.checked_add(part));
+        let scale = 10i64.pow(tail.len() as u32);
+        let tenths = tail.parse().unwrap_or(0i64) * unit_ms;
+        if tenths % scale != 0 {
+            return Err(refuse("it is no whole number of milliseconds"));
+        }
+        let part = number.checked_mul(unit_ms).and_then(|part| total_ms.checked_add(part + tenths / scale));
         total_ms = part.filter(|total| *total <= LENGTH_MAX_MS).ok_or_else(|| refuse("it is too long"))?;
     }
     Ok(total_ms)

@@ -17,7 +17,8 @@ const FIELDS_MAX: usize = 7;
 pub fn parse(text: &str, dialect: Dialect, fields: Option<usize>, seed: u64) -> Result<Pattern, ParseError> {
     let bytes = text.as_bytes();
     if bytes.len() > TEXT_BYTES_MAX {
-        return Err(ParseError::new("expression", 0, format!("longer than {TEXT_BYTES_MAX} bytes")));
+        return Err(ParseError::new("expression", 0, format!("longer than {TEXT_BYTES_MAX} bytes"))
+            .mend("register several schedules"));
     }
     let reading = dialect.reading();
     let mut places = [(0, 0); FIELDS_MAX + 1];
@@ -94,7 +95,10 @@ fn check_count(
     Err(match count {
         1..=4 => refusal.mend("minute, hour, day, month and weekday are needed"),
         5 => refusal.mend("this dialect begins with seconds: write 0 in front"),
-        _ => refusal,
+        6 => refusal
+            .mend("this dialect has no seconds: leave the first field out, or write DIALECT=ocps in front"),
+        7 => refusal.mend("this dialect has no year: leave it out, or write DIALECT=ocps in front"),
+        _ => refusal.mend("second, minute, hour, day, month, weekday and year are all there are"),
     })
 }
 
@@ -257,7 +261,11 @@ fn named(
         _ => {
             let refusal =
                 ParseError::new("expression", start, format!("{word:?} is not a name that is read"));
-            Err(refusal.mend(if reading.macros { nearest_macro(word) } else { String::new() }))
+            Err(refusal.mend(if reading.macros {
+                nearest_macro(word)
+            } else {
+                "this dialect has no names: write fields".to_owned()
+            }))
         }
     }
 }
@@ -265,6 +273,9 @@ fn named(
 fn nearest_macro(word: &str) -> String {
     let lower = word.to_ascii_lowercase();
     let shared = |name: &str| name.bytes().zip(lower.bytes()).take_while(|(a, b)| a == b).count();
+    if lower.starts_with("@every") {
+        return "write @every 90s".to_owned();
+    }
     let best = MACROS[..7].iter().map(|(name, _)| (shared(name), *name)).max_by_key(|(same, _)| *same);
     match best {
         Some((same, name)) if same >= 2 => format!("write {name}"),

@@ -70,8 +70,13 @@ pub fn compile(
     rule: Option<DayRule>,
 ) -> Result<Schedule, ParseError> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(ParseError::new("expression", 0, format!("longer than {TEXT_BYTES_MAX} bytes")));
+        return Err(ParseError::new("expression", 0, format!("longer than {TEXT_BYTES_MAX} bytes"))
+            .mend("register several schedules"));
     }
+    let text = match options.dialect.reading().comments {
+        true => text.split('#').next().unwrap_or(""),
+        false => text,
+    };
     if rule.is_none() && !text.bytes().any(|byte| matches!(byte, b'|' | b'!')) {
         let first = term(text, 0, options)?;
         return Ok(Schedule { first, policy: options.policy, rare: None, zone });
@@ -83,7 +88,8 @@ pub fn compile(
     for part in text.split_inclusive(['|', '!']) {
         let body = part.trim_end_matches(['|', '!']);
         if terms.len() >= TERMS_MAX || exclusions.len() >= TERMS_MAX {
-            return Err(ParseError::new("expression", at, format!("more than {TERMS_MAX} expressions")));
+            return Err(ParseError::new("expression", at, format!("more than {TERMS_MAX} expressions"))
+                .mend("register several schedules"));
         }
         if excluded {
             exclusions.push(exclusion(body, at, options)?);
@@ -95,7 +101,8 @@ pub fn compile(
         at += part.len();
     }
     if text.ends_with(['|', '!']) {
-        return Err(ParseError::new("expression", text.len() - 1, "an expression must follow"));
+        return Err(ParseError::new("expression", text.len() - 1, "an expression must follow")
+            .mend("write one, or leave the sign out"));
     }
     let first = terms.remove(0);
     let rare = Rare { terms, exclusions, rule };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cuptime_cron::dialect::DIALECTS;
 use cuptime_cron::dst::POLICIES;
-use cuptime_cron::{compile, DstPolicy, Firing, Options, Schedule, Zone};
+use cuptime_cron::{compile, Dialect, DstPolicy, Firing, Options, Schedule, Zone};
 use proptest::prelude::*;
 
 const YEAR_S: i64 = 31_556_952;
@@ -175,7 +175,97 @@ fn a_refusal_says_where_and_how_to_mend_it() {
     assert_eq!(refused("0 24 * * *"), ("hour", 2, "write 0".to_owned()));
     assert_eq!(refused("0 9 * JAM *").2, "write JAN");
     assert_eq!(refused("０ 9 * * *"), ("expression", 0, "write \"0 9 * * *\"".to_owned()));
-    assert_eq!(refused("0 9 * * * | 0 60 * * *"), ("hour", 14, String::new()));
+    assert_eq!(
+        refused("0 9 * * * | 0 60 * * *"),
+        ("hour", 14, "are the first fields swapped? the minute comes before the hour".to_owned())
+    );
+    assert_eq!(refused("61 * * * *").2, "write 59 for the highest");
+    assert_eq!(refused("0 9 32 * *").2, "for the last day of each month write L");
+    assert_eq!(refused("0 9 * 13 *").2, "write 12 for the highest");
+    assert_eq!(refused("0 9 * * 8").2, "Sunday is 0, Saturday is 6");
+    assert_eq!(
+        refused("0 9 1 * * 2027").2,
+        "a year is the last of seven fields, seconds are the first: 0 in front"
+    );
+    assert_eq!(
+        refused("0 9 * * L").2,
+        "which weekday? 5L is the last Friday of the month, 6 is every Saturday"
+    );
+    assert_eq!(refused("1,,2 * * * *").2, "between commas, and on both sides of -, stands a value");
+    assert_eq!(refused("@every").2, "write @every 90s");
+}
+
+/// Whatever is refused says how to mend it, under each dialect.
+#[test]
+fn no_refusal_is_without_a_mend() {
+    let parts = [
+        "61",
+        "x",
+        "1-",
+        "-1",
+        "1.5",
+        "*/0",
+        "*/",
+        "1,,2",
+        "5-1",
+        "L-40",
+        "99W",
+        "1#9",
+        "H(",
+        "?",
+        "+",
+        "",
+        "@x",
+        "@every 5x",
+    ];
+    for (_, dialect) in DIALECTS {
+        for place in 0..7 {
+            for part in parts {
+                let mut fields = ["1"; 7];
+                fields[place] = part;
+                for count in 1..=7 {
+                    let text = fields[..count].join(" ");
+                    let options = Options { dialect, ..Options::default() };
+                    if let Err(refusal) = compile(&text, options, Arc::new(Zone::utc()), None) {
+                        assert!(!refusal.mend.is_empty(), "{dialect:?} {text:?}: {refusal:?}");
+                        assert!(refusal.position <= text.len());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn temporal_reads_long_names_and_comments() {
+    let read = |text: &str, dialect| {
+        let options = Options { dialect, ..Options::default() };
+        compile(text, options, Arc::new(Zone::utc()), None)
+            .map(|schedule| schedule.next(0, 1_795_392_000_000))
+    };
+    let short = read("0 12 * SEP MON-FRI", Dialect::Temporal).unwrap();
+    for text in ["0 12 * Sept monday-Fr", "0 12 * september MO-friday # noon | and ! more"] {
+        assert_eq!(read(text, Dialect::Temporal).unwrap(), short, "{text}");
+        assert!(read(text, Dialect::Ocps).is_err(), "{text}");
+    }
+    for text in ["0 12 * se MON", "0 12 * * m", "0 12 * septembers MON"] {
+        assert!(read(text, Dialect::Temporal).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn lengths_may_have_tenths() {
+    let length = |text: &str| {
+        let schedule = compile(text, Options::default(), Arc::new(Zone::utc()), None);
+        schedule.map(|schedule| schedule.next(0, 0))
+    };
+    assert_eq!(length("@every 1.5h").unwrap(), Firing::At(5_400_000));
+    assert_eq!(length("@every 1h0.25s").unwrap(), Firing::At(3_600_250));
+    for text in
+        ["@every 1.h", "@every .5h", "@every 1.0001s", "@every 1.5ms", "@every 1.0000000h", "@every 1.5"]
+    {
+        assert!(length(text).is_err(), "{text}");
+    }
 }
 
 #[test]
