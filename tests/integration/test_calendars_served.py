@@ -122,3 +122,24 @@ async def test_years_without_data_are_refused_held_or_plain_weeks(served: Served
     plain = await register(door, "plain", f"UNKNOWN_YEAR=weekday_fallback {cron}")
     assert plain.next_time_ms > held.next_time_ms
     assert f"no data for {beyond}: plain weeks are taken" in served.log.read_text()
+
+
+async def test_a_preview_says_at_which_year_it_ends(served: ServedProcess) -> None:
+    began = datetime(this_year(), 1, 1, tzinfo=UTC)
+    after_ms = int(began.timestamp()) * 1_000 - 1
+    monthly = {"cron": "DAYS=workday CALENDAR=shop-8 0 9 10-20 * *"}
+    async with Door(served.address) as door:
+
+        async def preview(count: int, **timing: Any) -> Any:
+            more = {"timing": timing, "count": count, "after_time_ms": after_ms}
+            return await door.call("ScheduleService/PreviewSchedule", **more)
+
+        whole = await preview(1_000, **monthly)
+        assert 0 < len(whole.fire_times_ms) < 1_000
+        assert whole.calendar_unknown_year == this_year() + 1
+        known = await preview(len(whole.fire_times_ms), **monthly)
+        assert known.calendar_unknown_year == 0, "nothing that was asked for is unknown"
+        ended = await preview(50, at_time_ms=after_ms + 86_400_000 * 400)
+        assert (len(ended.fire_times_ms), ended.calendar_unknown_year) == (1, 0)
+        plain = await preview(50, cron="UNKNOWN_YEAR=weekday_fallback " + monthly["cron"])
+        assert (len(plain.fire_times_ms), plain.calendar_unknown_year) == (50, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -41,9 +42,9 @@ from cuptime.domain.values import (
 )
 from cuptime.groups.life import check_group as check_new_group
 from cuptime.schedules.answers import Backfill
-from cuptime.schedules.marks import MarkedOf
+from cuptime.schedules.marks import MarkedOf, UnknownYearOf
 from cuptime.schedules.policies import check_label
-from cuptime.schedules.registry import NOTE_CHARS_MAX, NewSchedule, Registry, ScheduleChange
+from cuptime.schedules.registry import NOTE_CHARS_MAX, PREVIEW_DEFAULT, NewSchedule, Registry, ScheduleChange
 from cuptime.schedules.spoken import cron_of, told
 from cuptime.schedules.targets import Firing
 from cuptime.schedules.zone_files import zone_version
@@ -277,9 +278,11 @@ class ScheduleEndpoints:
         known_group: KnownGroup,
         folder: ScheduleFolder | None,
         marked_of: MarkedOf,
+        unknown_year_of: UnknownYearOf,
     ) -> None:
         self._registry = registry
         self._marked_of = marked_of
+        self._unknown_year_of = unknown_year_of
         self._folder = folder
         self._clock = clock
         self._known_group = known_group
@@ -454,7 +457,14 @@ class ScheduleEndpoints:
             text_zh=said.chinese,
             text_en=said.english,
             zone_data_version=zone_version(),
+            calendar_unknown_year=self._unknown_year(timing, times, request),
         )
+
+    def _unknown_year(self, timing: Timing, times: Sequence[int], request: pb.PreviewScheduleRequest) -> int:
+        if len(times) >= (request.count or PREVIEW_DEFAULT):
+            return 0
+        after_ms = times[-1] if times else request.after_time_ms or self._clock.now_ms()
+        return self._unknown_year_of(timing, after_ms)
 
 
 def group_of(opened: OpenGroup) -> groups_pb.Group:

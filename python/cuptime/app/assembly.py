@@ -64,7 +64,7 @@ from cuptime.rules.book import RuleBook
 from cuptime.schedules.calendars import Calendars
 from cuptime.schedules.desk import Desk
 from cuptime.schedules.engine import CoreCronEngine
-from cuptime.schedules.marks import MarkedOf
+from cuptime.schedules.marks import MarkedOf, UnknownYearOf
 from cuptime.schedules.planner import Planner
 from cuptime.schedules.registry import Registry
 from cuptime.storage.sqlite.storage import SqliteStorage
@@ -118,6 +118,7 @@ class _Schedules(Struct, frozen=True):
     registry: Registry
     folder: ScheduleFolder | None
     marked: MarkedOf
+    unknown_year: UnknownYearOf
 
 
 class _Rooms(Struct, frozen=True):
@@ -322,7 +323,7 @@ class Node:
             entries = Entries(self._clock, _known_group(base.storage))
             folder = ScheduleFolder(registry, entries, self._settings.schedules, self._clock)
         self._metrics.depth("schedule_folder_faults", lambda: len(folder.status.faults) if folder else 0)
-        return _Schedules(desk, planner, registry, folder, engine.marked)
+        return _Schedules(desk, planner, registry, folder, engine.marked, engine.unknown_year)
 
     # --- start ----------------------------------------------------------------------------------------------------
     async def _recover(self, rooms: _Rooms, stack: AsyncExitStack) -> None:
@@ -393,7 +394,12 @@ class Node:
         line, feed = dispatch.line, dispatch.line.feed
         schedule_ids = ScheduleIds(storage.schedule_by_seq)
         schedule_endpoints = ScheduleEndpoints(
-            schedules.registry, self._clock, _known_group(storage), schedules.folder, schedules.marked
+            schedules.registry,
+            self._clock,
+            _known_group(storage),
+            schedules.folder,
+            schedules.marked,
+            schedules.unknown_year,
         )
         endpoints = {
             "GroupService": GroupEndpoints(groups.room, groups.intake, groups.cancellations),

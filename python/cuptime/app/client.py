@@ -201,3 +201,8 @@ def show_preview(address: str, zone: str, **fields: Any) -> None:
         marks = [_MARKS[mark] for mark in firing.marks if mark in _MARKS]
         zoned = [] if zone == "UTC" else [local]
         print("   ".join([_instant(firing.fire_time_ms), *zoned, *marks]))
+    if answer.calendar_unknown_year:
+        year = answer.calendar_unknown_year
+        print(
+            f"the calendar has no data for {year}: what comes then is not known {year}年尚无日历数据，之后的触发未知"
+        )

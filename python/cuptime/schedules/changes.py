@@ -179,7 +179,10 @@ class Changes:
             return Change(before, [])
         carried: list[Task] = []
         goes_on = before.state is changed.state is ScheduleState.ACTIVE
-        if goes_on or (before.policy.max_runs and before.state is ScheduleState.ACTIVE):
+        # What a pause cancels is given back too: `max_runs` may be set later.
+        if before.state is ScheduleState.ACTIVE and (
+            before.policy.max_runs or changed.state is not ScheduleState.UNREGISTERED
+        ):
             # While a running schedule changes, none of its firings may slip between reading and committing.
             held.append(before.schedule_seq)
             await self._desk.line.hold(before.schedule_seq)

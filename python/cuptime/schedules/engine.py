@@ -73,6 +73,18 @@ class CoreCronEngine:
             self._note_held(timing, unknown_year)
         return times
 
+    def unknown_year(self, timing: Timing, after_ms: int) -> int:
+        """The year without calendar data that a timing meets after this instant, before it fires; 0 when it meets
+        none."""
+        if timing.kind is not TimingKind.CRON:
+            return 0
+        after_ms = max(after_ms, timing.start_ms - 1, 0)
+        last_ms = timing.end_ms or INSTANT_MAX_MS
+        if after_ms >= last_ms:
+            return 0
+        times, unknown_year = self._compiled(timing).firings(after_ms, last_ms, 1, after_ms)
+        return 0 if times or unknown_year is None else int(unknown_year)
+
     def next(self, timing: Timing, anchor_ms: int, after_ms: int) -> int:
         """The first nominal time after `after_ms`, 0 when there is none before 2100."""
         if timing.kind is not TimingKind.CRON:

@@ -48,6 +48,8 @@ class Marked(Struct, frozen=True):
     marks: tuple[Mark, ...]
 
 
+UnknownYearOf = Callable[[Timing, int], int]
+"""At which year firings after an instant stop being known: :meth:`CoreCronEngine.unknown_year` of the engine."""
 MarkedOf = Callable[[Timing, Sequence[int], str], list[Marked]]
 """Of these firings of a timing, by the calendar of a name: :meth:`cuptime.schedules.engine.CoreCronEngine.marked`."""
 

@@ -49,6 +49,18 @@ async def test_runs_that_a_change_cancelled_do_not_count(rig: ScheduleRig, end: 
     assert minutes(rig) == [1, 2, 3, 4, 5, 6, 7]
 
 
+async def test_runs_before_a_limit_was_set_count_only_if_they_were(rig: ScheduleRig) -> None:
+    """A pause cancelled the window of a schedule that had no limit yet: those runs never were."""
+    await register(rig, every(MINUTE), SchedulePolicy())
+    await rig.pass_ms(2 * MINUTE)
+    paused = await rig.registry.pause("s")
+    assert paused.run_count == 2
+    await rig.registry.resume("s")
+    await rig.registry.update("s", ScheduleChange(policy=SchedulePolicy(max_runs=7)))
+    await rig.pass_ms(20 * MINUTE)
+    assert minutes(rig) == [1, 2, 3, 4, 5, 6, 7]
+
+
 async def test_a_new_timing_counts_its_runs_anew(rig: ScheduleRig) -> None:
     await register(rig, every(MINUTE), SchedulePolicy(max_runs=2))
     await rig.pass_ms(5 * MINUTE)
