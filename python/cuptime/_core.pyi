@@ -559,7 +559,8 @@ def cel_eval(
     """One CEL expression by itself, for conformance suites.
 
     `env` declares variables (a type, or `{"overloads": [...]}`), `bindings` gives values. Types: `INT64`,
-    `{"list": T}`, `{"map": [K, V]}`, `{"param": name}`, `{"abstract": name, "of": [T]}`; values: `{kind: plain}`.
+    `{"list": T}`, `{"map": [K, V]}`, `{"wrapper": T}`, `{"type": T}`, `{"message": name}` of a well-known one,
+    `{"param": name}`, `{"abstract": name, "of": [T]}`; values: `{kind: plain}`.
     Returns ("value", value), ("error", kind of fault), ("diagnostics", [as of `RuleCompileError`]) or, with `evaluate`
     false, ("type", text). In a returned value numbers are numbers and bytes are bytes.
     """

@@ -38,8 +38,13 @@ _TYPE_NAMES = {
     "BYTES": "bytes",
     "DYN": "dyn",
     "NULL": "null",
+    "TYPE": "type",
+    "ANY": "dyn",
     "TIMESTAMP": "timestamp",
     "DURATION": "duration",
+    "google.protobuf.Any": "dyn",
+    "google.protobuf.Timestamp": "timestamp",
+    "google.protobuf.Duration": "duration",
 }
 
 
@@ -96,6 +101,13 @@ def type_text(form: Any) -> str:
     if "map" in form:
         key, value = form["map"]
         return f"map({type_text(key)}, {type_text(value)})"
+    if "wrapper" in form:
+        return f"{type_text(form['wrapper'])}?"
+    if "type" in form:
+        return "type"
+    for key in ("primitive", "well_known", "message", "message_type"):
+        if key in form:
+            return type_text(form[key])
     if "abstract" in form:
         inner = ", ".join(type_text(part) for part in form.get("of", []))
         return f"{form['abstract']}({inner})" if inner else str(form["abstract"])

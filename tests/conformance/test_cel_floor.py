@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,34 @@ def test_the_runner_itself_tells_right_from_wrong() -> None:
     assert not same_value({"double": 0.0}, {"double": "-0.0"})
     assert same_value({"double": float("nan")}, {"double": "nan"})
     assert type_text({"map": ["STRING", {"list": "DYN"}]}) == "map(string, list(dyn))"
+
+
+@pytest.mark.parametrize(
+    ("expr", "declared", "bound", "expect"),
+    [
+        ("x.getMilliseconds()", "DURATION", {"duration": ["123", "321456789"]}, {"value": {"int": "123321"}}),
+        ("-1 < x.getSeconds()", "DURATION", {"duration": [1, -500_000_000]}, {"value": {"bool": True}}),
+        ("x.getHours('+02:00')", "TIMESTAMP", {"timestamp": [3_600, 0]}, {"value": {"int": "3"}}),
+        (
+            "x",
+            {"message": "google.protobuf.Timestamp"},
+            {"timestamp": ["7", 5]},
+            {"value": {"timestamp": [7, 5]}},
+        ),
+        (
+            "x",
+            {"wrapper": "INT64"},
+            {"null": None},
+            {"deduced_type": {"wrapper": "INT64"}, "value": {"null": None}},
+        ),
+        ("x == int", {"type": "INT64"}, {"type": "int"}, {"value": {"bool": True}}),
+        ("x.a[0]", {"message": "google.protobuf.Struct"}, {"map": []}, {"error": ["no such key"]}),
+        ("x + 1", {"well_known": "DURATION"}, {"duration": ["1", "0"]}, {"error": ["no overload"]}),
+    ],
+)
+def test_every_form_of_types_and_values_is_read(expr: str, declared: Any, bound: Any, expect: Any) -> None:
+    case = {"id": "own/1", "file": "own", "expr": expr, "env": {"x": declared}, "bindings": {"x": bound}}
+    assert run_case(case | {"expect": expect}).verdict == "passed"
 
 
 def test_the_runner_names_every_failure_and_ends_with_the_count(

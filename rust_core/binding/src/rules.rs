@@ -3,6 +3,7 @@
 //! Orders on the hot path never come through here: sibling modules take [`RuleSet::inner`] and fill columns
 //! from the bytes of a request. What stands here serves loading, tests, previews and the command line.
 
+mod language;
 mod packed;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,7 +13,7 @@ use cuptime_rules as core;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyList};
 
 use self::packed::{Packed, View};
 
@@ -31,7 +32,7 @@ pub fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("RuleCompileError", error)?;
     m.add_class::<RuleSet>()?;
     m.add_function(wrap_pyfunction!(canonical_condition, m)?)?;
-    m.add_function(wrap_pyfunction!(cel_eval, m)?)
+    language::register(m)
 }
 
 /// (code, rule index or -1, byte offset, line, column, message, hint)
@@ -389,205 +390,4 @@ fn verdict_tuple(verdict: core::Verdict, id: &impl Fn(core::RuleIndex) -> String
 #[pyfunction]
 fn canonical_condition(text: &str) -> Option<String> {
     core::canonical(text, &core::Limits::default())
-}
-
-// ---- the language by itself, for conformance suites ---------------------------------------------------------------
-
-/// Compiles and evaluates one expression; see `_core.pyi` for the forms of types and values.
-#[pyfunction]
-#[pyo3(signature = (expr, env, bindings, container, check, evaluate, macros = true))]
-#[allow(clippy::too_many_arguments)] // The suites' cases have as many fields.
-fn cel_eval<'py>(
-    py: Python<'py>,
-    expr: &str,
-    env: &Bound<'py, PyDict>,
-    bindings: &Bound<'py, PyDict>,
-    container: &str,
-    check: bool,
-    evaluate: bool,
-    macros: bool,
-) -> PyResult<(&'static str, Py<PyAny>)> {
-    let limits = core::Limits::default();
-    let Environment { names, declarations } = environment(env, bindings, check)?;
-    let schema = core::Schema::new(names);
-    let options = core::Options { container, check, declarations: &declarations };
-    let compiled = core::parse_as(expr, macros, &limits)
-        .and_then(|tree| core::compile(&tree, expr, &schema, &options, &limits));
-    let program = match compiled {
-        Ok(program) => program,
-        Err(diagnostics) => {
-            let tuples: Vec<DiagnosticTuple> = diagnostics.into_iter().map(diagnostic_tuple).collect();
-            return Ok(("diagnostics", tuples.into_pyobject(py)?.into_any().unbind()));
-        }
-    };
-    if !evaluate {
-        return Ok(("type", program.ty.to_string().into_pyobject(py)?.into_any().unbind()));
-    }
-    let mut values = Vec::with_capacity(schema.len());
-    for (name, _) in schema.iter() {
-        values.push(bindings.get_item(name)?.map(|v| value_of(&v)).transpose()?);
-    }
-    match program.value(core::Facts::Values(&values), &limits) {
-        Ok(value) => Ok(("value", form_of(py, &value)?)),
-        Err(fault) => Ok(("error", fault.kind.as_str().into_pyobject(py)?.into_any().unbind())),
-    }
-}
-
-struct Environment {
-    names: Vec<(String, core::Type)>,
-    declarations: Vec<core::Declaration>,
-}
-
-fn environment(env: &Bound<'_, PyDict>, bindings: &Bound<'_, PyDict>, check: bool) -> PyResult<Environment> {
-    let (mut names, mut declarations) = (Vec::new(), Vec::new());
-    for (name, ty) in env {
-        let name: String = name.extract()?;
-        let overloads = ty.cast::<PyDict>().ok().map(|d| d.get_item("overloads")).transpose()?.flatten();
-        let Some(overloads) = overloads else {
-            names.push((name, type_of(&ty, &mut Vec::new())?));
-            continue;
-        };
-        for overload in overloads.try_iter()? {
-            let overload = overload?;
-            let mut params = Vec::new();
-            let mut types = Vec::new();
-            for param in overload.get_item("params")?.try_iter()? {
-                types.push(type_of(&param?, &mut params)?);
-            }
-            declarations.push(core::Declaration {
-                name: name.clone(),
-                member: overload.get_item("member")?.extract()?,
-                params: types,
-                result: type_of(&overload.get_item("result")?, &mut params)?,
-            });
-        }
-    }
-    if !check {
-        // Without checking, a value may be bound to a name nobody declared.
-        for (name, _) in bindings {
-            let name: String = name.extract()?;
-            if !names.iter().any(|(n, _)| *n == name) {
-                names.push((name, core::Type::Dyn));
-            }
-        }
-    }
-    Ok(Environment { names, declarations })
-}
-
-/// A type in the suites' form; `params` numbers the type parameters met so far.
-fn type_of(form: &Bound<'_, PyAny>, params: &mut Vec<String>) -> PyResult<core::Type> {
-    if let Ok(name) = form.extract::<String>() {
-        return Ok(match name.as_str() {
-            "DYN" => core::Type::Dyn,
-            "NULL" => core::Type::Null,
-            "BOOL" => core::Type::Bool,
-            "INT64" => core::Type::Int,
-            "UINT64" => core::Type::Uint,
-            "DOUBLE" => core::Type::Double,
-            "STRING" => core::Type::String,
-            "BYTES" => core::Type::Bytes,
-            "TIMESTAMP" => core::Type::Timestamp,
-            "DURATION" => core::Type::Duration,
-            other => return Err(PyValueError::new_err(format!("no type form {other:?}"))),
-        });
-    }
-    let form = form.cast::<PyDict>()?;
-    if let Some(element) = form.get_item("list")? {
-        return Ok(core::Type::list(type_of(&element, params)?));
-    }
-    if let Some(pair) = form.get_item("map")? {
-        return Ok(core::Type::map(
-            type_of(&pair.get_item(0)?, params)?,
-            type_of(&pair.get_item(1)?, params)?,
-        ));
-    }
-    if let Some(name) = form.get_item("param")? {
-        let name: String = name.extract()?;
-        let number = params.iter().position(|p| *p == name).unwrap_or_else(|| {
-            params.push(name);
-            params.len() - 1
-        });
-        return Ok(core::Type::Var(number as u32));
-    }
-    if let Some(name) = form.get_item("abstract")? {
-        let mut of = Vec::new();
-        if let Some(list) = form.get_item("of")? {
-            for ty in list.try_iter()? {
-                of.push(type_of(&ty?, params)?);
-            }
-        }
-        return Ok(core::Type::Opaque(name.extract()?, of));
-    }
-    Err(PyValueError::new_err("no such type form"))
-}
-
-/// A value in the suites' form, `{kind: plain}`.
-fn value_of(form: &Bound<'_, PyAny>) -> PyResult<core::Value> {
-    let form = form.cast::<PyDict>()?;
-    let Some((kind, plain)) = form.iter().next() else {
-        return Err(PyValueError::new_err("an empty value form"));
-    };
-    let bad = || PyValueError::new_err("a value form that does not read");
-    Ok(match kind.extract::<String>()?.as_str() {
-        "null" => core::Value::Null,
-        "bool" => core::Value::Bool(plain.extract()?),
-        "int" => core::Value::Int(plain.extract::<String>()?.parse().map_err(|_| bad())?),
-        "uint" => core::Value::Uint(plain.extract::<String>()?.parse().map_err(|_| bad())?),
-        "double" => core::Value::Double(plain.extract::<String>()?.parse().map_err(|_| bad())?),
-        "string" => core::Value::str(&plain.extract::<String>()?),
-        "bytes" => {
-            let hex: String = plain.extract()?;
-            let bytes: Option<Vec<u8>> =
-                (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(hex.get(i..i + 2)?, 16).ok()).collect();
-            core::Value::Bytes(bytes.ok_or_else(bad)?.into())
-        }
-        "list" => {
-            let elements: PyResult<Vec<core::Value>> = plain.try_iter()?.map(|e| value_of(&e?)).collect();
-            core::Value::List(elements?.into())
-        }
-        "map" => {
-            let mut map = core::Map::new();
-            for pair in plain.try_iter()? {
-                let pair = pair?;
-                map.insert(value_of(&pair.get_item(0)?)?, value_of(&pair.get_item(1)?)?)
-                    .map_err(|_| bad())?;
-            }
-            core::Value::Map(Arc::new(map))
-        }
-        "type" => core::Value::Type(plain.extract::<String>()?.into()),
-        _ => return Err(bad()),
-    })
-}
-
-fn form_of(py: Python<'_>, value: &core::Value) -> PyResult<Py<PyAny>> {
-    let form = PyDict::new(py);
-    match value {
-        core::Value::Null => form.set_item("null", py.None())?,
-        core::Value::Bool(v) => form.set_item("bool", v)?,
-        core::Value::Int(v) => form.set_item("int", PyInt::new(py, *v))?,
-        core::Value::Uint(v) => form.set_item("uint", PyInt::new(py, *v))?,
-        core::Value::Double(v) => form.set_item("double", PyFloat::new(py, *v))?,
-        core::Value::Str(v) => form.set_item("string", PyString::new(py, v))?,
-        core::Value::Bytes(v) => form.set_item("bytes", PyBytes::new(py, v))?,
-        core::Value::List(v) => {
-            let elements: PyResult<Vec<Py<PyAny>>> = v.iter().map(|e| form_of(py, e)).collect();
-            form.set_item("list", elements?)?;
-        }
-        core::Value::Map(v) => {
-            let entries: PyResult<Vec<(Py<PyAny>, Py<PyAny>)>> =
-                v.entries().iter().map(|(k, v)| Ok((form_of(py, k)?, form_of(py, v)?))).collect();
-            form.set_item("map", entries?)?;
-        }
-        core::Value::Type(v) => form.set_item("type", PyString::new(py, v))?,
-        core::Value::Optional(v) => {
-            let inner = v.as_deref().map(|v| form_of(py, v)).transpose()?;
-            form.set_item("optional", inner)?;
-        }
-        network @ (core::Value::Ip(_) | core::Value::Cidr(..)) => {
-            form.set_item("network", network.to_string())?
-        }
-        core::Value::Timestamp(v) => form.set_item("timestamp", (v.seconds(), v.nanos()))?,
-        core::Value::Duration(v) => form.set_item("duration", (v / 1_000_000_000, v % 1_000_000_000))?,
-    }
-    Ok(form.into_any().unbind())
 }
