@@ -140,6 +140,8 @@ def _date(draft: Draft, match: re.Match[str]) -> None:
     if not 1 <= value <= 12:
         raise WordsError("月份是一到十二", "")
     first = str(_day(match["day"]))
+    if match["to_month"] and number(match["to_month"]) != value:
+        raise WordsError(f"「{match[0]}」跨月了：每个月分开说", "每年6月到8月每天9点")
     draft.dates.append((value, f"{first}-{_day(match['last'])}" if match["last"] else first))
 
 
@@ -255,6 +257,14 @@ def _nth_legal(draft: Draft, match: re.Match[str]) -> None:
         raise WordsError("一个月里的第一到第十五个法定工作日", "每月最后一个法定工作日18点")
     draft.days.append("L" if from_end else "1")
     draft.roll = ("before" if from_end else "after", 1 - count if from_end else count - 1)
+
+
+def _either(draft: Draft, match: re.Match[str]) -> None:
+    raise WordsError(f"「{match[0]}」: 两种日子并列，调休的周末算不算？", "休息日10点")
+
+
+def _hours_and_minutes(draft: Draft, match: re.Match[str]) -> None:
+    raise WordsError(f"「{match[0]}」: 是间隔，还是每次的第几分？", "每隔150分钟")
 
 
 def _offset(draft: Draft, match: re.Match[str]) -> None:
@@ -408,7 +418,7 @@ _RULES: Final = (
     (rf"(?P<kind>(?:法定)?(?:工作日|节?假日))(?P<days>(?!))?(?:除外|以外|之外)", _except),
     (rf"早晚(?:各)?(?:一次)?(?P<time>{NUM}[点时](?:半|整)?)", _both_halves),
     (rf"(?:的|在)?第(?P<days>{NUM})天", _month_days),
-    (rf"(?:每年)?(?:的)?(?P<month>{NUM})月(?:的)?(?P<day>{NUM})(?:(?:号|日)?{TO}(?P<last>{NUM})(?:号|日)|号|日)?", _date),
+    (rf"(?:每年)?(?:的)?(?P<month>{NUM})月(?:的)?(?P<day>{NUM})(?:(?:号|日)?{TO}(?:(?P<to_month>{NUM})月)?(?P<last>{NUM})(?:号|日)|号|日)?", _date),
     (rf"(?:的|在)?(?:最后一天|最后1天|最末一天|末日|(?:月底|月末|季末|年底|年末)(?!的?(?:最后|倒数)))", _last_day),
     (r"月中", _middle),
     (rf"(?:的|在)?倒数第(?P<n>{NUM})天", _before_last),
@@ -438,6 +448,8 @@ _RULES: Final = (
     (rf"(?:从)?(?P<time>{TIME})(?:开始|起)", _from_on),
     (r"(?:每隔?|每间隔|间隔|隔)(?P<n>\d{1,2})\.5个?小时", _half_hours),
     (rf"(?:的|在)?(?:(?P<last>最后一?个)|倒数第(?P<back>{NUM})个|首个|第(?P<n>{NUM})个)法定工作日", _nth_legal),
+    (rf"(?:每个?|逢)?周末{AND}(?:法定)?节?假日|(?:法定)?节?假日{AND}(?:每个?)?周末", _either),
+    (rf"(?:每隔?|每间隔|间隔|隔){NUM}个?小时{NUM}分钟?", _hours_and_minutes),
     (r"(?:UTC|GMT|utc|gmt)(?P<sign>[+-])(?P<hours>\d{1,2})(?:时间|时区)?", _offset),
     (r"[月季年]?(?:[底末](?=的?(?:最后|倒数))|初(?=的?第))", _nothing),
     (rf"过(?P<marks>{NUM})分钟?", _minutes),
@@ -479,4 +491,5 @@ _WIDE: Final = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000
 def plain(text: str) -> str:
     """Full-width signs as plain ones; no space inside, and a comma between numbers that a space kept apart."""
     text = text.translate(_WIDE).translate(_SIMPLER).replace("廿", "二十").replace("卅", "三十")
+    text = re.sub(r"(?<=[到至])\s*(?:次日|翌日|第二天)的?", "", text)
     return re.sub(r"\s+", "", re.sub(r"(?<=\d)\s+(?=\d)", ",", text))

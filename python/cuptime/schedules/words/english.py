@@ -377,6 +377,10 @@ def _half_past(draft: Draft, match: re.Match[str]) -> None:
     _set_step(draft, 1, "h")
 
 
+def _either(draft: Draft, match: re.Match[str]) -> None:
+    raise WordsError(f"{match[0]!r}: of weekends that are worked too? say rest days", "rest days at 10:00")
+
+
 def _offset(draft: Draft, match: re.Match[str]) -> None:
     """UTC+8 is the zone Etc/GMT-8: there the sign is turned round."""
     hours = int(match["hours"])
@@ -430,6 +434,7 @@ RULES: Final[tuple[Rule, ...]] = tuple(
         (rf"(?:at|in|on|of)\s+(?:the\s+)?hours?\s+{_MARKS}{_END}", _hours),
         (rf"on\s+the\s+(?P<what>hour|minute){_END}", _on_the),
         (rf"(?:starting\s+(?:at|from|with)|from)\s+(?P<unit>second|minute|hour|day|month)\s+(?P<n>{NUM}){_END}", _since),
+        (rf"(?:(?:every|each|on|all)\s+)?(?:weekends?{AND}(?:on\s+)?(?:public\s+|legal\s+)?holidays?|(?:public\s+|legal\s+)?holidays?{AND}(?:on\s+)?weekends?){_END}", _either),
         (rf"(?:every|each)\s+(?!first|1st){ORD}\s+day{_END}(?!{_OF})", _nth_day),
         (rf"(?:(?:every|each|on|from)\s+)?(?:the\s+)?(?P<marks>{_ORD_LIST})(?:{_OF}|{_END})", _month_days),
         (rf"(?:on\s+)?(?:the\s+)?days?\s+(?P<marks>\d+(?:{TO}\d+)?(?:{AND}\d+)*)(?:{_OF})?{_END}", _month_days),

@@ -80,6 +80,14 @@ def _kind(found: Found) -> str:
     return {"s": "times", "m": "times", "h": "times", "d": "daily"}.get(draft.step[1], "")
 
 
+def _several_times(clause: Sequence[Found]) -> bool:
+    """ "On weekdays at 9am and at 5pm on fridays": are both times of both?"""
+    draft = Draft()
+    for act, match in clause:
+        act(draft, match)
+    return len(draft.times) > 1
+
+
 def _one_kind_of_days(kinds: Sequence[str]) -> None:
     """ "Every day at 9, weekends at 10": are weekends left out of every day or not?"""
     said = [kind for kind in kinds if kind]
@@ -107,5 +115,7 @@ def _clauses(found: Sequence[Found]) -> list[list[Found]]:
         if {"days", "times"} <= kinds_of:
             whole.append(clause)
         else:
+            if leads == "days" and _several_times(whole[-1]):
+                raise WordsError("which days have which times? write ; between them", "")
             whole[-1] += clause
     return whole
