@@ -121,7 +121,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         ),
     ] = 7
     reflection: Annotated[bool, Meta(description="Serve gRPC reflection.")] = True
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="debug, info, warning or error.")
+    ] = "info"
     drain_grace_s: Annotated[
         float, Meta(ge=0, le=300, description="Calls under way may last so long at a stop.")
     ] = 5.0
@@ -161,7 +163,10 @@ def read(given: Mapping[str, object], environment: Mapping[str, str]) -> Setting
                 _check_whole(said)
             value = msgspec.convert(said, kind, strict=False, dec_hook=_path)
             values[name] = _CHECKS[name](value) if name in _CHECKS else value
-        except ValueError as fault:  # msgspec's ValidationError is one too
+        except msgspec.ValidationError as fault:
+            what = next((meta.description for meta in kind.__metadata__ if meta.description), "")
+            faults.append(Fault(name, f"{fault}. It is: {what}" if what else str(fault), _shown(said)))
+        except ValueError as fault:
             faults.append(Fault(name, str(fault), _shown(said)))
     if faults:
         raise SettingsError(faults)

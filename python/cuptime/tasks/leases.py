@@ -132,9 +132,12 @@ class Leases:
             return
         self.drop_all([lease])
         if cancelled:
-            self._cancelled[lease.token] = None
-            if len(self._cancelled) > CANCELLED_TOKENS_HELD_MAX:
-                self._cancelled.popitem(last=False)
+            self._note_cancelled(lease.token)
+
+    def _note_cancelled(self, token: str) -> None:
+        self._cancelled[token] = None
+        if len(self._cancelled) > CANCELLED_TOKENS_HELD_MAX:
+            self._cancelled.popitem(last=False)
 
     def withdraw(self, task_id: int) -> None:
         """The task was cancelled, whichever attempt has it."""
@@ -324,7 +327,7 @@ class Leases:
             if task.state is TaskState.TRIGGERED and task.lease_until_ms > now_ms:
                 self.hold([Lease(task, None)], task.lease_until_ms)
             elif task.state is TaskState.CANCELLED:
-                self._cancelled[lease_token_of(task)] = None
+                self._note_cancelled(lease_token_of(task))
         return {
             task_id: lease
             for task_id, execution_id in named

@@ -131,6 +131,13 @@ def test_the_url_of_a_redis_is_taken_as_it_is(url: str) -> None:
     assert read({}, {"CUPTIME_REDIS": url}).redis == url
 
 
+def test_a_fault_of_a_type_says_what_the_setting_is() -> None:
+    with pytest.raises(SettingsError, match=r"log_level: .*It is: debug, info, warning or error\."):
+        read({"log_level": "LOUD"}, {})
+    with pytest.raises(SettingsError, match=r"drain_grace_s: .*It is: Calls under way may last so long"):
+        read({"drain_grace_s": "soon"}, {})
+
+
 def test_a_fault_shows_neither_a_password_nor_all_of_a_long_text() -> None:
     with pytest.raises(SettingsError) as refused:
         read({}, {"CUPTIME_REDIS": "redis://me:secret@h:99999", "CUPTIME_RULES": "x" * 100_000})
