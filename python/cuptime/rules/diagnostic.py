@@ -47,6 +47,20 @@ CODES: Final = frozenset(
 """The codes of faults in the YAML itself; those of conditions are the core's own, in capitals."""
 
 
+_UNSEEN: Final = {
+    code: f"\\u{code:04x}"
+    for code in (
+        *range(0x20),
+        *range(0x7F, 0xA0),
+        0x2028,
+        0x2029,
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+    )
+}
+"""Of a file that is checked: what ends a line, moves the cursor, or turns the direction of a terminal."""
+
+
 class Diagnostic(Struct, frozen=True):
     """One fault. Line and column count from 1, columns in code points; `rule` is its id when known."""
 
@@ -67,7 +81,7 @@ class Diagnostic(Struct, frozen=True):
         subject = f" [{self.rule}]" if self.rule else ""
         hint = f" ({self.hint})" if self.hint else ""
         meaning = f" {meanings[self.code]}:" if self.code in meanings else ""
-        return f"{place}: {self.code}{subject}:{meaning} {self.message}{hint}"
+        return f"{place}: {self.code}{subject}:{meaning} {self.message}{hint}".translate(_UNSEEN)
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

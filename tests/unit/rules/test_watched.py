@@ -70,3 +70,16 @@ def test_no_more_than_the_limit_is_read_of_many_files(tmp_path: Path) -> None:
     assert read_folder(tmp_path)[2] != content, "a change of what is not read is one too"
     sources, faults, _ = read_folder(tmp_path, 64 * RULE_SOURCE_BYTES_MAX)
     assert (len(sources), faults) == (40, [])
+
+
+def test_what_is_told_of_a_file_cannot_steer_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = r'"\e[31m\u202e\n红"'
+    (tmp_path / "x.yaml").write_text(
+        f"rules:\n  - name: {name}\n    condition: 'true'\n    action: 'assign_rider_priority: 1'\n"
+    )
+    assert check([tmp_path]) == 1
+    told = capsys.readouterr().err
+    assert r"[\u001b[31m\u202e\u000a红]" in told
+    assert not {"\x1b", "\u202e"} & set(told)
