@@ -160,7 +160,7 @@ def test(paths: Sequence[Path]) -> int:
     """As `check`; also says which rules no test saw both matching and not matching."""
     built = _built(paths)
     if built is None:
-        return 1
+        return NOTHING_READ
     if built.compiled is not None or built.trials.faults:
         print(
             f"covered: {built.trials.covered} of {built.rule_count} rules match in one test and not in another"
@@ -173,7 +173,9 @@ def test(paths: Sequence[Path]) -> int:
 def explain(paths: Sequence[Path], facts: Sequence[str], at_ms: int) -> int:
     """What each rule says of the facts given as `name=value`, in rank order."""
     built = _built(paths)
-    if built is None or built.compiled is None:
+    if built is None:
+        return NOTHING_READ
+    if built.compiled is None:
         return 1
     written = {}
     for fact in facts:

@@ -8,7 +8,8 @@ from typing import Final
 
 import pytest
 
-from cuptime.app.rules_check import check
+from cuptime.app.rules_check import check, explain
+from cuptime.app.rules_check import test as run_tests
 from cuptime.rules.chinese import MEANINGS
 from tests.unit.rules.test_book import rule
 
@@ -16,13 +17,13 @@ from tests.unit.rules.test_book import rule
 def test_exit_codes_tell_good_bad_and_nothing_apart(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     assert check([tmp_path]) == 2
-    assert check([file]) == 2
+    assert check([file]) == run_tests([file]) == explain([file], [], 0) == 2
     file.write_text(rule())
     assert check([file]) == check([tmp_path], strict=True) == 0
     file.write_text(rule(condition="user.credit_score > 5 && user.credit_score < 3"))
     assert (check([file]), check([file], strict=True)) == (0, 1)
     file.write_text(rule(condition="user.teir == 'x'"))
-    assert check([file]) == 1
+    assert check([file]) == run_tests([file]) == explain([file], [], 0) == 1
 
 
 def test_all_of_it_is_json_when_wanted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

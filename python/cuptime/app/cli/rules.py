@@ -49,6 +49,7 @@ def test_rules(
 ) -> None:
     """Run the tests beside the rules and say which rules they leave uncovered. 运行规则自带的测试。
 
+    The exit code is that of `check`.
     Example: `cuptime rules test ./rules`
     """
     from cuptime.app.rules_check import test
