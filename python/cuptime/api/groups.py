@@ -70,8 +70,11 @@ class GroupEndpoints:
             try:
                 async for raw in requests:
                     await waiting.put(self._intake.submit(INGEST, raw))
-            finally:
+            except Exception:
                 await waiting.put(None)
+                raise
+            # Not when cancelled: then nobody takes anything, and a full queue would be waited for without end.
+            await waiting.put(None)
 
         reader = asyncio.create_task(read())
         try:

@@ -167,9 +167,11 @@ class WorkerEndpoints:
                 await session.stirred.wait()
                 session.stirred.clear()
         finally:
+            # Both before the first wait: the end of the worker's side and the call's cancellation come one after the
+            # other, and the second one interrupts whatever is waited for here.
+            closing = session.close()
             listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
-            await session.close()
+            await asyncio.gather(listening, closing, return_exceptions=True)
 
     # --- to the worker --------------------------------------------------------------------------------------------
     async def _batches(self, session: WorkerSession, outbox: Outbox) -> AsyncIterator[bytes]:

@@ -81,17 +81,18 @@ class Leases:
         self._sessions[session] = None
         return session
 
-    async def close_session(self, session: WorkerSession) -> None:
+    def close_session(self, session: WorkerSession) -> asyncio.Future[list[None]]:
+        """At once; what is returned is done after the commit. Whoever calls may be cancelled while it waits for that:
+        a session that stayed open then would be dealt tasks that nobody sends."""
         if session.closed:
-            return
+            return asyncio.gather()
         unsent = {lease.task_id for lease in session.shut()}
         session.credit = 0
         self._sessions.pop(session, None)
         self._gone(session)
         leaving = [lease for lease in session.held.values() if not lease.ending]
         session.held.clear()
-        if leaving:
-            await asyncio.wait([self._leave(lease, lease.task_id in unsent) for lease in leaving])
+        return asyncio.gather(*(self._leave(lease, lease.task_id in unsent) for lease in leaving))
 
     def _leave(self, lease: Lease, unsent: bool) -> asyncio.Future[None]:
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -263,10 +263,11 @@ class WorkerSession:
         self.failed(token, error_code, error_message, retriable, said)
         return answer
 
-    async def close(self) -> None:
-        """The stream is over. What was sent and not reported counts as an attempt, is retried without a backoff, and
-        fails with WORKER_GONE when no retry is left; what was not yet sent was no attempt. Returns after the commit."""
-        await self._leases.close_session(self)
+    def close(self) -> asyncio.Future[list[None]]:
+        """The stream is over, at once. What was sent and not reported counts as an attempt, is retried without a
+        backoff, and fails with WORKER_GONE when no retry is left; what was not yet sent was no attempt. What is
+        returned is done after the commit."""
+        return self._leases.close_session(self)
 
     def push(self, leases: list[Lease]) -> None:
         """To be sent; bounded by the credits given and by `UNREAD_BYTES_MAX`."""

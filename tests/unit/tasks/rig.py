@@ -118,6 +118,10 @@ class Rig:
         prepare(self.line)
         return await self.line.start()
 
+    def sessions(self) -> int:
+        """Workers whose streams are open."""
+        return self.metrics.depths["workers"]()
+
     async def pass_ms(self, delta_ms: int) -> None:
         """Lets time pass, from wait to wait, and everything happen that happens by itself."""
         end_ms = self.clock.now_ms() + delta_ms
